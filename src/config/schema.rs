@@ -1,0 +1,470 @@
+//! Every setting with its default. docs/configuration.md says what each is for.
+
+use serde::{Deserialize, Serialize};
+
+/// All settings: the defaults, overlaid by the file.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// Go online at start.
+    pub start_online: bool,
+    /// Relays, kinds and the profile.
+    pub nostr: Nostr,
+    /// How text is generated where a request does not say.
+    pub text: Text,
+    /// What a job costs.
+    pub price: Price,
+    /// When the buyer pays.
+    pub payment: Payment,
+    /// The Lightning wallet.
+    pub wallet: Wallet,
+    /// Inference servers, in the file `[[endpoint]]`.
+    #[serde(rename = "endpoint")]
+    pub endpoints: Endpoints,
+    /// What is taken and what is not.
+    pub limits: Limits,
+    /// What is kept.
+    pub privacy: Privacy,
+}
+
+/// `[nostr]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Nostr {
+    /// Relay urls, ws or wss.
+    pub relays: Vec<String>,
+    /// Job kinds, 5000 to 5999.
+    pub kinds: Vec<u16>,
+    /// Publish NIP-89 handler info and a profile when online.
+    pub announce: bool,
+    /// Profile name; empty: none.
+    pub name: String,
+    /// lud16 for the profile; empty: none.
+    pub lightning_address: String,
+}
+
+impl Default for Nostr {
+    fn default() -> Self {
+        Self {
+            relays: [
+                "wss://nostr.mom",
+                "wss://relay.primal.net",
+                "wss://relay.damus.io",
+                "wss://nos.lol",
+            ]
+            .map(String::from)
+            .to_vec(),
+            kinds: vec![5050, 5100],
+            announce: true,
+            name: String::new(),
+            lightning_address: String::new(),
+        }
+    }
+}
+
+/// `[text]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Text {
+    /// The model sold.
+    pub model: String,
+    /// Tokens of an answer where the request does not say.
+    pub max_tokens: u32,
+    /// The most a buyer may ask for; none: `max_tokens`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_tokens_limit: Option<u32>,
+    /// 0 to 2.
+    pub temperature: f64,
+    /// 0 to 1000.
+    pub top_k: u32,
+    /// Above 0, up to 1.
+    pub top_p: f64,
+    /// -2 to 2.
+    pub frequency_penalty: f64,
+    /// Models a buyer may name; empty: only `model`.
+    pub allow_models: Vec<String>,
+    /// What happens with a model that we do not have.
+    pub other_model: OtherModel,
+}
+
+impl Default for Text {
+    fn default() -> Self {
+        Self {
+            model: "gemma2:latest".to_owned(),
+            max_tokens: 512,
+            max_tokens_limit: None,
+            temperature: 0.7,
+            top_k: 40,
+            top_p: 0.9,
+            frequency_penalty: 0.5,
+            allow_models: Vec::new(),
+            other_model: OtherModel::Decline,
+        }
+    }
+}
+
+impl Text {
+    /// The most output tokens a buyer may ask for.
+    #[must_use]
+    pub fn token_ceiling(&self) -> u32 {
+        self.max_tokens_limit.unwrap_or(self.max_tokens)
+    }
+}
+
+/// `text.other_model`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OtherModel {
+    /// Not admitted.
+    Decline,
+    /// Ours answers, and says so.
+    Substitute,
+}
+
+/// `[price]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Price {
+    /// The least a job costs, sats.
+    pub min_price_sats: u64,
+    /// Sats for 1000 tokens, input and output.
+    pub price_per_1k_tokens: u64,
+    /// Prices of single models, in the file `[[price.model]]`.
+    #[serde(rename = "model", skip_serializing_if = "Vec::is_empty")]
+    pub models: Vec<ModelPrice>,
+}
+
+impl Default for Price {
+    fn default() -> Self {
+        Self {
+            min_price_sats: 10,
+            price_per_1k_tokens: 2,
+            models: Vec::new(),
+        }
+    }
+}
+
+/// `[[price.model]]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelPrice {
+    /// The model.
+    pub name: String,
+    /// The least a job on it costs, sats; none: the general one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min_price_sats: Option<u64>,
+    /// Sats for 1000 input tokens.
+    pub price_per_1k_input: u64,
+    /// Sats for 1000 output tokens.
+    pub price_per_1k_output: u64,
+}
+
+/// `[payment]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Payment {
+    /// When the buyer pays.
+    pub mode: PayMode,
+    /// What one buyer may owe before payment is asked first, sats.
+    pub credit_sats: u64,
+    /// What all buyers together may owe before payment is asked first, sats.
+    pub unpaid_sats_total: u64,
+    /// How long an invoice can be paid.
+    pub invoice_expiry_secs: u64,
+    /// The longest gap between two looks at an open invoice.
+    pub check_every_secs: u64,
+}
+
+impl Default for Payment {
+    fn default() -> Self {
+        Self {
+            mode: PayMode::Credit,
+            credit_sats: 100,
+            unpaid_sats_total: 5000,
+            invoice_expiry_secs: 3600,
+            check_every_secs: 120,
+        }
+    }
+}
+
+/// `payment.mode`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PayMode {
+    /// Result first; the invoice rides on it.
+    After,
+    /// Pay first.
+    Before,
+    /// After, while a buyer owes little.
+    Credit,
+}
+
+/// `[wallet]`: which keys belong to which backend is checked after reading.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Wallet {
+    /// Which wallet.
+    pub backend: Backend,
+    /// An invoice of another network is refused.
+    pub network: Network,
+    /// spark: the account number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub account: Option<u32>,
+    /// nwc: the connection string.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub uri: Option<SecretSource>,
+    /// lnbits, lnd, cln, phoenixd: the server's address.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    /// lnbits: the invoice key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub invoice_key: Option<SecretSource>,
+    /// lnd: the macaroon, hex.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub macaroon: Option<SecretSource>,
+    /// cln: the rune.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rune: Option<SecretSource>,
+    /// phoenixd: the password.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub password: Option<SecretSource>,
+    /// lnd, cln: path of the server's certificate.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<String>,
+}
+
+impl Default for Wallet {
+    fn default() -> Self {
+        Self {
+            backend: Backend::Spark,
+            network: Network::Bitcoin,
+            account: None,
+            uri: None,
+            url: None,
+            invoice_key: None,
+            macaroon: None,
+            rune: None,
+            password: None,
+            certificate: None,
+        }
+    }
+}
+
+/// `wallet.backend`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Backend {
+    /// Spark through its helper.
+    Spark,
+    /// Nostr Wallet Connect (NIP-47).
+    Nwc,
+    /// An LNbits server.
+    Lnbits,
+    /// LND's REST interface.
+    Lnd,
+    /// Core Lightning's clnrest.
+    Cln,
+    /// phoenixd.
+    Phoenixd,
+    /// Play money on this machine.
+    Sandbox,
+}
+
+impl Backend {
+    /// The word in the settings.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Spark => "spark",
+            Self::Nwc => "nwc",
+            Self::Lnbits => "lnbits",
+            Self::Lnd => "lnd",
+            Self::Cln => "cln",
+            Self::Phoenixd => "phoenixd",
+            Self::Sandbox => "sandbox",
+        }
+    }
+}
+
+/// `wallet.network`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Network {
+    /// Real money.
+    Bitcoin,
+    /// testnet.
+    Testnet,
+    /// signet.
+    Signet,
+    /// regtest; the sandbox's.
+    Regtest,
+}
+
+impl Network {
+    /// The word in the settings.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Bitcoin => "bitcoin",
+            Self::Testnet => "testnet",
+            Self::Signet => "signet",
+            Self::Regtest => "regtest",
+        }
+    }
+}
+
+/// Where a secret is: in the file itself, in an environment variable, or in a file of its own.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum SecretSource {
+    /// The secret itself.
+    Plain(String),
+    /// `{ env = "NAME" }`
+    Env {
+        /// The variable.
+        env: String,
+    },
+    /// `{ file = "PATH" }`
+    File {
+        /// The file.
+        file: String,
+    },
+}
+
+impl std::fmt::Debug for SecretSource {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Plain(_) => f.write_str("\"***\""),
+            Self::Env { env } => write!(f, "{{ env = {env:?} }}"),
+            Self::File { file } => write!(f, "{{ file = {file:?} }}"),
+        }
+    }
+}
+
+/// `[[endpoint]]`, all of them; absent: one local Ollama.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Endpoints(pub Vec<Endpoint>);
+
+impl Default for Endpoints {
+    fn default() -> Self {
+        Self(vec![Endpoint::default()])
+    }
+}
+
+/// `[[endpoint]]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Endpoint {
+    /// Its name here; unique.
+    pub name: String,
+    /// Which protocol it speaks.
+    pub kind: EndpointKind,
+    /// Its address, as `OLLAMA_HOST` writes it too.
+    pub url: String,
+    /// Jobs at once.
+    pub slots: u32,
+    /// For servers that ask for a key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub api_key: Option<SecretSource>,
+    /// ollama: the context size, one for all jobs, as changing it reloads the model.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub num_ctx: Option<u32>,
+    /// Models to use on it; empty: all it has.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub models: Vec<String>,
+}
+
+impl Default for Endpoint {
+    fn default() -> Self {
+        Self {
+            name: "local".to_owned(),
+            kind: EndpointKind::Ollama,
+            url: "http://127.0.0.1:11434".to_owned(),
+            slots: 1,
+            api_key: None,
+            num_ctx: None,
+            models: Vec::new(),
+        }
+    }
+}
+
+/// `endpoint.kind`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EndpointKind {
+    /// Ollama's native interface.
+    Ollama,
+    /// An OpenAI-compatible server.
+    Openai,
+    /// The tiny model inside vend.
+    Builtin,
+}
+
+impl EndpointKind {
+    /// The word in the settings.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Ollama => "ollama",
+            Self::Openai => "openai",
+            Self::Builtin => "builtin",
+        }
+    }
+}
+
+/// `[limits]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Waiting jobs; one more is answered "busy".
+    pub queue: u32,
+    /// Jobs of one buyer in inference at once.
+    pub per_buyer_running: u32,
+    /// Admissions of one buyer in a minute.
+    pub per_buyer_per_minute: u32,
+    /// Admissions of all buyers in a minute.
+    pub per_minute: u32,
+    /// The longest prompt, bytes.
+    pub prompt_bytes: u32,
+    /// How long one job's inference may take.
+    pub job_timeout_secs: u64,
+    /// The oldest request taken.
+    pub max_request_age_secs: u64,
+    /// npubs; when not empty only these are served.
+    pub allow: Vec<String>,
+    /// npubs that are never served.
+    pub block: Vec<String>,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            queue: 32,
+            per_buyer_running: 2,
+            per_buyer_per_minute: 6,
+            per_minute: 60,
+            prompt_bytes: 32_768,
+            job_timeout_secs: 300,
+            max_request_age_secs: 600,
+            allow: Vec::new(),
+            block: Vec::new(),
+        }
+    }
+}
+
+/// `[privacy]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Privacy {
+    /// Prompts and answers of finished jobs are erased after this.
+    pub keep_content_hours: u64,
+}
+
+impl Default for Privacy {
+    fn default() -> Self {
+        Self {
+            keep_content_hours: 24,
+        }
+    }
+}

@@ -1,0 +1,19 @@
+//! What the words mean: jobs and their steps, requests, replies, prices, invoices, events, commands, errors.
+//!
+//! Pure: no runtime, no files, no sockets. Time and randomness come in as arguments where a rule depends on them.
+
+pub mod command;
+pub mod error;
+pub mod event;
+pub mod health;
+mod hex32;
+pub mod id;
+pub mod job;
+pub mod msat;
+pub mod price;
+pub mod refusal;
+pub mod stats;
+pub mod text;
+pub mod time;
+
+pub use hex32::Hex32;

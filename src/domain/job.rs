@@ -1,0 +1,439 @@
+//! A job: one admitted request, from the queue to the money.
+
+use nostr::EventId;
+use serde::{Deserialize, Serialize};
+
+use super::id::{BootId, Buyer, PaymentHash, RequestId};
+use super::msat::Msat;
+use super::price::PriceRule;
+use super::time::Time;
+
+/// Where a job is in its life. Finer than [`Status`], which is what people see.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// Durable; waits for a slot.
+    Queued,
+    /// Pay first: the wallet is asked for the invoice.
+    Quoting,
+    /// Pay first: the invoice is with the buyer; nothing has run.
+    AwaitingPayment,
+    /// Inference runs.
+    Running,
+    /// Pay after: the answer is kept; the wallet is asked for the invoice.
+    Inferred,
+    /// The result is signed and on its way to the relays.
+    Publishing,
+    /// A relay accepted the result; the invoice is open.
+    PendingPayment,
+    /// Paid and delivered.
+    Paid,
+    /// Delivered free of charge.
+    Completed,
+    /// The invoice expired and a look after that found nothing.
+    Unpaid,
+    /// It failed.
+    Error,
+    /// Cancelled by the buyer or the seller.
+    Cancelled,
+}
+
+impl State {
+    /// All of them.
+    pub const ALL: [Self; 12] = [
+        Self::Queued,
+        Self::Quoting,
+        Self::AwaitingPayment,
+        Self::Running,
+        Self::Inferred,
+        Self::Publishing,
+        Self::PendingPayment,
+        Self::Paid,
+        Self::Completed,
+        Self::Unpaid,
+        Self::Error,
+        Self::Cancelled,
+    ];
+
+    /// The word in the ledger.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Quoting => "quoting",
+            Self::AwaitingPayment => "awaiting_payment",
+            Self::Running => "running",
+            Self::Inferred => "inferred",
+            Self::Publishing => "publishing",
+            Self::PendingPayment => "pending_payment",
+            Self::Paid => "paid",
+            Self::Completed => "completed",
+            Self::Unpaid => "unpaid",
+            Self::Error => "error",
+            Self::Cancelled => "cancelled",
+        }
+    }
+
+    /// The word read back.
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|state| state.word() == word)
+    }
+
+    /// What people see.
+    #[must_use]
+    pub const fn status(self) -> Status {
+        match self {
+            Self::Queued | Self::Quoting => Status::Queued,
+            Self::AwaitingPayment => Status::AwaitingPayment,
+            Self::Running | Self::Inferred | Self::Publishing => Status::Processing,
+            Self::PendingPayment => Status::PendingPayment,
+            Self::Paid => Status::Paid,
+            Self::Completed => Status::Completed,
+            Self::Unpaid => Status::Unpaid,
+            Self::Error => Status::Error,
+            Self::Cancelled => Status::Cancelled,
+        }
+    }
+
+    /// Nothing more is done for it, unless money turns up.
+    #[must_use]
+    pub const fn is_final(self) -> bool {
+        matches!(
+            self,
+            Self::Paid | Self::Completed | Self::Unpaid | Self::Error | Self::Cancelled
+        )
+    }
+}
+
+/// A job's status in JSON and on the screen (SPEC section 4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    /// Admitted and durable; waits for a slot.
+    Queued,
+    /// Invoice sent; nothing has run.
+    AwaitingPayment,
+    /// At work.
+    Processing,
+    /// Result delivered with its invoice; not yet paid.
+    PendingPayment,
+    /// The wallet confirmed it, result delivered.
+    Paid,
+    /// Delivered free of charge.
+    Completed,
+    /// The invoice expired and a last look found nothing.
+    Unpaid,
+    /// It failed; the buyer was told.
+    Error,
+    /// By the buyer (kind 5) or the seller.
+    Cancelled,
+}
+
+impl Status {
+    /// All of them.
+    pub const ALL: [Self; 9] = [
+        Self::Queued,
+        Self::AwaitingPayment,
+        Self::Processing,
+        Self::PendingPayment,
+        Self::Paid,
+        Self::Completed,
+        Self::Unpaid,
+        Self::Error,
+        Self::Cancelled,
+    ];
+
+    /// The word in JSON.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::AwaitingPayment => "awaiting_payment",
+            Self::Processing => "processing",
+            Self::PendingPayment => "pending_payment",
+            Self::Paid => "paid",
+            Self::Completed => "completed",
+            Self::Unpaid => "unpaid",
+            Self::Error => "error",
+            Self::Cancelled => "cancelled",
+        }
+    }
+
+    /// The word read back.
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|status| status.word() == word)
+    }
+}
+
+/// When the buyer pays. Fixed at admission.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PayOrder {
+    /// The invoice rides on the result.
+    After,
+    /// The invoice comes first; nothing runs before it is paid.
+    Before,
+    /// Nothing to pay.
+    Free,
+}
+
+/// How the request came, and so how the answers go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Encryption {
+    /// In clear.
+    Plain,
+    /// NIP-04.
+    Nip04,
+    /// NIP-44 v2.
+    Nip44,
+}
+
+/// How text is generated; already within the seller's limits.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TextParams {
+    /// The most tokens of the answer.
+    pub max_tokens: u32,
+    /// 0 to 2.
+    pub temperature: f64,
+    /// 0 to 1000; 0: off.
+    pub top_k: u32,
+    /// Above 0, up to 1.
+    pub top_p: f64,
+    /// -2 to 2.
+    pub frequency_penalty: f64,
+    /// Fixed randomness, where the buyer asked for it.
+    pub seed: Option<u64>,
+}
+
+/// What a job was admitted under. Later settings do not change it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Terms {
+    /// The model that answers.
+    pub model: String,
+    /// The model the buyer asked for, where ours stands in for it.
+    pub substituted: Option<String>,
+    /// How text is generated.
+    pub params: TextParams,
+    /// What it costs.
+    pub price: PriceRule,
+    /// When the buyer pays.
+    pub order: PayOrder,
+    /// The buyer's ceiling.
+    pub bid_msat: Option<Msat>,
+    /// How long the invoice can be paid.
+    pub invoice_expiry_secs: u64,
+    /// How long the work may take.
+    pub job_timeout_secs: u64,
+    /// The longest gap between two looks at an open invoice.
+    pub check_every_secs: u64,
+    /// Relays of the request to which answers go beside our own.
+    pub relays: Vec<String>,
+    /// The relay the request came from.
+    pub seen_on: String,
+}
+
+/// Where an invoice is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum InvoiceState {
+    /// To be made; perhaps made already by a run that died.
+    Intent,
+    /// Made, checked and stored; can be published.
+    Open,
+    /// The wallet confirmed it.
+    Paid,
+    /// A look after its expiry found it unpaid. A late payment can still turn it to paid.
+    Expired,
+}
+
+/// The one invoice of a job.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Invoice {
+    /// The label it can be found by in wallets that keep labels.
+    pub label: String,
+    /// Where it is in its life.
+    pub state: InvoiceState,
+    /// What is asked.
+    pub amount: Msat,
+    /// The backend that made it.
+    pub wallet: String,
+    /// That wallet's own name for itself.
+    pub wallet_identity: Option<String>,
+    /// Its payment hash; none before it is made.
+    pub payment_hash: Option<PaymentHash>,
+    /// Its text.
+    pub bolt11: Option<String>,
+    /// What the wallet calls it.
+    pub backend_ref: Option<String>,
+    /// When it was made (its own timestamp).
+    pub made_at: Option<Time>,
+    /// When it expires (its own words).
+    pub expires_at: Option<Time>,
+    /// What arrived.
+    pub paid: Msat,
+    /// When that was confirmed.
+    pub paid_at: Option<Time>,
+    /// Looks at the wallet so far.
+    pub looks: u32,
+    /// Looks after expiry that the wallet answered.
+    pub late_looks: u32,
+    /// The next look.
+    pub next_look_at: Option<Time>,
+}
+
+/// An answer as the inference gave it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Answer {
+    /// The text, without any thinking.
+    pub text: String,
+    /// Input tokens as the server counted them.
+    pub prompt_tokens: u32,
+    /// Output tokens as the server counted them.
+    pub completion_tokens: u32,
+    /// Were the counts estimated, as the server gave none?
+    pub estimated: bool,
+    /// Was it cut at `max_tokens`?
+    pub cut: bool,
+    /// How long the server took for the output, in milliseconds.
+    pub elapsed_ms: u64,
+    /// Which endpoint.
+    pub endpoint: String,
+}
+
+/// A job, whole, as the ledger keeps it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Job {
+    /// The request's event id.
+    pub id: RequestId,
+    /// Who asked.
+    pub buyer: Buyer,
+    /// The request's kind.
+    pub kind: u16,
+    /// Where it is.
+    pub state: State,
+    /// Counts every change; a change made on an older count is refused.
+    pub rev: u64,
+    /// How it came.
+    pub encryption: Encryption,
+    /// Were we named alone?
+    pub addressed: bool,
+    /// What it was admitted under.
+    pub terms: Terms,
+    /// The request event as it came, until erased.
+    pub request_json: Option<String>,
+    /// What is asked, until erased.
+    pub prompt: Option<String>,
+    /// What was answered, until erased.
+    pub answer: Option<Answer>,
+    /// What it costs, once known.
+    pub price: Option<Msat>,
+    /// What the wallet confirmed.
+    pub paid: Msat,
+    /// Paid, but without its work.
+    pub owed: Msat,
+    /// Runs of inference so far.
+    pub attempts: u32,
+    /// Tries to get an invoice so far.
+    pub wallet_tries: u32,
+    /// Not before this.
+    pub next_at: Option<Time>,
+    /// The run of the program that works on it.
+    pub boot: Option<BootId>,
+    /// The word of the error.
+    pub error_code: Option<String>,
+    /// The operator's sentence.
+    pub error: Option<String>,
+    /// Its invoice, from the intent on.
+    pub invoice: Option<Invoice>,
+    /// The result event's id, once signed.
+    pub result_id: Option<EventId>,
+    /// Did a relay accept the result?
+    pub delivered: bool,
+    /// When it was admitted.
+    pub created_at: Time,
+    /// When it last changed.
+    pub updated_at: Time,
+}
+
+/// A job as other programs see it (SPEC section 2). No prompt, no answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobView {
+    /// The request's event id, hex.
+    pub id: RequestId,
+    /// Who asked, hex.
+    pub buyer: Buyer,
+    /// The request's kind.
+    pub kind: u16,
+    /// Its status.
+    pub status: Status,
+    /// The model that answers.
+    pub model: Option<String>,
+    /// Input tokens.
+    pub prompt_tokens: Option<u32>,
+    /// Output tokens.
+    pub completion_tokens: Option<u32>,
+    /// What it costs.
+    pub price_msat: Option<Msat>,
+    /// What the wallet confirmed.
+    pub paid_msat: Msat,
+    /// The invoice, once it may be seen.
+    pub bolt11: Option<String>,
+    /// Its payment hash.
+    pub payment_hash: Option<PaymentHash>,
+    /// When it expires.
+    pub invoice_expires_at: Option<Time>,
+    /// The result event's id.
+    pub result_id: Option<EventId>,
+    /// Paid, but without its work.
+    pub owed_to_buyer_msat: Msat,
+    /// Did it come encrypted?
+    pub encrypted: bool,
+    /// The operator's sentence, where it failed.
+    pub error: Option<String>,
+    /// When it was admitted.
+    pub created_at: Time,
+    /// When it last changed.
+    pub updated_at: Time,
+}
+
+impl Job {
+    /// What other programs see.
+    #[must_use]
+    pub fn view(&self) -> JobView {
+        let invoice = self.invoice.as_ref();
+        JobView {
+            id: self.id,
+            buyer: self.buyer,
+            kind: self.kind,
+            status: self.state.status(),
+            model: Some(self.terms.model.clone()),
+            prompt_tokens: self.answer.as_ref().map(|a| a.prompt_tokens),
+            completion_tokens: self.answer.as_ref().map(|a| a.completion_tokens),
+            price_msat: self.price,
+            paid_msat: self.paid,
+            bolt11: invoice.and_then(|i| i.bolt11.clone()),
+            payment_hash: invoice.and_then(|i| i.payment_hash),
+            invoice_expires_at: invoice.and_then(|i| i.expires_at),
+            result_id: self.result_id,
+            owed_to_buyer_msat: self.owed,
+            encrypted: self.encryption != Encryption::Plain,
+            error: self.error.clone(),
+            created_at: self.created_at,
+            updated_at: self.updated_at,
+        }
+    }
+}
+
+/// One line of a job's history.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TimelineEntry {
+    /// When.
+    pub at: Time,
+    /// What, one word.
+    pub what: String,
+    /// More, in plain words; strangers' text in it is clean.
+    pub detail: String,
+}

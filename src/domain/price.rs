@@ -1,0 +1,102 @@
+//! What a job costs (SPEC section 5). Integer arithmetic only.
+
+use serde::{Deserialize, Serialize};
+
+use super::msat::Msat;
+
+const TOKENS_PER_RATE: u128 = 1_000;
+const MSAT_PER_SAT: u128 = 1_000;
+
+/// The prices a job was admitted under, in sats.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PriceRule {
+    /// The least a job costs, sats.
+    pub min_sats: u64,
+    /// Sats for 1000 input tokens.
+    pub per_1k_input: u64,
+    /// Sats for 1000 output tokens.
+    pub per_1k_output: u64,
+}
+
+impl PriceRule {
+    /// `max(min_price, ceil((input × in + output × out) / 1000))` whole sats.
+    #[must_use]
+    pub fn price(&self, input_tokens: u32, output_tokens: u32) -> Msat {
+        let rated = u128::from(input_tokens) * u128::from(self.per_1k_input)
+            + u128::from(output_tokens) * u128::from(self.per_1k_output);
+        let sats = rated
+            .div_ceil(TOKENS_PER_RATE)
+            .max(u128::from(self.min_sats));
+        Msat::from_sats(u64::try_from(sats).unwrap_or(u64::MAX / 1_000))
+    }
+
+    /// The price under a buyer's ceiling: what is above the bid's whole sats is let go. Whole sats, so that wallets that
+    /// count in sats never ask for more than the bid.
+    #[must_use]
+    pub fn price_under(&self, input_tokens: u32, output_tokens: u32, bid: Option<Msat>) -> Msat {
+        let price = self.price(input_tokens, output_tokens);
+        bid.map_or(price, |ceiling| {
+            price.min(Msat(ceiling.0 - ceiling.0 % 1_000))
+        })
+    }
+
+    /// The least a job costs.
+    #[must_use]
+    pub const fn minimum(&self) -> Msat {
+        Msat::from_sats(self.min_sats)
+    }
+
+    /// Is everything free?
+    #[must_use]
+    pub const fn is_free(&self) -> bool {
+        self.min_sats == 0 && self.per_1k_input == 0 && self.per_1k_output == 0
+    }
+
+    /// Is this ceiling too low for any job?
+    #[must_use]
+    pub fn refuses(&self, bid: Msat) -> bool {
+        u128::from(bid.0) < u128::from(self.min_sats) * MSAT_PER_SAT
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const RULE: PriceRule = PriceRule {
+        min_sats: 10,
+        per_1k_input: 2,
+        per_1k_output: 2,
+    };
+
+    #[test]
+    fn a_small_job_costs_the_minimum() {
+        assert_eq!(RULE.price(15, 13), Msat::from_sats(10));
+    }
+
+    #[test]
+    fn a_begun_sat_is_a_whole_sat() {
+        assert_eq!(RULE.price(5_000, 1), Msat::from_sats(11));
+    }
+
+    #[test]
+    fn a_bid_is_a_ceiling_and_never_a_price() {
+        assert_eq!(
+            RULE.price_under(50_000, 0, Some(Msat(60_999))),
+            Msat(60_000)
+        );
+        assert_eq!(RULE.price_under(1, 1, Some(Msat(60_000))), Msat(10_000));
+        assert!(RULE.refuses(Msat(9_999)) && !RULE.refuses(Msat(10_000)));
+    }
+
+    proptest! {
+        #[test]
+        fn never_below_the_minimum_nor_above_the_money(input: u32, output: u32, min: u64, per in 0_u64..u64::from(u32::MAX)) {
+            let rule = PriceRule { min_sats: min, per_1k_input: per, per_1k_output: per };
+            let price = rule.price(input, output);
+            prop_assert!(price >= rule.minimum());
+            prop_assert!(price.0 <= super::super::msat::MAX_MSAT);
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! Moments. Rules that depend on time take it as an argument; only the engine reads the clock.
+
+use std::fmt;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+const MS_PER_SEC: i64 = 1_000;
+
+/// A moment in milliseconds since the Unix epoch; in JSON RFC 3339 UTC.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Time(pub i64);
+
+impl Time {
+    /// The clock on the wall.
+    #[must_use]
+    pub fn now() -> Self {
+        let since = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        Self(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+    }
+
+    /// From Nostr's and BOLT 11's whole seconds.
+    #[must_use]
+    pub fn from_secs(secs: u64) -> Self {
+        Self(
+            i64::try_from(secs)
+                .unwrap_or(i64::MAX)
+                .saturating_mul(MS_PER_SEC),
+        )
+    }
+
+    /// Whole seconds since the epoch, not below zero.
+    #[must_use]
+    pub fn secs(self) -> u64 {
+        u64::try_from(self.0.div_euclid(MS_PER_SEC)).unwrap_or(0)
+    }
+
+    /// The moment `after` this one.
+    #[must_use]
+    pub fn plus(self, after: Duration) -> Self {
+        let ms = i64::try_from(after.as_millis()).unwrap_or(i64::MAX);
+        Self(self.0.saturating_add(ms))
+    }
+
+    /// The moment `before` this one.
+    #[must_use]
+    pub fn minus(self, before: Duration) -> Self {
+        let ms = i64::try_from(before.as_millis()).unwrap_or(i64::MAX);
+        Self(self.0.saturating_sub(ms))
+    }
+
+    /// How long after `earlier` this is; zero where it is before it.
+    #[must_use]
+    pub fn since(self, earlier: Self) -> Duration {
+        Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
+    }
+
+    /// The UTC day, as `2026-11-21`.
+    #[must_use]
+    pub fn day(self) -> String {
+        self.to_string().chars().take(10).collect()
+    }
+
+    /// Reads RFC 3339, or a plain day `2026-11-21` (its start, UTC).
+    ///
+    /// # Errors
+    /// Where the text is neither; the sentence says what is allowed.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let full = if text.len() == 10 {
+            format!("{text}T00:00:00Z")
+        } else {
+            text.to_owned()
+        };
+        OffsetDateTime::parse(&full, &Rfc3339)
+            .map(|at| Self(i64::try_from(at.unix_timestamp_nanos() / 1_000_000).unwrap_or(0)))
+            .map_err(|_| format!("'{text}' is no time: write 2026-11-21 or 2026-11-21T08:30:00Z"))
+    }
+}
+
+impl fmt::Display for Time {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let nanos = i128::from(self.0) * 1_000_000;
+        let text = OffsetDateTime::from_unix_timestamp_nanos(nanos)
+            .ok()
+            .and_then(|at| at.format(&Rfc3339).ok())
+            .unwrap_or_else(|| "1970-01-01T00:00:00Z".to_owned());
+        f.pad(&text)
+    }
+}
+
+impl Serialize for Time {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Time {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Self::parse(&text).map_err(D::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_is_rfc_3339_utc_and_reads_back() {
+        let at = Time(1_795_000_000_123);
+        let json = serde_json::to_string(&at).unwrap();
+        assert_eq!(json, "\"2026-11-18T12:26:40.123Z\"");
+        assert_eq!(serde_json::from_str::<Time>(&json).unwrap(), at);
+    }
+
+    #[test]
+    fn a_plain_day_is_its_start() {
+        assert_eq!(Time::parse("1970-01-02").unwrap(), Time(86_400_000));
+        assert!(Time::parse("yesterday").unwrap_err().contains("2026-11-21"));
+    }
+}

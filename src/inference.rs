@@ -1,0 +1,163 @@
+//! Inference servers behind one trait, and the pool that shares work among them.
+
+use std::fmt;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use tokio::sync::watch;
+
+use crate::domain::health::EndpointHealth;
+use crate::domain::job::{Answer, TextParams};
+
+/// What an endpoint is asked.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Ask {
+    /// The model, as the endpoint names it.
+    pub model: String,
+    /// The buyer's text.
+    pub prompt: String,
+    /// How text is generated.
+    pub params: TextParams,
+    /// The whole job's time.
+    pub deadline: Duration,
+}
+
+/// How far an inference is: read at will, never waited for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Chunks or tokens so far.
+    pub tokens: u32,
+}
+
+/// Why there is no answer. `Display` is for the operator: what happened, and the command that mends it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InferenceError {
+    /// Nothing answers at the endpoint's address.
+    #[error("{endpoint} is not running at {url}: {detail}")]
+    Unreachable {
+        /// The endpoint's name.
+        endpoint: String,
+        /// Its address.
+        url: String,
+        /// The system's words.
+        detail: String,
+    },
+    /// It does not have the model.
+    #[error("{endpoint} does not have the model {model}: run `ollama pull {model}`")]
+    ModelMissing {
+        /// The endpoint's name.
+        endpoint: String,
+        /// The model.
+        model: String,
+    },
+    /// It has no room now (503).
+    #[error("{endpoint} is busy: {detail}")]
+    Busy {
+        /// The endpoint's name.
+        endpoint: String,
+        /// Its words.
+        detail: String,
+    },
+    /// It refuses our key (401, 403).
+    #[error("{endpoint} refuses the key: {detail}")]
+    Unauthorized {
+        /// The endpoint's name.
+        endpoint: String,
+        /// Its words.
+        detail: String,
+    },
+    /// It refuses the request itself (400).
+    #[error("{endpoint} refused the request: {detail}")]
+    Rejected {
+        /// The endpoint's name.
+        endpoint: String,
+        /// Its words.
+        detail: String,
+    },
+    /// The prompt does not fit the model's context.
+    #[error("the prompt does not fit the context of {model} on {endpoint}")]
+    TooLong {
+        /// The endpoint's name.
+        endpoint: String,
+        /// The model.
+        model: String,
+    },
+    /// The stream ended, or reported an error, before the answer was whole.
+    #[error("{endpoint} died in the middle of an answer: {detail}")]
+    Died {
+        /// The endpoint's name.
+        endpoint: String,
+        /// What was seen.
+        detail: String,
+        /// Had a token arrived?
+        started: bool,
+    },
+    /// No token for too long.
+    #[error("{endpoint} stalled: no token for {} s", .after.as_secs())]
+    Stalled {
+        /// The endpoint's name.
+        endpoint: String,
+        /// How long was waited.
+        after: Duration,
+        /// Had a token arrived?
+        started: bool,
+    },
+    /// The job's time ran out.
+    #[error("{endpoint} did not finish within {} s", .after.as_secs())]
+    TimedOut {
+        /// The endpoint's name.
+        endpoint: String,
+        /// The job's time.
+        after: Duration,
+    },
+    /// The answer holds no text.
+    #[error("{endpoint} gave an empty answer")]
+    Empty {
+        /// The endpoint's name.
+        endpoint: String,
+    },
+    /// The server cut the prompt without saying so.
+    #[error("{endpoint} cut the prompt: it counted {counted} tokens of about {expected}")]
+    Truncated {
+        /// The endpoint's name.
+        endpoint: String,
+        /// Tokens it counted.
+        counted: u32,
+        /// Tokens expected at least.
+        expected: u32,
+    },
+    /// What it sent is not its protocol.
+    #[error("{endpoint} sent something that is not its protocol: {detail}")]
+    Protocol {
+        /// The endpoint's name.
+        endpoint: String,
+        /// What was seen.
+        detail: String,
+    },
+    /// No endpoint can take it now.
+    #[error("no endpoint can serve {model} now")]
+    NoEndpoint {
+        /// The model.
+        model: String,
+    },
+}
+
+/// One inference server, or the built-in engine.
+pub trait Endpoint: Send + Sync + fmt::Debug {
+    /// Its name in the settings.
+    fn name(&self) -> &str;
+
+    /// Jobs at once.
+    fn slots(&self) -> u32;
+
+    /// Is it there, and which models does it have? An unreachable server is a health, not an error.
+    /// `running` and `tokens_per_second` are filled in by the pool.
+    fn health(&self) -> BoxFuture<'_, EndpointHealth>;
+
+    /// Answers; whole or not at all. Dropping the future cancels the work on the server.
+    fn answer(
+        &self,
+        ask: Ask,
+        progress: watch::Sender<Progress>,
+    ) -> BoxFuture<'_, Result<Answer, InferenceError>>;
+}

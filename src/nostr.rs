@@ -1,0 +1,1 @@
+//! Relays: connect, subscribe, verify, publish, health. The only room that touches one.

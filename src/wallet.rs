@@ -1,0 +1,129 @@
+//! The seller's Lightning wallet behind one trait.
+//!
+//! A wallet's word is believed only where it answers a question of ours about a payment hash of ours; a push is a hint to
+//! look. An error is never a status: it changes no invoice.
+
+use std::fmt;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+
+use crate::domain::health::WalletHealth;
+use crate::domain::id::{PaymentHash, Preimage};
+use crate::domain::msat::Msat;
+use crate::domain::time::Time;
+
+/// What a backend can do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Caps {
+    /// Amounts below a sat?
+    pub msat: bool,
+    /// The longest memo, bytes.
+    pub max_memo_bytes: usize,
+    /// Can an invoice be found again by our label?
+    pub label_lookup: bool,
+}
+
+/// An invoice to make.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewInvoice {
+    /// What is asked. Never zero: an invoice without an amount takes any amount.
+    pub amount: Msat,
+    /// What the payer reads. Never the prompt.
+    pub memo: String,
+    /// How long it can be paid.
+    pub expiry: Duration,
+    /// Our label, for wallets that keep one.
+    pub label: String,
+}
+
+/// An invoice as the wallet made it. Not yet checked: see [`crate::domain::invoice::check`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Issued {
+    /// Its text.
+    pub bolt11: String,
+    /// Its payment hash, as the wallet says.
+    pub payment_hash: PaymentHash,
+    /// What the wallet calls it, where that is not the hash.
+    pub backend_ref: Option<String>,
+}
+
+/// What a look at the wallet saw.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Seen {
+    /// Not paid yet.
+    Pending,
+    /// The money is here.
+    Paid {
+        /// What arrived; none where the wallet does not say.
+        amount: Option<Msat>,
+        /// When, where the wallet says.
+        at: Option<Time>,
+        /// The proof, where the wallet gives it.
+        preimage: Option<Preimage>,
+        /// What the wallet took for it.
+        fee: Option<Msat>,
+    },
+    /// The wallet says it can't be paid any more.
+    Expired,
+    /// The wallet does not know it. Never taken as "unpaid" by itself.
+    Unknown,
+    /// Something that needs a person; never taken as "unpaid".
+    Attention(String),
+}
+
+/// Why a wallet gave no answer. `Display` is for the operator and clean of secrets.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum WalletError {
+    /// Nothing answers there.
+    #[error("the wallet can't be reached: {0}")]
+    Unreachable(String),
+    /// No answer in time; what was asked may have been done.
+    #[error("the wallet did not answer within {} s", .0.as_secs())]
+    TimedOut(Duration),
+    /// It refuses our key.
+    #[error("the wallet refuses the key: {0}")]
+    Unauthorized(String),
+    /// Too many questions.
+    #[error("the wallet asks to slow down")]
+    RateLimited(Option<Duration>),
+    /// It answered with a failure of its own.
+    #[error("the wallet failed: {0}")]
+    Failed(String),
+    /// It refuses what was asked.
+    #[error("the wallet refused: {0}")]
+    Rejected(String),
+    /// What it answered is not its protocol.
+    #[error("the wallet's answer makes no sense: {0}")]
+    Protocol(String),
+    /// It can't do that.
+    #[error("this wallet can't do that")]
+    Unsupported,
+}
+
+/// A Lightning wallet that can make invoices and look them up.
+///
+/// Every call ends by itself within 30 s (a `TimedOut` at the latest).
+pub trait Wallet: Send + Sync + fmt::Debug {
+    /// The backend's word in the settings.
+    fn backend(&self) -> &'static str;
+
+    /// What it can do.
+    fn caps(&self) -> Caps;
+
+    /// Is it there, and who is it? An unreachable wallet is a health, not an error.
+    fn health(&self) -> BoxFuture<'_, WalletHealth>;
+
+    /// Makes an invoice. Called twice it may make two; only a stored one is ever shown to a buyer.
+    fn create(&self, new: NewInvoice) -> BoxFuture<'_, Result<Issued, WalletError>>;
+
+    /// Looks at one invoice.
+    fn lookup(&self, issued: Issued) -> BoxFuture<'_, Result<Seen, WalletError>>;
+
+    /// The invoice made under this label, if any; `Unsupported` where labels are not kept.
+    fn find_by_label(&self, label: String) -> BoxFuture<'_, Result<Option<Issued>, WalletError>>;
+
+    /// Waits until the wallet hints that something was paid: the hash, or none for "look at all".
+    /// A wallet without pushes waits for ever.
+    fn next_hint(&self) -> BoxFuture<'_, Option<PaymentHash>>;
+}
