@@ -1,0 +1,236 @@
+//! The ledger: jobs, their history, invoices, outbox, figures, in one SQLite file. The only room that touches SQLite.
+
+mod figures;
+mod jobs;
+mod outbox;
+mod rows;
+mod schema;
+mod thread;
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+
+use rusqlite::{Connection, OpenFlags};
+
+use thread::Worker;
+
+pub use figures::Counted;
+pub use jobs::{JobFilter, Verdict};
+pub use outbox::{Due, Settled, SignedDraft};
+
+/// Why the ledger can't be used, or did not take a change.
+#[derive(Debug, thiserror::Error)]
+pub enum LedgerError {
+    /// SQLite's own error.
+    #[error("the ledger failed: {0}")]
+    Sqlite(#[from] rusqlite::Error),
+    /// The change was not committed.
+    #[error("the ledger did not commit: {0}")]
+    NotCommitted(String),
+    /// Another change came first; read again.
+    #[error("the job has changed meanwhile")]
+    Conflict,
+    /// No such job.
+    #[error("no job has this id")]
+    NoSuchJob,
+    /// What stands there can't be read.
+    #[error("the ledger holds something unreadable in {0}")]
+    Unreadable(&'static str),
+    /// Made by a newer vend.
+    #[error("{} was made by a newer vend: update this one; the file was not touched", .0.display())]
+    Newer(PathBuf),
+    /// Damaged.
+    #[error("{} is damaged ({detail}): put back a copy made by `vend backup`; the file was not touched", .path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What was found.
+        detail: String,
+    },
+    /// The file or its folder can't be used.
+    #[error("{}: {source}", .path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// The system's words.
+        source: std::io::Error,
+    },
+    /// A thread could not be started.
+    #[error("no thread for the ledger: {0}")]
+    Thread(std::io::Error),
+    /// The program is ending.
+    #[error("the ledger is closed")]
+    Closed,
+}
+
+/// The open ledger. A clone is the same ledger.
+#[derive(Clone, Debug)]
+pub struct Ledger {
+    writer: Worker,
+    reader: Worker,
+    threads: Arc<Mutex<Vec<JoinHandle<()>>>>,
+    path: PathBuf,
+}
+
+impl Ledger {
+    /// Opens the file, making or migrating it; before a migration a copy is put beside it.
+    ///
+    /// # Errors
+    /// Where the file can't be used, is damaged, or was made by a newer vend (then it is left as it is).
+    pub fn open(path: &Path) -> Result<Self, LedgerError> {
+        let writer = open_writer(path)?;
+        let reader = open_reader(path)?;
+        let (writer, writing) = Worker::writer(writer)?;
+        let (reader, reading) = Worker::reader(reader)?;
+        Ok(Self {
+            writer,
+            reader,
+            threads: Arc::new(Mutex::new(vec![writing, reading])),
+            path: path.to_owned(),
+        })
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Ends the threads after the work that waits. Other clones answer [`LedgerError::Closed`] only once all are gone, so
+    /// this is for the last one.
+    pub async fn close(self) {
+        let Self {
+            writer,
+            reader,
+            threads,
+            ..
+        } = self;
+        drop((writer, reader));
+        let threads = threads
+            .lock()
+            .map(|mut held| std::mem::take(&mut *held))
+            .unwrap_or_default();
+        // A thread ends when every clone of the handle is gone; the joining must not block the async threads.
+        let joined = tokio::task::spawn_blocking(move || {
+            for thread in threads {
+                // A panicked ledger thread has nothing left to close.
+                let _ = thread.join();
+            }
+        });
+        // Clones that outlive this would wait for ever: the process ends anyway, so waiting is bounded.
+        let _ = tokio::time::timeout(std::time::Duration::from_secs(2), joined).await;
+    }
+
+    /// A consistent copy, made while the ledger is in use (`VACUUM INTO`); the file must not exist.
+    ///
+    /// # Errors
+    /// Where the copy can't be written.
+    pub async fn backup(&self, to: &Path) -> Result<(), LedgerError> {
+        let to = to.to_owned();
+        self.reader
+            .call(move |connection| copy_to(connection, &to))
+            .await
+    }
+}
+
+/// A private file (0600) with a consistent copy of the ledger.
+fn copy_to(connection: &Connection, to: &Path) -> Result<(), LedgerError> {
+    let file = |source| LedgerError::File {
+        path: to.to_owned(),
+        source,
+    };
+    private_file(to).map_err(file)?;
+    let text = to.to_string_lossy().into_owned();
+    connection.execute("VACUUM INTO ?1", [text])?;
+    Ok(())
+}
+
+/// Makes an empty file that only its owner can read. SQLite then fills it in.
+fn private_file(path: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::OpenOptionsExt;
+    std::fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+        .map(drop)
+}
+
+fn open_writer(path: &Path) -> Result<Connection, LedgerError> {
+    let fresh = !path.exists();
+    if fresh {
+        private_file(path).map_err(|source| LedgerError::File {
+            path: path.to_owned(),
+            source,
+        })?;
+    }
+    let mut connection = Connection::open(path)?;
+    check_header(&connection, path)?;
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    // FULL: a commit survives a power cut. A sent invoice that is forgotten is money lost.
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "foreign_keys", "ON")?;
+    connection.pragma_update(None, "secure_delete", "ON")?;
+    connection.pragma_update(None, "trusted_schema", "OFF")?;
+    connection.pragma_update(None, "journal_size_limit", 16 * 1024 * 1024)?;
+    connection.busy_timeout(std::time::Duration::from_secs(5))?;
+    connection.set_prepared_statement_cache_capacity(64);
+    migrate(&mut connection, path, fresh)?;
+    Ok(connection)
+}
+
+fn migrate(connection: &mut Connection, path: &Path, fresh: bool) -> Result<(), LedgerError> {
+    use rusqlite_migration::{Error as Mig, MigrationDefinitionError, SchemaVersion};
+    let migrations = schema::migrations();
+    let newer = || LedgerError::Newer(path.to_owned());
+    let pending = match migrations.pending_migrations(connection) {
+        Ok(pending) => pending,
+        Err(Mig::MigrationDefinition(MigrationDefinitionError::DatabaseTooFarAhead)) => {
+            return Err(newer());
+        }
+        Err(error) => return Err(damaged(path, &error)),
+    };
+    if pending < 0 {
+        return Err(newer());
+    }
+    let made = migrations.current_version(connection).ok();
+    if pending > 0 && !fresh && made != Some(SchemaVersion::NoneSet) {
+        let now = crate::domain::time::Time::now().secs();
+        copy_to(connection, &path.with_extension(format!("before-{now}.db")))?;
+    }
+    match migrations.to_latest(connection) {
+        Ok(()) => Ok(()),
+        Err(Mig::MigrationDefinition(MigrationDefinitionError::DatabaseTooFarAhead)) => {
+            Err(newer())
+        }
+        Err(error) => Err(damaged(path, &error)),
+    }
+}
+
+fn damaged(path: &Path, detail: &dyn std::fmt::Display) -> LedgerError {
+    LedgerError::Damaged {
+        path: path.to_owned(),
+        detail: detail.to_string(),
+    }
+}
+
+/// Reads the file's first page: a file that is no database is refused before anything is written to it.
+fn check_header(connection: &Connection, path: &Path) -> Result<(), LedgerError> {
+    connection
+        .query_row("SELECT count(*) FROM sqlite_schema", [], |row| {
+            row.get::<_, i64>(0)
+        })
+        .map(drop)
+        .map_err(|error| damaged(path, &error))
+}
+
+fn open_reader(path: &Path) -> Result<Connection, LedgerError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY
+        | OpenFlags::SQLITE_OPEN_NO_MUTEX
+        | OpenFlags::SQLITE_OPEN_URI;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(std::time::Duration::from_secs(5))?;
+    connection.set_prepared_statement_cache_capacity(64);
+    Ok(connection)
+}

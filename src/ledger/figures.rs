@@ -1,0 +1,240 @@
+//! Running totals, kept in the same transaction as what they count, so that a million jobs need no adding up.
+
+use std::collections::BTreeMap;
+
+use rusqlite::{Connection, params};
+
+use super::{Ledger, LedgerError, rows};
+use crate::domain::job::{Job, State};
+use crate::domain::stats::{DayStats, Funnel, ModelStats, Totals};
+use crate::domain::time::Time;
+
+/// What admission counted since the last time it was written down.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counted {
+    /// Requests that arrived.
+    pub seen: u64,
+    /// Requests that could be read as a job.
+    pub understood: u64,
+    /// Dropped, by reason.
+    pub drops: BTreeMap<&'static str, u64>,
+}
+
+/// Counts a change of a job.
+pub(super) fn tally(
+    connection: &Connection,
+    before: Option<&Job>,
+    after: &Job,
+) -> Result<(), LedgerError> {
+    let was = before.map(|job| job.state);
+    if was.is_none() {
+        bump(connection, "jobs", 1)?;
+    }
+    for (name, states) in [
+        ("successful", &[State::Paid, State::Completed][..]),
+        ("failed", &[State::Error][..]),
+        ("unpaid", &[State::Unpaid][..]),
+    ] {
+        let delta = i64::from(states.contains(&after.state))
+            - i64::from(was.is_some_and(|state| states.contains(&state)));
+        bump(connection, name, delta)?;
+    }
+    let revenue = rows::int(after.paid) - before.map_or(0, |job| rows::int(job.paid));
+    let owed = rows::int(after.owed) - before.map_or(0, |job| rows::int(job.owed));
+    bump(connection, "revenue_msat", revenue)?;
+    bump(connection, "owed_msat", owed)?;
+    let delivered = i64::from(after.delivered) - i64::from(before.is_some_and(|job| job.delivered));
+    bump(connection, "delivered", delivered)?;
+    bump(
+        connection,
+        "paid",
+        i64::from(!after.paid.is_zero()) - i64::from(before.is_some_and(|job| !job.paid.is_zero())),
+    )?;
+    if delivered != 0 || revenue != 0 {
+        by_model(connection, after, delivered, revenue)?;
+        by_day(connection, after.updated_at, delivered, revenue)?;
+    }
+    Ok(())
+}
+
+fn by_model(
+    connection: &Connection,
+    job: &Job,
+    delivered: i64,
+    revenue: i64,
+) -> Result<(), LedgerError> {
+    let answer = job.answer.as_ref();
+    let output = answer.map_or(0, |a| i64::from(a.completion_tokens)) * delivered;
+    let tokens = answer.map_or(0, |a| i64::from(a.prompt_tokens)) * delivered + output;
+    let elapsed = answer.map_or(0, |a| i64::try_from(a.elapsed_ms).unwrap_or(0)) * delivered;
+    connection
+        .prepare_cached(
+            "INSERT INTO model_totals VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (model) DO UPDATE SET
+               jobs = jobs + ?2, revenue_msat = revenue_msat + ?3, tokens = tokens + ?4,
+               output_tokens = output_tokens + ?5, elapsed_ms = elapsed_ms + ?6",
+        )?
+        .execute(params![job.terms.model, delivered, revenue, tokens, output, elapsed])?;
+    Ok(())
+}
+
+fn by_day(
+    connection: &Connection,
+    at: Time,
+    delivered: i64,
+    revenue: i64,
+) -> Result<(), LedgerError> {
+    connection
+        .prepare_cached(
+            "INSERT INTO day_totals VALUES (?1, ?2, ?3) ON CONFLICT (day) DO UPDATE SET
+               jobs = jobs + ?2, revenue_msat = revenue_msat + ?3",
+        )?
+        .execute(params![at.day(), delivered, revenue])?;
+    Ok(())
+}
+
+fn bump(connection: &Connection, name: &str, by: i64) -> Result<(), LedgerError> {
+    if by == 0 {
+        return Ok(());
+    }
+    connection
+        .prepare_cached(
+            "INSERT INTO totals VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET value = value + ?2",
+        )?
+        .execute(params![name, by])?;
+    Ok(())
+}
+
+impl Ledger {
+    /// Adds what admission counted.
+    ///
+    /// # Errors
+    /// Where the ledger does not commit.
+    pub async fn count(&self, counted: Counted) -> Result<(), LedgerError> {
+        self.writer
+            .call(move |connection| {
+                let signed = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+                bump(connection, "seen", signed(counted.seen))?;
+                bump(connection, "understood", signed(counted.understood))?;
+                for (reason, count) in counted.drops {
+                    connection
+                        .prepare_cached(
+                            "INSERT INTO drops VALUES (?1, ?2) ON CONFLICT (reason) DO UPDATE SET count = count + ?2",
+                        )?
+                        .execute(params![reason, signed(count)])?;
+                }
+                Ok(())
+            })
+            .await
+    }
+
+    /// All figures.
+    ///
+    /// # Errors
+    /// Where the ledger can't be read.
+    pub async fn totals(&self) -> Result<Totals, LedgerError> {
+        self.reader.call(read).await
+    }
+
+    /// Remembers how far each relay was heard.
+    ///
+    /// # Errors
+    /// Where the ledger does not commit.
+    pub async fn set_cursor(&self, relay: String, at: u64) -> Result<(), LedgerError> {
+        self.writer
+            .call(move |connection| {
+                connection
+                    .prepare_cached(
+                        "INSERT INTO cursor VALUES (?1, ?2) ON CONFLICT (relay) DO UPDATE SET at = max(at, ?2)",
+                    )?
+                    .execute(params![relay, i64::try_from(at).unwrap_or(i64::MAX)])?;
+                Ok(())
+            })
+            .await
+    }
+
+    /// How far each relay was heard, unix seconds.
+    ///
+    /// # Errors
+    /// Where the ledger can't be read.
+    pub async fn cursors(&self) -> Result<Vec<(String, u64)>, LedgerError> {
+        self.reader
+            .call(|connection| {
+                let mut statement = connection.prepare_cached("SELECT relay, at FROM cursor")?;
+                let rows = statement.query_map([], |row| {
+                    Ok((
+                        row.get(0)?,
+                        u64::try_from(row.get::<_, i64>(1)?).unwrap_or(0),
+                    ))
+                })?;
+                Ok(rows.collect::<Result<_, _>>()?)
+            })
+            .await
+    }
+}
+
+fn read(connection: &Connection) -> Result<Totals, LedgerError> {
+    let unsigned = |n: i64| u64::try_from(n).unwrap_or(0);
+    let mut names: BTreeMap<String, i64> = BTreeMap::new();
+    let mut statement = connection.prepare_cached("SELECT name, value FROM totals")?;
+    for row in statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))? {
+        let (name, value) = row?;
+        names.insert(name, value);
+    }
+    let get = |name: &str| names.get(name).copied().unwrap_or(0);
+    let mut totals = Totals {
+        jobs: unsigned(get("jobs")),
+        successful: unsigned(get("successful")),
+        failed: unsigned(get("failed")),
+        unpaid: unsigned(get("unpaid")),
+        revenue_msat: rows::msat(get("revenue_msat")),
+        owed_msat: rows::msat(get("owed_msat")),
+        funnel: Funnel {
+            seen: unsigned(get("seen")),
+            understood: unsigned(get("understood")),
+            admitted: unsigned(get("jobs")),
+            delivered: unsigned(get("delivered")),
+            paid: unsigned(get("paid")),
+        },
+        ..Totals::default()
+    };
+    let mut statement = connection.prepare_cached("SELECT reason, count FROM drops")?;
+    for row in statement.query_map([], |row| Ok((row.get(0)?, row.get::<_, i64>(1)?)))? {
+        let (reason, count) = row?;
+        totals.drops.insert(reason, unsigned(count));
+    }
+    let mut statement = connection.prepare_cached(
+        "SELECT model, jobs, revenue_msat, tokens, output_tokens, elapsed_ms FROM model_totals",
+    )?;
+    let mut rows_of = statement.query([])?;
+    while let Some(row) = rows_of.next()? {
+        let (output, elapsed): (i64, i64) = (row.get(4)?, row.get(5)?);
+        totals.models.insert(
+            row.get(0)?,
+            ModelStats {
+                jobs: unsigned(row.get(1)?),
+                revenue_msat: rows::msat(row.get(2)?),
+                tokens: unsigned(row.get(3)?),
+                tokens_per_second: speed(output, elapsed),
+            },
+        );
+    }
+    let mut statement =
+        connection.prepare_cached("SELECT day, jobs, revenue_msat FROM day_totals")?;
+    let mut rows_of = statement.query([])?;
+    while let Some(row) = rows_of.next()? {
+        totals.days.insert(
+            row.get(0)?,
+            DayStats {
+                jobs: unsigned(row.get(1)?),
+                revenue_msat: rows::msat(row.get(2)?),
+            },
+        );
+    }
+    Ok(totals)
+}
+
+#[allow(clippy::cast_precision_loss)] // a speed for people, rounded to tenths anyway
+fn speed(tokens: i64, elapsed_ms: i64) -> Option<f64> {
+    (tokens > 0 && elapsed_ms > 0)
+        .then(|| (tokens as f64 * 10_000.0 / elapsed_ms as f64).round() / 10.0)
+}

@@ -1,0 +1,416 @@
+//! The questions about jobs, and the one way to change them.
+
+use std::time::Duration;
+
+use nostr::EventId;
+use rusqlite::{OptionalExtension, params};
+
+use super::outbox::{self, SignedDraft};
+use super::{Ledger, LedgerError, figures, rows};
+use crate::domain::id::{BootId, Buyer, PaymentHash, RequestId};
+use crate::domain::job::{Job, Status, TimelineEntry};
+use crate::domain::msat::Msat;
+use crate::domain::time::Time;
+
+/// How long after its expiry an invoice is still looked at.
+const WATCH_AFTER_EXPIRY: Duration = Duration::from_secs(25 * 3600);
+
+/// Which jobs to list.
+#[derive(Clone, Debug, Default)]
+pub struct JobFilter {
+    /// Only in this status.
+    pub status: Option<Status>,
+    /// Only admitted at or after this.
+    pub since: Option<Time>,
+    /// At most so many, newest first.
+    pub limit: Option<u32>,
+}
+
+/// What was decided about an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Never seen.
+    New,
+    /// A job, a refusal that was answered, or a deletion that came before its request.
+    Known,
+}
+
+impl Ledger {
+    /// Writes a new job with its first events. False where the request was known: then nothing is changed.
+    ///
+    /// # Errors
+    /// Where the ledger does not commit.
+    pub async fn admit(
+        &self,
+        job: Job,
+        detail: String,
+        drafts: Vec<SignedDraft>,
+    ) -> Result<bool, LedgerError> {
+        self.writer
+            .call(move |connection| {
+                if is_seen(connection, &job.id.0)? || !rows::insert(connection, &job)? {
+                    return Ok(false);
+                }
+                rows::note(connection, &job.id, job.created_at, "admitted", &detail)?;
+                for draft in &drafts {
+                    outbox::put(connection, Some(&job.id), draft)?;
+                }
+                figures::tally(connection, None, &job)?;
+                Ok(true)
+            })
+            .await
+    }
+
+    /// Writes a step: the job as it is after it, its history, its events; all or nothing.
+    ///
+    /// # Errors
+    /// [`LedgerError::Conflict`] where another change came first.
+    pub async fn commit(
+        &self,
+        job: Job,
+        what: &'static str,
+        detail: String,
+        drafts: Vec<SignedDraft>,
+        withdraw: bool,
+    ) -> Result<(), LedgerError> {
+        self.writer
+            .call(move |connection| {
+                let before = rows::find(connection, &job.id)?.ok_or(LedgerError::NoSuchJob)?;
+                rows::update(connection, &job)?;
+                rows::note(connection, &job.id, job.updated_at, what, &detail)?;
+                if withdraw {
+                    outbox::withdraw(connection, &job.id)?;
+                }
+                for draft in &drafts {
+                    outbox::put(connection, Some(&job.id), draft)?;
+                }
+                figures::tally(connection, Some(&before), &job)
+            })
+            .await
+    }
+
+    /// A line of history that changes nothing else.
+    ///
+    /// # Errors
+    /// Where the ledger does not commit.
+    pub async fn note(
+        &self,
+        id: RequestId,
+        what: &'static str,
+        detail: String,
+    ) -> Result<(), LedgerError> {
+        self.writer
+            .call(move |connection| rows::note(connection, &id, Time::now(), what, &detail))
+            .await
+    }
+
+    /// The job with this id.
+    ///
+    /// # Errors
+    /// Where the ledger can't be read.
+    pub async fn job(&self, id: RequestId) -> Result<Option<Job>, LedgerError> {
+        self.reader
+            .call(move |connection| rows::find(connection, &id))
+            .await
+    }
+
+    /// Jobs, newest first.
+    ///
+    /// # Errors
+    /// Where the ledger can't be read.
+    pub async fn jobs(&self, filter: JobFilter) -> Result<Vec<Job>, LedgerError> {
+        self.reader
+            .call(move |connection| {
+                let limit = filter.limit.map_or(-1, i64::from);
+                let since = filter.since.map_or(i64::MIN, |at| at.0);
+                let status = filter.status.map(|status| status.word());
+                rows::all(
+                    connection,
+                    "WHERE j.created_at >= ?1 AND (?2 IS NULL OR j.status = ?2)
+                     ORDER BY j.created_at DESC, j.id LIMIT ?3",
+                    params![since, status, limit],
+                )
+            })
+            .await
+    }
+
+    /// Jobs that are not final.
+    ///
+    /// # Errors
+    /// Where the ledger can't be read.
+    pub async fn live_jobs(&self) -> Result<Vec<Job>, LedgerError> {
+        self.reader
+            .call(|connection| {
+                rows::all(
+                    connection,
+                    "WHERE j.state NOT IN ('paid', 'completed', 'unpaid', 'error', 'cancelled')
+                     ORDER BY j.created_at",
+                    [],
+                )
+            })
+            .await
+    }
+
+    /// A job's history.
+    ///
+    /// # Errors
+    /// Where the ledger can't be read.
+    pub async fn timeline(&self, id: RequestId) -> Result<Vec<TimelineEntry>, LedgerError> {
+        self.reader
+            .call(move |connection| {
+                let mut statement = connection.prepare_cached(
+                    "SELECT at, what, detail FROM timeline WHERE job_id = ?1 ORDER BY seq",
+                )?;
+                let rows = statement.query_map([id.0.as_bytes().as_slice()], |row| {
+                    Ok(TimelineEntry {
+                        at: Time(row.get(0)?),
+                        what: row.get(1)?,
+                        detail: row.get(2)?,
+                    })
+                })?;
+                Ok(rows.collect::<Result<_, _>>()?)
+            })
+            .await
+    }
+
+    /// Queued jobs that may start now: paid ones first, then the higher bid, then age.
+    ///
+    /// # Errors
+    /// Where the ledger can't be read.
+    pub async fn queue(&self, now: Time, limit: u32) -> Result<Vec<Job>, LedgerError> {
+        self.reader
+            .call(move |connection| {
+                rows::all(
+                    connection,
+                    "WHERE j.state = 'queued' AND (j.next_at IS NULL OR j.next_at <= ?1)
+                     ORDER BY j.paid_msat > 0 DESC, j.bid_msat DESC, j.created_at LIMIT ?2",
+                    params![now.0, limit],
+                )
+            })
+            .await
+    }
+
+    /// The moment at which the next waiting job of these states may be tried.
+    ///
+    /// # Errors
+    /// Where the ledger can't be read.
+    pub async fn next_due(&self, states: [&'static str; 2]) -> Result<Option<Time>, LedgerError> {
+        self.reader
+            .call(move |connection| {
+                Ok(connection
+                    .prepare_cached(
+                        "SELECT min(next_at) FROM jobs WHERE state IN (?1, ?2) AND next_at IS NOT NULL
+                         AND state NOT IN ('paid', 'completed', 'unpaid', 'error', 'cancelled')",
+                    )?
+                    .query_row(params![states[0], states[1]], |row| {
+                        row.get::<_, Option<i64>>(0)
+                    })?
+                    .map(Time))
+            })
+            .await
+    }
+
+    /// Jobs for which the wallet is to be asked for an invoice now.
+    ///
+    /// # Errors
+    /// Where the ledger can't be read.
+    pub async fn wanting_invoice(&self, now: Time) -> Result<Vec<Job>, LedgerError> {
+        self.reader
+            .call(move |connection| {
+                rows::all(
+                    connection,
+                    "WHERE j.state IN ('inferred', 'quoting') AND (j.next_at IS NULL OR j.next_at <= ?1)
+                     ORDER BY j.created_at LIMIT 64",
+                    params![now.0],
+                )
+            })
+            .await
+    }
+
+    /// Jobs whose invoice may still bring money.
+    ///
+    /// # Errors
+    /// Where the ledger can't be read.
+    pub async fn watched(&self, now: Time) -> Result<Vec<Job>, LedgerError> {
+        self.reader
+            .call(move |connection| {
+                rows::all(
+                    connection,
+                    "WHERE i.state IN ('open', 'expired') AND (i.expires_at > ?1 OR i.state = 'open')
+                     ORDER BY i.expires_at",
+                    params![now.minus(WATCH_AFTER_EXPIRY).0],
+                )
+            })
+            .await
+    }
+
+    /// The job whose invoice has this hash.
+    ///
+    /// # Errors
+    /// Where the ledger can't be read.
+    pub async fn by_hash(&self, hash: PaymentHash) -> Result<Option<RequestId>, LedgerError> {
+        self.reader
+            .call(move |connection| {
+                let id: Option<Vec<u8>> = connection
+                    .prepare_cached("SELECT job_id FROM invoices WHERE payment_hash = ?1")?
+                    .query_row([hash.0.0.as_slice()], |row| row.get(0))
+                    .optional()?;
+                Ok(id.and_then(|id| EventId::from_slice(&id).ok()).map(RequestId))
+            })
+            .await
+    }
+
+    /// Jobs that another run of the program left in the middle of inference.
+    ///
+    /// # Errors
+    /// Where the ledger can't be read.
+    pub async fn orphans(&self, boot: BootId) -> Result<Vec<Job>, LedgerError> {
+        self.reader
+            .call(move |connection| {
+                rows::all(
+                    connection,
+                    "WHERE j.state = 'running' AND (j.boot IS NULL OR j.boot <> ?1)",
+                    params![boot.0.0.as_slice()],
+                )
+            })
+            .await
+    }
+
+    /// Has this event been decided on before?
+    ///
+    /// # Errors
+    /// Where the ledger can't be read.
+    pub async fn verdict(&self, id: EventId) -> Result<Verdict, LedgerError> {
+        self.reader
+            .call(move |connection| {
+                Ok(if is_seen(connection, &id)? || is_job(connection, &id)? {
+                    Verdict::Known
+                } else {
+                    Verdict::New
+                })
+            })
+            .await
+    }
+
+    /// Remembers a decision that made no job, with the answer that was given, if any. False where the event was known.
+    ///
+    /// # Errors
+    /// Where the ledger does not commit.
+    pub async fn refuse(
+        &self,
+        id: EventId,
+        verdict: &'static str,
+        now: Time,
+        answer: Option<SignedDraft>,
+    ) -> Result<bool, LedgerError> {
+        self.writer
+            .call(move |connection| {
+                if is_job(connection, &id)? {
+                    return Ok(false);
+                }
+                let new = connection
+                    .prepare_cached(
+                        "INSERT INTO seen (event_id, at, verdict) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING",
+                    )?
+                    .execute(params![id.as_bytes().as_slice(), now.0, verdict])?
+                    == 1;
+                if new && let Some(answer) = &answer {
+                    outbox::put(connection, None, answer)?;
+                }
+                Ok(new)
+            })
+            .await
+    }
+
+    /// What one buyer and all buyers owe: delivered or about to be, not paid, not given up.
+    ///
+    /// # Errors
+    /// Where the ledger can't be read.
+    pub async fn open_credit(&self, buyer: Buyer) -> Result<(Msat, Msat), LedgerError> {
+        self.reader
+            .call(move |connection| {
+                // A job that is not priced yet will owe at least its minimum: count the bid or nothing, plus its rule's
+                // minimum from the terms.
+                let sum = "SELECT coalesce(sum(coalesce(price_msat,
+                      json_extract(terms, '$.price.min_sats') * 1000)), 0) FROM jobs
+                    WHERE json_extract(terms, '$.order') = 'after'
+                      AND (state IN ('queued', 'running', 'inferred', 'publishing', 'pending_payment')";
+                let of_buyer = format!("{sum} OR (state = 'unpaid' AND buyer = ?1)) AND buyer = ?1");
+                let of_all = format!(
+                    "{sum}) AND state NOT IN ('paid', 'completed', 'unpaid', 'error', 'cancelled')"
+                );
+                let mine: i64 = connection
+                    .prepare_cached(&of_buyer)?
+                    .query_row([buyer.0.as_bytes().as_slice()], |row| row.get(0))?;
+                let all: i64 = connection
+                    .prepare_cached(&of_all)?
+                    .query_row([], |row| row.get(0))?;
+                Ok((rows::msat(mine), rows::msat(all)))
+            })
+            .await
+    }
+
+    /// Takes prompts, answers and sent events of jobs that ended before `before` out of the ledger.
+    ///
+    /// # Errors
+    /// Where the ledger does not commit.
+    pub async fn erase_content(&self, before: Time) -> Result<usize, LedgerError> {
+        self.writer
+            .call(move |connection| {
+                let final_before = "state IN ('paid', 'completed', 'unpaid', 'error', 'cancelled') AND updated_at < ?1
+                     AND request_json IS NOT NULL";
+                connection.execute(
+                    &format!(
+                        "DELETE FROM outbox WHERE job_id IN (SELECT id FROM jobs WHERE {final_before})"
+                    ),
+                    params![before.0],
+                )?;
+                let erased = connection.execute(
+                    &format!(
+                        "UPDATE jobs SET request_json = NULL, prompt = NULL,
+                           answer = CASE WHEN answer IS NULL THEN NULL ELSE json_set(answer, '$.text', '') END,
+                           rev = rev + 1
+                         WHERE {final_before}"
+                    ),
+                    params![before.0],
+                )?;
+                connection.execute("DELETE FROM outbox WHERE job_id IS NULL AND not_after < ?1", params![before.0])?;
+                // Requests are only taken while they are young, so an old verdict decides nothing any more.
+                connection.execute(
+                    "DELETE FROM seen WHERE at < ?1",
+                    params![before.minus(Duration::from_secs(48 * 3600)).0],
+                )?;
+                Ok(erased)
+            })
+            .await
+    }
+
+    /// Numbers of waiting and running jobs, and of one buyer's running ones.
+    ///
+    /// # Errors
+    /// Where the ledger can't be read.
+    pub async fn queue_counts(&self) -> Result<(u32, u32), LedgerError> {
+        self.reader
+            .call(|connection| {
+                Ok(connection
+                    .prepare_cached(
+                        "SELECT coalesce(sum(state = 'queued'), 0), coalesce(sum(state = 'running'), 0) FROM jobs
+                         WHERE state NOT IN ('paid', 'completed', 'unpaid', 'error', 'cancelled')",
+                    )?
+                    .query_row([], |row| Ok((row.get(0)?, row.get(1)?)))?)
+            })
+            .await
+    }
+}
+
+fn is_seen(connection: &rusqlite::Connection, id: &EventId) -> Result<bool, LedgerError> {
+    Ok(connection
+        .prepare_cached("SELECT 1 FROM seen WHERE event_id = ?1")?
+        .exists([id.as_bytes().as_slice()])?)
+}
+
+fn is_job(connection: &rusqlite::Connection, id: &EventId) -> Result<bool, LedgerError> {
+    Ok(connection
+        .prepare_cached("SELECT 1 FROM jobs WHERE id = ?1")?
+        .exists([id.as_bytes().as_slice()])?)
+}

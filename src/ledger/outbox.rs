@@ -1,0 +1,328 @@
+//! Events that are signed and on their way: the same bytes until a relay has them or they are of no use.
+
+use nostr::EventId;
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::{Ledger, LedgerError};
+use crate::domain::id::RequestId;
+use crate::domain::reply::Role;
+use crate::domain::time::Time;
+
+/// A signed event, ready for the outbox.
+#[derive(Clone, Debug)]
+pub struct SignedDraft {
+    /// What it is for its job.
+    pub role: Role,
+    /// Its id.
+    pub event_id: EventId,
+    /// Its bytes.
+    pub json: String,
+    /// Of no use after this.
+    pub not_after: Time,
+    /// Where it goes.
+    pub relays: Vec<String>,
+}
+
+/// One event due at one relay.
+#[derive(Clone, Debug)]
+pub struct Due {
+    /// The outbox entry.
+    pub out_id: i64,
+    /// Its job; none for a refusal.
+    pub job: Option<RequestId>,
+    /// What it is for its job.
+    pub role: Role,
+    /// Its bytes.
+    pub json: String,
+    /// The relay.
+    pub relay: String,
+    /// Tries so far.
+    pub attempts: u32,
+}
+
+/// A relay's word, as the ledger keeps it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Settled {
+    /// Accepted.
+    Ok,
+    /// Refused for good.
+    Refused,
+    /// To be tried again at this moment.
+    Again(Time),
+}
+
+/// Puts a signed event in. A role that the job already has is left as it is: those bytes may be out already.
+pub(super) fn put(
+    connection: &Connection,
+    job: Option<&RequestId>,
+    draft: &SignedDraft,
+) -> Result<(), LedgerError> {
+    let inserted = connection
+        .prepare_cached(
+            "INSERT INTO outbox (job_id, role, event_id, event_json, not_after) VALUES (?1, ?2, ?3, ?4, ?5)
+             ON CONFLICT DO NOTHING",
+        )?
+        .execute(params![
+            job.map(|id| id.0.as_bytes().as_slice()),
+            draft.role.word(),
+            draft.event_id.as_bytes().as_slice(),
+            draft.json,
+            draft.not_after.0
+        ])?;
+    if inserted == 0 {
+        return Ok(());
+    }
+    let out_id = connection.last_insert_rowid();
+    let mut statement = connection.prepare_cached(
+        "INSERT INTO delivery (out_id, relay, state, next_at) VALUES (?1, ?2, 'due', 0) ON CONFLICT DO NOTHING",
+    )?;
+    for relay in &draft.relays {
+        statement.execute(params![out_id, relay])?;
+    }
+    Ok(())
+}
+
+/// Nothing of this job is sent any more.
+pub(super) fn withdraw(connection: &Connection, job: &RequestId) -> Result<(), LedgerError> {
+    connection
+        .prepare_cached(
+            "UPDATE delivery SET state = 'gave_up', last_reply = 'withdrawn' WHERE state = 'due'
+             AND out_id IN (SELECT out_id FROM outbox WHERE job_id = ?1)",
+        )?
+        .execute([job.0.as_bytes().as_slice()])?;
+    Ok(())
+}
+
+impl Ledger {
+    /// What is due at this relay now, oldest first.
+    ///
+    /// # Errors
+    /// Where the ledger can't be read.
+    pub async fn due_at(
+        &self,
+        relay: String,
+        now: Time,
+        limit: u32,
+    ) -> Result<Vec<Due>, LedgerError> {
+        self.reader
+            .call(move |connection| {
+                let mut statement = connection.prepare_cached(
+                    "SELECT o.out_id, o.job_id, o.role, o.event_json, d.attempts
+                     FROM delivery d JOIN outbox o ON o.out_id = d.out_id
+                     WHERE d.state = 'due' AND d.next_at <= ?1 AND d.relay = ?2 AND o.not_after > ?1
+                     ORDER BY d.out_id LIMIT ?3",
+                )?;
+                let rows = statement.query_map(params![now.0, relay, limit], |row| {
+                    Ok((
+                        row.get::<_, i64>(0)?,
+                        row.get::<_, Option<Vec<u8>>>(1)?,
+                        row.get::<_, String>(2)?,
+                        row.get::<_, String>(3)?,
+                        row.get::<_, u32>(4)?,
+                    ))
+                })?;
+                let mut due = Vec::new();
+                for row in rows {
+                    let (out_id, job, role, json, attempts) = row?;
+                    due.push(Due {
+                        out_id,
+                        job: job
+                            .and_then(|id| EventId::from_slice(&id).ok())
+                            .map(RequestId),
+                        role: Role::from_word(&role)
+                            .ok_or(LedgerError::Unreadable("an outbox role"))?,
+                        json,
+                        relay: relay.clone(),
+                        attempts,
+                    });
+                }
+                Ok(due)
+            })
+            .await
+    }
+
+    /// Relays at which something is due, now or later, with the moment of the first.
+    ///
+    /// # Errors
+    /// Where the ledger can't be read.
+    pub async fn due_relays(&self) -> Result<Vec<(String, Time)>, LedgerError> {
+        self.reader
+            .call(|connection| {
+                let mut statement = connection.prepare_cached(
+                    "SELECT relay, min(next_at) FROM delivery WHERE state = 'due' GROUP BY relay",
+                )?;
+                let rows = statement.query_map([], |row| Ok((row.get(0)?, Time(row.get(1)?))))?;
+                Ok(rows.collect::<Result<_, _>>()?)
+            })
+            .await
+    }
+
+    /// Writes down a relay's word on an event.
+    ///
+    /// # Errors
+    /// Where the ledger does not commit.
+    pub async fn settle(
+        &self,
+        out_id: i64,
+        relay: String,
+        settled: Settled,
+        words: String,
+    ) -> Result<(), LedgerError> {
+        self.writer
+            .call(move |connection| {
+                let (state, next_at) = match settled {
+                    Settled::Ok => ("ok", 0),
+                    Settled::Refused => ("refused", 0),
+                    Settled::Again(at) => ("due", at.0),
+                };
+                connection
+                    .prepare_cached(
+                        "UPDATE delivery SET state = ?3, next_at = ?4, attempts = attempts + 1, last_reply = ?5
+                         WHERE out_id = ?1 AND relay = ?2 AND state = 'due'",
+                    )?
+                    .execute(params![out_id, relay, state, next_at, words])?;
+                Ok(())
+            })
+            .await
+    }
+
+    /// Results that can reach no relay any more: past their time, or refused by every relay. Each is told once.
+    ///
+    /// # Errors
+    /// Where the ledger does not commit.
+    pub async fn give_up(&self, now: Time) -> Result<Vec<(RequestId, Role)>, LedgerError> {
+        self.writer
+            .call(move |connection| {
+                connection
+                    .prepare_cached(
+                        "UPDATE delivery SET state = 'gave_up', last_reply = last_reply || ' (past its time)'
+                         WHERE state = 'due' AND out_id IN (SELECT out_id FROM outbox WHERE not_after <= ?1)",
+                    )?
+                    .execute(params![now.0])?;
+                let mut statement = connection.prepare_cached(
+                    "SELECT o.out_id, o.job_id, o.role FROM outbox o WHERE o.settled = 0
+                     AND NOT EXISTS (SELECT 1 FROM delivery d WHERE d.out_id = o.out_id AND d.state = 'due')",
+                )?;
+                let rows = statement
+                    .query_map([], |row| {
+                        Ok((
+                            row.get::<_, i64>(0)?,
+                            row.get::<_, Option<Vec<u8>>>(1)?,
+                            row.get::<_, String>(2)?,
+                        ))
+                    })?
+                    .collect::<Result<Vec<_>, _>>()?;
+                let mut lost = Vec::new();
+                for (out_id, job, role) in rows {
+                    if any_accepted(connection, out_id)? {
+                        mark_settled(connection, out_id)?;
+                        continue;
+                    }
+                    let job = job
+                        .and_then(|id| EventId::from_slice(&id).ok())
+                        .map(RequestId);
+                    match (job, Role::from_word(&role)) {
+                        // Marked only once the job's step is written: see `settled_for`.
+                        (Some(job), Some(Role::Result)) => lost.push((job, Role::Result)),
+                        _ => mark_settled(connection, out_id)?,
+                    }
+                }
+                Ok(lost)
+            })
+            .await
+    }
+
+    /// The job's step on a given-up event is written: it is told no more.
+    ///
+    /// # Errors
+    /// Where the ledger does not commit.
+    pub async fn settled_for(&self, job: RequestId, role: Role) -> Result<(), LedgerError> {
+        self.writer
+            .call(move |connection| {
+                connection.execute(
+                    "UPDATE outbox SET settled = 1 WHERE job_id = ?1 AND role = ?2",
+                    params![job.0.as_bytes().as_slice(), role.word()],
+                )?;
+                Ok(())
+            })
+            .await
+    }
+
+    /// Results that a relay has accepted while their job does not know it yet (the process died in between).
+    ///
+    /// # Errors
+    /// Where the ledger can't be read.
+    pub async fn accepted_unknown(&self) -> Result<Vec<(RequestId, String)>, LedgerError> {
+        self.reader
+            .call(|connection| {
+                let mut statement = connection.prepare_cached(
+                    "SELECT j.id, min(d.relay) FROM jobs j
+                     JOIN outbox o ON o.job_id = j.id AND o.role = 'result'
+                     JOIN delivery d ON d.out_id = o.out_id AND d.state = 'ok'
+                     WHERE j.state = 'publishing' GROUP BY j.id",
+                )?;
+                let rows = statement
+                    .query_map([], |row| Ok((row.get::<_, Vec<u8>>(0)?, row.get(1)?)))?
+                    .collect::<Result<Vec<(Vec<u8>, String)>, _>>()?;
+                Ok(rows
+                    .into_iter()
+                    .filter_map(|(id, relay)| {
+                        EventId::from_slice(&id)
+                            .ok()
+                            .map(|id| (RequestId(id), relay))
+                    })
+                    .collect())
+            })
+            .await
+    }
+
+    /// Is anything due that could go out?
+    ///
+    /// # Errors
+    /// Where the ledger can't be read.
+    pub async fn outbox_empty(&self, now: Time) -> Result<bool, LedgerError> {
+        self.reader
+            .call(move |connection| {
+                Ok(connection
+                    .prepare_cached(
+                        "SELECT 1 FROM delivery d JOIN outbox o ON o.out_id = d.out_id
+                         WHERE d.state = 'due' AND o.not_after > ?1 LIMIT 1",
+                    )?
+                    .query_row(params![now.0], |_| Ok(()))
+                    .optional()?
+                    .is_none())
+            })
+            .await
+    }
+
+    /// The events of a job as they were signed, for a detail view.
+    ///
+    /// # Errors
+    /// Where the ledger can't be read.
+    pub async fn events_of(&self, job: RequestId) -> Result<Vec<(String, String)>, LedgerError> {
+        self.reader
+            .call(move |connection| {
+                let mut statement = connection.prepare_cached(
+                    "SELECT role, event_json FROM outbox WHERE job_id = ?1 ORDER BY out_id",
+                )?;
+                let rows = statement.query_map([job.0.as_bytes().as_slice()], |row| {
+                    Ok((row.get(0)?, row.get(1)?))
+                })?;
+                Ok(rows.collect::<Result<_, _>>()?)
+            })
+            .await
+    }
+}
+
+fn any_accepted(connection: &Connection, out_id: i64) -> Result<bool, LedgerError> {
+    Ok(connection
+        .prepare_cached("SELECT 1 FROM delivery WHERE out_id = ?1 AND state = 'ok'")?
+        .exists([out_id])?)
+}
+
+fn mark_settled(connection: &Connection, out_id: i64) -> Result<(), LedgerError> {
+    connection
+        .prepare_cached("UPDATE outbox SET settled = 1 WHERE out_id = ?1")?
+        .execute([out_id])?;
+    Ok(())
+}

@@ -1,0 +1,128 @@
+//! The ledger's tables. One migration a version; a file made by a newer vend is refused untouched.
+
+use rusqlite_migration::{M, Migrations};
+
+const FIRST: &str = "
+CREATE TABLE jobs (
+  id              BLOB PRIMARY KEY CHECK (length(id) = 32),
+  buyer           BLOB NOT NULL CHECK (length(buyer) = 32),
+  kind            INTEGER NOT NULL,
+  state           TEXT NOT NULL,
+  status          TEXT NOT NULL,
+  rev             INTEGER NOT NULL,
+  encryption      TEXT NOT NULL,
+  addressed       INTEGER NOT NULL,
+  terms           TEXT NOT NULL,
+  model           TEXT NOT NULL,
+  bid_msat        INTEGER NOT NULL DEFAULT 0,
+  request_json    TEXT,
+  prompt          TEXT,
+  answer          TEXT,
+  price_msat      INTEGER CHECK (price_msat >= 0),
+  paid_msat       INTEGER NOT NULL DEFAULT 0 CHECK (paid_msat >= 0),
+  owed_msat       INTEGER NOT NULL DEFAULT 0 CHECK (owed_msat >= 0),
+  attempts        INTEGER NOT NULL DEFAULT 0,
+  wallet_tries    INTEGER NOT NULL DEFAULT 0,
+  next_at         INTEGER,
+  boot            BLOB,
+  error_code      TEXT,
+  error           TEXT,
+  result_id       BLOB UNIQUE,
+  delivered       INTEGER NOT NULL DEFAULT 0,
+  created_at      INTEGER NOT NULL,
+  updated_at      INTEGER NOT NULL
+) STRICT;
+CREATE INDEX jobs_live ON jobs (state, next_at)
+  WHERE state NOT IN ('paid', 'completed', 'unpaid', 'error', 'cancelled');
+CREATE INDEX jobs_newest ON jobs (created_at DESC);
+CREATE INDEX jobs_buyer ON jobs (buyer, created_at);
+CREATE INDEX jobs_content ON jobs (updated_at) WHERE request_json IS NOT NULL;
+
+CREATE TABLE timeline (
+  seq     INTEGER PRIMARY KEY,
+  job_id  BLOB NOT NULL REFERENCES jobs (id),
+  at      INTEGER NOT NULL,
+  what    TEXT NOT NULL,
+  detail  TEXT NOT NULL
+) STRICT;
+CREATE INDEX timeline_job ON timeline (job_id, seq);
+
+CREATE TABLE invoices (
+  job_id          BLOB PRIMARY KEY REFERENCES jobs (id),
+  label           TEXT NOT NULL UNIQUE,
+  state           TEXT NOT NULL,
+  amount_msat     INTEGER NOT NULL CHECK (amount_msat > 0),
+  wallet          TEXT NOT NULL,
+  wallet_identity TEXT,
+  payment_hash    BLOB UNIQUE,
+  bolt11          TEXT UNIQUE,
+  backend_ref     TEXT,
+  made_at         INTEGER,
+  expires_at      INTEGER,
+  paid_msat       INTEGER NOT NULL DEFAULT 0 CHECK (paid_msat >= 0),
+  paid_at         INTEGER,
+  looks           INTEGER NOT NULL DEFAULT 0,
+  late_looks      INTEGER NOT NULL DEFAULT 0
+) STRICT, WITHOUT ROWID;
+CREATE INDEX invoices_watched ON invoices (expires_at) WHERE state IN ('open', 'expired');
+
+CREATE TABLE outbox (
+  out_id      INTEGER PRIMARY KEY,
+  job_id      BLOB REFERENCES jobs (id),
+  role        TEXT NOT NULL,
+  event_id    BLOB NOT NULL UNIQUE,
+  event_json  TEXT NOT NULL,
+  not_after   INTEGER NOT NULL,
+  settled     INTEGER NOT NULL DEFAULT 0,
+  UNIQUE (job_id, role)
+) STRICT;
+CREATE TABLE delivery (
+  out_id      INTEGER NOT NULL REFERENCES outbox (out_id) ON DELETE CASCADE,
+  relay       TEXT NOT NULL,
+  state       TEXT NOT NULL CHECK (state IN ('due', 'ok', 'refused', 'gave_up')),
+  attempts    INTEGER NOT NULL DEFAULT 0,
+  next_at     INTEGER NOT NULL,
+  last_reply  TEXT NOT NULL DEFAULT '',
+  PRIMARY KEY (out_id, relay)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX delivery_due ON delivery (next_at) WHERE state = 'due';
+
+CREATE TABLE seen (
+  event_id    BLOB PRIMARY KEY,
+  at          INTEGER NOT NULL,
+  verdict     TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX seen_at ON seen (at);
+
+CREATE TABLE cursor (
+  relay       TEXT PRIMARY KEY,
+  at          INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE totals (
+  name        TEXT PRIMARY KEY,
+  value       INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE drops (
+  reason      TEXT PRIMARY KEY,
+  count       INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE model_totals (
+  model           TEXT PRIMARY KEY,
+  jobs            INTEGER NOT NULL,
+  revenue_msat    INTEGER NOT NULL,
+  tokens          INTEGER NOT NULL,
+  output_tokens   INTEGER NOT NULL,
+  elapsed_ms      INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE day_totals (
+  day             TEXT PRIMARY KEY,
+  jobs            INTEGER NOT NULL,
+  revenue_msat    INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+";
+
+/// Every version of the tables, oldest first.
+pub(super) fn migrations() -> Migrations<'static> {
+    Migrations::new(vec![M::up(FIRST)])
+}
