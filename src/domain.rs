@@ -11,8 +11,10 @@ pub mod id;
 pub mod job;
 pub mod msat;
 pub mod price;
+pub mod reply;
 pub mod refusal;
 pub mod stats;
+pub mod step;
 pub mod text;
 pub mod time;
 

@@ -5,5 +5,6 @@
 pub mod config;
 pub mod domain;
 pub mod inference;
+pub mod ledger;
 pub mod nostr;
 pub mod wallet;
