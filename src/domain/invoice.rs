@@ -107,7 +107,7 @@ pub struct Checked {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvoiceFault {
     /// The text is no BOLT 11 invoice.
-    #[error("the wallet's answer is not an invoice: {0}")]
+    #[error("this is not a Lightning invoice: {0}")]
     NotAnInvoice(String),
     /// The signature does not fit.
     #[error("the invoice's signature is wrong")]
