@@ -8,6 +8,7 @@ pub mod event;
 pub mod health;
 mod hex32;
 pub mod id;
+pub mod invoice;
 pub mod job;
 pub mod msat;
 pub mod price;
