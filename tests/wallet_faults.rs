@@ -1,4 +1,4 @@
-//! Whatever an LNbits server does wrong, the shop gets the right error in one plain line, and no wrong invoice passes.
+//! Whatever an `LNbits` server does wrong, the shop gets the right error in one plain line, and no wrong invoice passes.
 
 #[path = "support/drill_wallet.rs"]
 mod drill_wallet;
@@ -18,10 +18,10 @@ use drill_wallet::{DrillWallet, Fault};
 
 const LABEL: &str = "vend:0123456789abcdef0123456789abcdef";
 const AMOUNT: Msat = Msat(21_000);
-const EXPIRY: Duration = Duration::from_secs(600);
+const EXPIRY: Duration = Duration::from_mins(10);
 
 /// Ends a test that would otherwise wait for ever; never reached where things work.
-const LONG: Duration = Duration::from_secs(60);
+const LONG: Duration = Duration::from_mins(1);
 
 struct Drill {
     server: DrillWallet,

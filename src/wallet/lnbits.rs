@@ -1,4 +1,4 @@
-//! An LNbits server (written against 1.6.2) as the seller's wallet, through its REST interface and the invoice key.
+//! An `LNbits` server (written against 1.6.2) as the seller's wallet, through its REST interface and the invoice key.
 //!
 //! Its websocket is left alone: anybody who knows a payment hash can forge its "paid", and a buyer knows it. The schedule of
 //! looks finds payments instead. Amounts are whole sats.
@@ -21,8 +21,10 @@ use super::{Caps, Issued, NewInvoice, Seen, Wallet, WalletError};
 use crate::domain::Hex32;
 use crate::domain::health::{Light, WalletHealth};
 use crate::domain::id::{PaymentHash, Preimage};
+use crate::domain::invoice;
 use crate::domain::msat::Msat;
 use crate::domain::text::{clean, cut_bytes};
+use crate::domain::time::Time;
 
 const BACKEND: &str = "lnbits";
 
@@ -32,16 +34,16 @@ const CALL: Duration = Duration::from_secs(15);
 /// No call may be let take longer than a wallet's call may.
 const LONGEST_CALL: Duration = Duration::from_secs(30);
 
-/// LNbits takes 640 characters, BOLT 11 holds 639 bytes.
+/// `LNbits` takes 640 characters, BOLT 11 holds 639 bytes.
 const MAX_MEMO_BYTES: usize = 639;
 
-/// LNbits' limit for an `external_id`, characters; it may hold no blanks either.
+/// `LNbits`' limit for an `external_id`, characters; it may hold no blanks either.
 const MAX_LABEL: usize = 256;
 
 /// Invoices read under one label. More than one or two means that something else uses our labels.
 const MAX_FOUND: &str = "20";
 
-/// Why LNbits can't be used as it is set up.
+/// Why `LNbits` can't be used as it is set up.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LnbitsError {
     /// The address is none.
@@ -67,7 +69,7 @@ pub enum LnbitsError {
     Client(String),
 }
 
-/// The client of one LNbits wallet.
+/// The client of one `LNbits` wallet.
 pub struct Lnbits {
     server: Server,
 }
@@ -109,7 +111,7 @@ impl Lnbits {
             "external_id": new.label,
         });
         let answer = self.server.post(self.server.at("payments"), &body).await?;
-        let made: Payment = self.server.json(&answer)?;
+        let made: Record = self.server.json(&answer)?;
         made.issued()
             .ok_or_else(|| WalletError::Protocol("it made no invoice".to_owned()))
     }
@@ -117,10 +119,10 @@ impl Lnbits {
     async fn look(&self, hash: PaymentHash) -> Result<Seen, WalletError> {
         let url = self.server.at(&format!("payments/{hash}"));
         let answer = self.server.get(url).await?;
-        if self.server.knows_no_payment(&answer) {
+        if answer.knows_no_payment() {
             return Ok(Seen::Unknown);
         }
-        seen(self.server.json(&answer)?, &hash)
+        seen(&self.server.json(&answer)?, &hash)
     }
 
     async fn find(&self, label: &str) -> Result<Option<Issued>, WalletError> {
@@ -129,7 +131,7 @@ impl Lnbits {
             .append_pair("external_id", label)
             .append_pair("limit", MAX_FOUND);
         let answer = self.server.get(url).await?;
-        Ok(pick(self.server.json(&answer)?, label))
+        Ok(pick(self.server.json(&answer)?, label, Time::now()))
     }
 
     async fn ask_health(&self) -> Result<WalletHealth, WalletError> {
@@ -227,9 +229,9 @@ struct Account {
     id: Option<serde::de::IgnoredAny>,
 }
 
-/// A payment as LNbits writes it in several answers. Of what it may hold, only this is read.
+/// A payment as `LNbits` writes it in several answers. Of what it may hold, only this is read.
 #[derive(Deserialize)]
-struct Payment {
+struct Record {
     payment_hash: Option<PaymentHash>,
     bolt11: Option<String>,
     /// The invoice's name before 1.0.
@@ -241,7 +243,7 @@ struct Payment {
     external_id: Option<String>,
 }
 
-impl Payment {
+impl Record {
     fn issued(self) -> Option<Issued> {
         Some(Issued {
             bolt11: self.bolt11.or(self.payment_request)?,
@@ -254,8 +256,15 @@ impl Payment {
         self.external_id.as_deref() == Some(label) && self.amount.is_some_and(|msat| msat > 0)
     }
 
-    fn is_dead(&self) -> bool {
-        matches!(self.status.as_deref(), Some("failed" | "expired"))
+    /// Can it neither be paid any more, nor was it? `LNbits` calls an expired invoice pending until somebody looks at it.
+    fn is_dead(&self, now: Time) -> bool {
+        let is_past =
+            |bolt11: &str| invoice::read(bolt11).is_ok_and(|i| invoice::times(&i).1 <= now);
+        match self.status.as_deref() {
+            Some("success") => false,
+            Some("failed" | "expired") => true,
+            _ => self.bolt11.as_deref().is_some_and(is_past),
+        }
     }
 }
 
@@ -265,19 +274,19 @@ struct Look {
     paid: Option<bool>,
     status: Option<String>,
     preimage: Option<String>,
-    details: Option<Payment>,
+    details: Option<Record>,
 }
 
-/// Of several invoices under one label (LNbits lets there be), the first listed, which is the newest. One that has expired
+/// Of several invoices under one label (`LNbits` lets there be), the first listed, which is the newest. One that has expired
 /// is none: it can't be paid any more. The label is compared here too, as an older server ignores the question's filter.
-fn pick(found: Vec<Payment>, label: &str) -> Option<Issued> {
+fn pick(found: Vec<Record>, label: &str, now: Time) -> Option<Issued> {
     found
         .into_iter()
-        .find(|payment| payment.is_ours(label) && !payment.is_dead())?
+        .find(|payment| payment.is_ours(label) && !payment.is_dead(now))?
         .issued()
 }
 
-fn seen(look: Look, asked: &PaymentHash) -> Result<Seen, WalletError> {
+fn seen(look: &Look, asked: &PaymentHash) -> Result<Seen, WalletError> {
     let named = look
         .details
         .as_ref()
@@ -291,12 +300,12 @@ fn seen(look: Look, asked: &PaymentHash) -> Result<Seen, WalletError> {
         return Err(WalletError::Protocol(text));
     }
     let status = look.status.as_deref().unwrap_or_default();
-    // Whether a preimage is there says nothing: LNbits has it from the start.
+    // Whether a preimage is there says nothing: `LNbits` has it from the start.
     if look.paid == Some(true) || status == "success" {
-        return Ok(paid(&look, asked));
+        return Ok(paid(look, asked));
     }
     Ok(match status {
-        // LNbits' word for an invoice that expired.
+        // `LNbits`' word for an invoice that expired.
         "failed" | "expired" => Seen::Expired,
         "pending" | "" => Seen::Pending,
         other => Seen::Attention(format!("LNbits calls it '{}'", clean(other, 40))),
@@ -309,7 +318,7 @@ fn paid(look: &Look, asked: &PaymentHash) -> Seen {
         let amount = u64::try_from(amount?).ok()?;
         (amount > 0).then_some(Msat(amount))
     };
-    // With some funding sources LNbits fills in zeros: only a preimage that opens the hash is passed on as a proof.
+    // With some funding sources `LNbits` fills in zeros: only a preimage that opens the hash is passed on as a proof.
     let preimage = look
         .preimage
         .as_deref()

@@ -41,7 +41,7 @@ pub enum WalletOpenError {
     /// The sandbox.
     #[error(transparent)]
     Sandbox(#[from] SandboxError),
-    /// LNbits.
+    /// `LNbits`.
     #[error(transparent)]
     Lnbits(#[from] LnbitsError),
 }

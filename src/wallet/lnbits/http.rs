@@ -26,7 +26,7 @@ const MAX_BODY: usize = 256 * 1024;
 const MAX_WORDS: usize = 120;
 
 /// Longer waits than this are not believed.
-const MAX_RETRY_AFTER: Duration = Duration::from_secs(3_600);
+const MAX_RETRY_AFTER: Duration = Duration::from_hours(1);
 
 /// The server's address, the key, and the client that holds them.
 pub(super) struct Server {
@@ -166,15 +166,6 @@ impl Server {
             .map_err(|error| WalletError::Protocol(self.plain(&error.to_string())))
     }
 
-    /// Does the server say that it does not know this payment? A "not found" of a wrong address, or for a wrong key, says
-    /// nothing about a payment.
-    pub(super) fn knows_no_payment(&self, answer: &Answer) -> bool {
-        answer.status == StatusCode::NOT_FOUND
-            && detail(&answer.body).is_some_and(|detail| {
-                !is_unknown_wallet(&detail) && !detail.trim().eq_ignore_ascii_case("not found")
-            })
-    }
-
     fn refusal(&self, answer: &Answer) -> Option<WalletError> {
         let status = answer.status;
         if status.is_success() {
@@ -188,7 +179,7 @@ impl Server {
         };
         Some(match status.as_u16() {
             401 | 403 => WalletError::Unauthorized(words),
-            // LNbits answers a wrong key with 404 "Wallet not found."
+            // `LNbits` answers a wrong key with 404 "Wallet not found."
             404 if is_unknown_wallet(&text) => WalletError::Unauthorized(words),
             404 => WalletError::Protocol(format!("{words}: is wallet.url right?")),
             429 => WalletError::RateLimited(answer.retry_after),
@@ -209,11 +200,22 @@ impl Server {
     }
 }
 
+impl Answer {
+    /// Does the server say that it does not know this payment? A "not found" of a wrong address, or for a wrong key, says
+    /// nothing about a payment.
+    pub(super) fn knows_no_payment(&self) -> bool {
+        self.status == StatusCode::NOT_FOUND
+            && detail(&self.body).is_some_and(|detail| {
+                !is_unknown_wallet(&detail) && !detail.trim().eq_ignore_ascii_case("not found")
+            })
+    }
+}
+
 fn is_unknown_wallet(detail: &str) -> bool {
     detail.to_ascii_lowercase().contains("wallet not found")
 }
 
-/// FastAPI's words for an error: `{"detail": …}`; some proxies write `message`.
+/// `FastAPI`'s words for an error: `{"detail": …}`; some proxies write `message`.
 fn detail(body: &[u8]) -> Option<String> {
     let value: Value = serde_json::from_slice(body).ok()?;
     match value.get("detail").or_else(|| value.get("message"))? {

@@ -13,12 +13,12 @@ fn hash(byte: u8) -> PaymentHash {
 }
 
 fn look(json: &serde_json::Value) -> Result<Seen, WalletError> {
-    seen(serde_json::from_value(json.clone()).unwrap(), &hash(1))
+    seen(&serde_json::from_value(json.clone()).unwrap(), &hash(1))
 }
 
 fn listed(items: serde_json::Value) -> Option<PaymentHash> {
     let found = serde_json::from_value(items).unwrap();
-    pick(found, LABEL).map(|issued| issued.payment_hash)
+    pick(found, LABEL, Time::now()).map(|issued| issued.payment_hash)
 }
 
 fn paid_with(amount: Option<Msat>) -> Seen {
@@ -93,6 +93,17 @@ fn a_label_finds_our_newest_living_incoming_invoice_only() {
         ])),
         Some(hash(3))
     );
+}
+
+#[test]
+fn an_invoice_that_expired_while_nobody_looked_is_not_adopted_unless_it_was_paid() {
+    // From BOLT 11's examples: 2017, an hour to pay.
+    let old = "lnbc25m1pvjluezpp5qqqsyqcyq5rqwzqfqqqsyqcyq5rqwzqfqqqsyqcyq5rqwzqfqypqdq5vdhkven9v5sxyetpdeessp5zyg3zyg3zyg3zyg3\
+               zyg3zyg3zyg3zyg3zyg3zyg3zyg3zyg3zygs9q5sqqqqqqqqqqqqqqqpqsq67gye39hfg3zd8rgc80k32tvy9xk2xunwm5lzexnvpx6fd77en8qaq4\
+               24dxgt56cag2dpt359k3ssyhetktkpqh24jqnjyw6uqd08sgptq44qu";
+    let item = |status: &str| json!([{"payment_hash": hash(1), "bolt11": old, "external_id": LABEL, "amount": 1, "status": status}]);
+    assert_eq!(listed(item("pending")), None);
+    assert_eq!(listed(item("success")), Some(hash(1)));
 }
 
 #[test]
