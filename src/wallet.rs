@@ -3,6 +3,8 @@
 //! A wallet's word is believed only where it answers a question of ours about a payment hash of ours; a push is a hint to
 //! look. An error is never a status: it changes no invoice.
 
+pub mod lnbits;
+pub mod open;
 pub mod sandbox;
 
 use std::fmt;

@@ -22,15 +22,15 @@ pub use schedule::{LATE_LOOKS, MAY_CLOSE_AFTER, UNKNOWN_LOOKS, may_close, next_l
 pub const MAX_BOLT11_BYTES: usize = 8_192;
 
 /// How much longer than asked an invoice may live, for wallets that round.
-const EXPIRY_SLACK: Duration = Duration::from_secs(60);
+const EXPIRY_SLACK: Duration = Duration::from_mins(1);
 
 /// How far the wallet's clock may be off ours before it is worth a word, seconds.
 const CLOCK_SLACK_SECS: i64 = 60;
 
 /// An invoice without an expiry field lives this long (BOLT 11).
-const DEFAULT_EXPIRY: Duration = Duration::from_secs(3_600);
+const DEFAULT_EXPIRY: Duration = Duration::from_hours(1);
 
-/// pBTC in one msat (BOLT 11 counts in 10^-12 bitcoin).
+/// Pico-bitcoin in one msat (BOLT 11 counts in 10^-12 bitcoin).
 const PICO_PER_MSAT: u64 = 10;
 
 /// The network that an invoice belongs to (BOLT 11, human-readable part).
@@ -157,7 +157,7 @@ pub enum InvoiceFault {
     },
 }
 
-/// Reads an invoice without the strictness of a payer: LNbits' test wallet, for one, sets no feature bits.
+/// Reads an invoice without the strictness of a payer: `LNbits`' test wallet, for one, sets no feature bits.
 /// A `lightning:` prefix and upper case are fine (BOLT 11).
 ///
 /// # Errors

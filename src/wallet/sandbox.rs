@@ -158,7 +158,9 @@ impl Wallet for SandboxWallet {
 
     fn find_by_label(&self, label: String) -> BoxFuture<'_, Result<Option<Issued>, WalletError>> {
         self.with_book(move |book| {
-            let found = book.find(&label).map_err(|error| failed(&error))?;
+            let found = book
+                .find(&label, Time::now())
+                .map_err(|error| failed(&error))?;
             Ok(found.map(issued))
         })
         .boxed()
@@ -180,7 +182,7 @@ fn issued(record: Record) -> Issued {
 fn seen(entry: Entry) -> Seen {
     match entry {
         Entry::Unknown => Seen::Unknown,
-        Entry::Open => Seen::Pending,
+        Entry::Open(_) => Seen::Pending,
         Entry::Expired => Seen::Expired,
         Entry::Paid { record, at } => Seen::Paid {
             amount: Some(record.amount_msat),

@@ -10,7 +10,7 @@ use super::*;
 
 const NOW: Time = Time(1_795_000_000_000);
 
-/// An invoice as LNbits' test wallet writes them: no feature bits, no payment secret.
+/// An invoice as `LNbits`' test wallet writes them: no feature bits, no payment secret.
 struct Draft {
     currency: Currency,
     pico: Option<(u64, SiPrefix)>,
@@ -86,7 +86,7 @@ fn expected() -> Expected {
         amount: Msat(21_500),
         network: Network::Regtest,
         payment_hash: hash_of("sale"),
-        longest_expiry: Duration::from_secs(600),
+        longest_expiry: Duration::from_mins(10),
     }
 }
 
@@ -103,7 +103,7 @@ fn an_invoice_as_asked_passes_with_its_facts() {
             payment_hash: hash_of("sale"),
             amount: Msat(21_500),
             made_at: NOW,
-            expires_at: NOW.plus(Duration::from_secs(600)),
+            expires_at: NOW.plus(Duration::from_mins(10)),
             payee: public(7).to_string(),
             clock_off_secs: None,
         }
@@ -268,7 +268,7 @@ fn an_expired_invoice_and_one_that_lives_too_long_are_refused() {
     };
     assert!(check(&lives(Some(660)).sign(), &expected(), NOW).is_ok());
     let too_long = |secs| InvoiceFault::ExpiryTooLong {
-        asked: Duration::from_secs(600),
+        asked: Duration::from_mins(10),
         found: Duration::from_secs(secs),
     };
     assert_eq!(fault(lives(Some(661))), too_long(661));
@@ -373,7 +373,7 @@ proptest! {
     #[test]
     fn no_text_makes_it_panic(text in any::<String>()) {
         prop_assert!(check(&text, &expected(), NOW).is_err());
-        let prefixed = format!("lnbcrt1{}", text);
+        let prefixed = "lnbcrt1".to_owned() + &text;
         prop_assert!(check(&prefixed, &expected(), NOW).is_err());
     }
 }

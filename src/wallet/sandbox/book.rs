@@ -62,7 +62,7 @@ impl std::fmt::Debug for Secret {
 #[derive(Debug)]
 pub(super) enum Entry {
     Unknown,
-    Open,
+    Open(Record),
     Expired,
     Paid { record: Record, at: Option<Time> },
 }
@@ -102,7 +102,7 @@ impl Book {
         Ok(Self { dir, node })
     }
 
-    /// Makes an invoice; under a label that has one already, the same.
+    /// Makes an invoice; under a label that has one already, the same, unless that one expired unpaid.
     pub(super) fn issue(&self, new: &NewInvoice, now: Time) -> Result<Record, IssueError> {
         if new.amount.is_zero() || new.amount.0 > MAX_MSAT {
             let text = format!(
@@ -117,7 +117,7 @@ impl Book {
         }
         // Held to the end of the call: two calls under one label make one invoice.
         let _lock = lock(&self.dir).map_err(|source| self.failed(source))?;
-        if let Some(record) = self.find(&new.label)? {
+        if let Some(record) = self.find(&new.label, now)? {
             return Ok(record);
         }
         let preimage = Hex32(rand::random());
@@ -137,8 +137,8 @@ impl Book {
         Ok(record)
     }
 
-    /// The invoice made under this label.
-    pub(super) fn find(&self, label: &str) -> Result<Option<Record>, SandboxError> {
+    /// The invoice made under this label; none where it expired unpaid, as nobody can pay it.
+    pub(super) fn find(&self, label: &str, now: Time) -> Result<Option<Record>, SandboxError> {
         let path = self.label_path(label);
         let Some(text) = read(&path).map_err(|source| SandboxError::files(&path, source))? else {
             return Ok(None);
@@ -147,7 +147,10 @@ impl Book {
             .trim()
             .parse()
             .map_err(|_| SandboxError::Damaged(path.display().to_string()))?;
-        self.record(&hash)
+        Ok(match self.look(&hash, now)? {
+            Entry::Unknown | Entry::Expired => None,
+            Entry::Open(record) | Entry::Paid { record, .. } => Some(record),
+        })
     }
 
     /// What is known of a payment hash.
@@ -163,7 +166,7 @@ impl Book {
                 at: Time::parse(text.trim()).ok(),
             },
             None if now >= record.expires_at => Entry::Expired,
-            None => Entry::Open,
+            None => Entry::Open(record),
         })
     }
 
@@ -176,13 +179,12 @@ impl Book {
         }
         let hash = read.payment_hash().ok_or_else(not_ours)?;
         let hash = PaymentHash(Hex32(*AsRef::<[u8; 32]>::as_ref(&hash.0)));
-        let record = self.record(&hash)?.ok_or_else(not_ours)?;
-        match self.look(&hash, now)? {
-            Entry::Open => {}
+        let record = match self.look(&hash, now)? {
+            Entry::Open(record) => record,
             Entry::Unknown => return Err(not_ours()),
             Entry::Expired => return Err(PayError::Expired),
             Entry::Paid { .. } => return Err(PayError::AlreadyPaid),
-        }
+        };
         self.mark_paid(&hash, now)?;
         Ok(Payment {
             payment_hash: hash,

@@ -22,6 +22,12 @@ pub(super) struct Inbox {
     news: Notify,
 }
 
+enum Hint {
+    Nothing,
+    One(PaymentHash),
+    LookAtAll,
+}
+
 #[derive(Debug, Default)]
 struct Waiting {
     hashes: VecDeque<PaymentHash>,
@@ -47,20 +53,21 @@ impl Inbox {
     pub(super) async fn next(&self) -> Option<PaymentHash> {
         loop {
             let news = self.news.notified();
-            if let Some(hint) = self.take() {
-                return hint;
+            match self.take() {
+                Hint::One(hash) => return Some(hash),
+                Hint::LookAtAll => return None,
+                Hint::Nothing => news.await,
             }
-            news.await;
         }
     }
 
-    fn take(&self) -> Option<Option<PaymentHash>> {
+    fn take(&self) -> Hint {
         let mut waiting = held(&self.waiting);
         if std::mem::take(&mut waiting.look_at_all) {
             waiting.hashes.clear();
-            return Some(None);
+            return Hint::LookAtAll;
         }
-        waiting.hashes.pop_front().map(Some)
+        waiting.hashes.pop_front().map_or(Hint::Nothing, Hint::One)
     }
 
     fn put(&self, hash: PaymentHash) {

@@ -22,7 +22,7 @@ fn ask(label: &str) -> NewInvoice {
     NewInvoice {
         amount: Msat(21_500),
         memo: "a job".to_owned(),
-        expiry: Duration::from_secs(600),
+        expiry: Duration::from_mins(10),
         label: label.to_owned(),
     }
 }
@@ -50,7 +50,7 @@ async fn an_invoice_passes_the_check_and_is_pending_until_paid() {
         amount: Msat(21_500),
         network: Network::Regtest,
         payment_hash: issued.payment_hash,
-        longest_expiry: Duration::from_secs(600),
+        longest_expiry: Duration::from_mins(10),
     };
     let checked = check(&issued.bolt11, &expected, Time::now()).unwrap();
     assert_eq!(Some(checked.payee), wallet.health().await.identity);
@@ -216,7 +216,7 @@ async fn a_payment_by_another_process_is_found_by_looking() {
 fn an_expired_invoice_is_expired_and_takes_no_money_but_a_paid_one_stays_paid() {
     let (_temp, dir) = folder();
     let book = Book::open(&dir).unwrap();
-    let late = NOW.plus(Duration::from_secs(600));
+    let late = NOW.plus(Duration::from_mins(10));
     let one = book.issue(&ask("vend:1"), NOW).unwrap();
     let two = book.issue(&ask("vend:2"), NOW).unwrap();
     book.pay(&one.bolt11, late.minus(Duration::from_millis(1)))
@@ -233,6 +233,25 @@ fn an_expired_invoice_is_expired_and_takes_no_money_but_a_paid_one_stays_paid() 
         book.pay(&two.bolt11, late),
         Err(PayError::Expired)
     ));
+}
+
+#[test]
+fn a_label_whose_invoice_expired_unpaid_is_free_again_and_a_paid_one_is_not() {
+    let (_temp, dir) = folder();
+    let book = Book::open(&dir).unwrap();
+    let late = NOW.plus(Duration::from_mins(10));
+    let unpaid = book.issue(&ask("vend:1"), NOW).unwrap();
+    let paid = book.issue(&ask("vend:2"), NOW).unwrap();
+    book.pay(&paid.bolt11, NOW).unwrap();
+    assert!(book.find("vend:1", late).unwrap().is_none());
+    assert_ne!(
+        book.issue(&ask("vend:1"), late).unwrap().bolt11,
+        unpaid.bolt11
+    );
+    assert_eq!(
+        book.issue(&ask("vend:2"), late).unwrap().bolt11,
+        paid.bolt11
+    );
 }
 
 #[test]

@@ -1,0 +1,338 @@
+//! An `LNbits` server (written against 1.6.2) as the seller's wallet, through its REST interface and the invoice key.
+//!
+//! Its websocket is left alone: anybody who knows a payment hash can forge its "paid", and a buyer knows it. The schedule of
+//! looks finds payments instead. Amounts are whole sats.
+
+mod http;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::time::Duration;
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use secrecy::SecretString;
+use serde::Deserialize;
+use serde_json::json;
+
+use self::http::Server;
+use super::{Caps, Issued, NewInvoice, Seen, Wallet, WalletError};
+use crate::domain::Hex32;
+use crate::domain::health::{Light, WalletHealth};
+use crate::domain::id::{PaymentHash, Preimage};
+use crate::domain::invoice;
+use crate::domain::msat::Msat;
+use crate::domain::text::{clean, cut_bytes};
+use crate::domain::time::Time;
+
+const BACKEND: &str = "lnbits";
+
+/// How long a call may take, the connection (5 s) included.
+const CALL: Duration = Duration::from_secs(15);
+
+/// No call may be let take longer than a wallet's call may.
+const LONGEST_CALL: Duration = Duration::from_secs(30);
+
+/// `LNbits` takes 640 characters, BOLT 11 holds 639 bytes.
+const MAX_MEMO_BYTES: usize = 639;
+
+/// `LNbits`' limit for an `external_id`, characters; it may hold no blanks either.
+const MAX_LABEL: usize = 256;
+
+/// Invoices read under one label. More than one or two means that something else uses our labels.
+const MAX_FOUND: &str = "20";
+
+/// Why `LNbits` can't be used as it is set up.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LnbitsError {
+    /// The address is none.
+    #[error("wallet.url '{url}' can't be used: {why}")]
+    Url {
+        /// What was written.
+        url: String,
+        /// What is wrong, and the fix.
+        why: &'static str,
+    },
+    /// The key would travel in the open.
+    #[error(
+        "wallet.url uses http to {0}, so anybody on the way could read the key: write https://, or reach the server through a private network"
+    )]
+    PlainHttp(String),
+    /// The key can't be sent.
+    #[error(
+        "wallet.invoice_key is empty or holds characters that no LNbits key has: copy the invoice/read key anew"
+    )]
+    Key,
+    /// The program's own part failed.
+    #[error("the connection to LNbits can't be set up: {0}")]
+    Client(String),
+}
+
+/// The client of one `LNbits` wallet.
+pub struct Lnbits {
+    server: Server,
+}
+
+impl fmt::Debug for Lnbits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Lnbits({})", self.server.name())
+    }
+}
+
+impl Lnbits {
+    /// A client for the server at `url` (it may have a path) with the wallet's invoice key. Nothing is sent yet.
+    ///
+    /// # Errors
+    /// An address or a key that can't be used; plain http to a host that is neither this machine nor in a private network.
+    pub fn open(url: &str, invoice_key: &SecretString) -> Result<Self, LnbitsError> {
+        Server::new(url, invoice_key, CALL).map(|server| Self { server })
+    }
+
+    /// The same with another longest time for a call (15 s unless told); at most 30 s.
+    #[must_use]
+    pub fn call_timeout(mut self, longest: Duration) -> Self {
+        self.server.call = longest.min(LONGEST_CALL);
+        self
+    }
+
+    async fn make(&self, new: NewInvoice) -> Result<Issued, WalletError> {
+        let sats = whole_sats(new.amount)?;
+        if new.label.len() > MAX_LABEL || new.label.contains(char::is_whitespace) {
+            let text = format!("a label is at most {MAX_LABEL} bytes without blanks");
+            return Err(WalletError::Rejected(text));
+        }
+        let body = json!({
+            "out": false,
+            "amount": sats,
+            "unit": "sat",
+            "memo": cut_bytes(&new.memo, MAX_MEMO_BYTES),
+            "expiry": new.expiry.as_secs(),
+            "external_id": new.label,
+        });
+        let answer = self.server.post(self.server.at("payments"), &body).await?;
+        let made: Record = self.server.json(&answer)?;
+        made.issued()
+            .ok_or_else(|| WalletError::Protocol("it made no invoice".to_owned()))
+    }
+
+    async fn look(&self, hash: PaymentHash) -> Result<Seen, WalletError> {
+        let url = self.server.at(&format!("payments/{hash}"));
+        let answer = self.server.get(url).await?;
+        if answer.knows_no_payment() {
+            return Ok(Seen::Unknown);
+        }
+        seen(&self.server.json(&answer)?, &hash)
+    }
+
+    async fn find(&self, label: &str) -> Result<Option<Issued>, WalletError> {
+        let mut url = self.server.at("payments");
+        url.query_pairs_mut()
+            .append_pair("external_id", label)
+            .append_pair("limit", MAX_FOUND);
+        let answer = self.server.get(url).await?;
+        Ok(pick(self.server.json(&answer)?, label, Time::now()))
+    }
+
+    async fn ask_health(&self) -> Result<WalletHealth, WalletError> {
+        let answer = self.server.get(self.server.at("wallet")).await?;
+        let wallet: Account = self.server.json(&answer)?;
+        let name = self.server.plain(&wallet.name);
+        // Only an admin key is told the wallet's id.
+        let (light, detail) = if wallet.id.is_some() {
+            let detail = format!(
+                "{name}: this is the admin key, which can spend: set wallet.invoice_key to the invoice/read key"
+            );
+            (Light::Warn, detail)
+        } else {
+            (Light::Ok, name.clone())
+        };
+        Ok(WalletHealth {
+            backend: BACKEND.to_owned(),
+            state: "up".to_owned(),
+            light,
+            detail,
+            network: None,
+            identity: Some(format!("{}#{name}", self.server.name())),
+            balance_msat: u64::try_from(wallet.balance).ok().map(Msat),
+            can_receive_msat: None,
+            sandbox: false,
+        })
+    }
+}
+
+impl Wallet for Lnbits {
+    fn backend(&self) -> &'static str {
+        BACKEND
+    }
+
+    fn caps(&self) -> Caps {
+        Caps {
+            msat: false,
+            max_memo_bytes: MAX_MEMO_BYTES,
+            label_lookup: true,
+        }
+    }
+
+    fn health(&self) -> BoxFuture<'_, WalletHealth> {
+        async { self.ask_health().await.unwrap_or_else(|error| down(&error)) }.boxed()
+    }
+
+    fn create(&self, new: NewInvoice) -> BoxFuture<'_, Result<Issued, WalletError>> {
+        self.make(new).boxed()
+    }
+
+    fn lookup(&self, issued: Issued) -> BoxFuture<'_, Result<Seen, WalletError>> {
+        self.look(issued.payment_hash).boxed()
+    }
+
+    fn find_by_label(&self, label: String) -> BoxFuture<'_, Result<Option<Issued>, WalletError>> {
+        async move { self.find(&label).await }.boxed()
+    }
+
+    fn next_hint(&self) -> BoxFuture<'_, Option<PaymentHash>> {
+        futures::future::pending().boxed()
+    }
+}
+
+fn down(error: &WalletError) -> WalletHealth {
+    let fix = match error {
+        WalletError::Unauthorized(_) => {
+            ": set wallet.invoice_key to the invoice/read key that LNbits shows for the wallet"
+        }
+        _ => "",
+    };
+    WalletHealth {
+        backend: BACKEND.to_owned(),
+        state: "down".to_owned(),
+        light: Light::Down,
+        detail: format!("{error}{fix}"),
+        ..WalletHealth::default()
+    }
+}
+
+fn whole_sats(amount: Msat) -> Result<u64, WalletError> {
+    let sats = amount.ceil_to_sats();
+    if amount.is_zero() || Msat::from_sats(sats) != amount {
+        let text = format!("LNbits counts in whole sats, and {} msat is not", amount.0);
+        return Err(WalletError::Rejected(text));
+    }
+    Ok(sats)
+}
+
+/// `GET /api/v1/wallet`
+#[derive(Deserialize)]
+struct Account {
+    #[serde(default)]
+    name: String,
+    balance: i64,
+    id: Option<serde::de::IgnoredAny>,
+}
+
+/// A payment as `LNbits` writes it in several answers. Of what it may hold, only this is read.
+#[derive(Deserialize)]
+struct Record {
+    payment_hash: Option<PaymentHash>,
+    bolt11: Option<String>,
+    /// The invoice's name before 1.0.
+    payment_request: Option<String>,
+    /// msat; below zero: sent, not received.
+    amount: Option<i64>,
+    fee: Option<i64>,
+    status: Option<String>,
+    external_id: Option<String>,
+}
+
+impl Record {
+    fn issued(self) -> Option<Issued> {
+        Some(Issued {
+            bolt11: self.bolt11.or(self.payment_request)?,
+            payment_hash: self.payment_hash?,
+            backend_ref: None,
+        })
+    }
+
+    fn is_ours(&self, label: &str) -> bool {
+        self.external_id.as_deref() == Some(label) && self.amount.is_some_and(|msat| msat > 0)
+    }
+
+    /// Can it neither be paid any more, nor was it? `LNbits` calls an expired invoice pending until somebody looks at it.
+    fn is_dead(&self, now: Time) -> bool {
+        let is_past =
+            |bolt11: &str| invoice::read(bolt11).is_ok_and(|i| invoice::times(&i).1 <= now);
+        match self.status.as_deref() {
+            Some("success") => false,
+            Some("failed" | "expired") => true,
+            _ => self.bolt11.as_deref().is_some_and(is_past),
+        }
+    }
+}
+
+/// `GET /api/v1/payments/{hash}`
+#[derive(Deserialize)]
+struct Look {
+    paid: Option<bool>,
+    status: Option<String>,
+    preimage: Option<String>,
+    details: Option<Record>,
+}
+
+/// Of several invoices under one label (`LNbits` lets there be), the first listed, which is the newest. One that has expired
+/// is none: it can't be paid any more. The label is compared here too, as an older server ignores the question's filter.
+fn pick(found: Vec<Record>, label: &str, now: Time) -> Option<Issued> {
+    found
+        .into_iter()
+        .find(|payment| payment.is_ours(label) && !payment.is_dead(now))?
+        .issued()
+}
+
+fn seen(look: &Look, asked: &PaymentHash) -> Result<Seen, WalletError> {
+    let named = look
+        .details
+        .as_ref()
+        .and_then(|details| details.payment_hash);
+    if named.is_some_and(|named| named != *asked) {
+        let text = "it answered about another payment than was asked for".to_owned();
+        return Err(WalletError::Protocol(text));
+    }
+    if look.paid.is_none() && look.status.is_none() {
+        let text = "it does not say whether the invoice is paid".to_owned();
+        return Err(WalletError::Protocol(text));
+    }
+    let status = look.status.as_deref().unwrap_or_default();
+    // Whether a preimage is there says nothing: `LNbits` has it from the start.
+    if look.paid == Some(true) || status == "success" {
+        return Ok(paid(look, asked));
+    }
+    Ok(match status {
+        // `LNbits`' word for an invoice that expired.
+        "failed" | "expired" => Seen::Expired,
+        "pending" | "" => Seen::Pending,
+        other => Seen::Attention(format!("LNbits calls it '{}'", clean(other, 40))),
+    })
+}
+
+fn paid(look: &Look, asked: &PaymentHash) -> Seen {
+    let details = look.details.as_ref();
+    let msat = |amount: Option<i64>| {
+        let amount = u64::try_from(amount?).ok()?;
+        (amount > 0).then_some(Msat(amount))
+    };
+    // With some funding sources `LNbits` fills in zeros: only a preimage that opens the hash is passed on as a proof.
+    let preimage = look
+        .preimage
+        .as_deref()
+        .and_then(|hex| hex.parse::<Hex32>().ok())
+        .map(Preimage)
+        .filter(|preimage| preimage.opens(asked));
+    Seen::Paid {
+        amount: msat(details.and_then(|details| details.amount)),
+        at: None,
+        preimage,
+        fee: msat(
+            details
+                .and_then(|details| details.fee)
+                .map(i64::saturating_abs),
+        ),
+    }
+}

@@ -1,0 +1,187 @@
+//! From the settings to the wallet.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use secrecy::SecretString;
+
+use super::Wallet;
+use super::lnbits::{Lnbits, LnbitsError};
+use super::sandbox::{SandboxError, SandboxWallet};
+use crate::config::schema::{self, Backend, SecretSource};
+use crate::domain::invoice::Network;
+
+/// The sandbox's folder in the data directory.
+pub const SANDBOX_FOLDER: &str = "sandbox";
+
+/// Why there is no wallet. `Display` is for the operator and names the setting.
+#[derive(Debug, thiserror::Error)]
+pub enum WalletOpenError {
+    /// A backend that this version does not have.
+    #[error(
+        "the {0} wallet is not available in this version; set wallet.backend to lnbits or sandbox"
+    )]
+    NotAvailable(&'static str),
+    /// A setting that the backend needs.
+    #[error("the {backend} wallet needs wallet.{key}")]
+    Missing {
+        /// The backend.
+        backend: &'static str,
+        /// The setting.
+        key: &'static str,
+    },
+    /// The secret is not where the settings say.
+    #[error("wallet.{key} can't be read: {why}")]
+    Secret {
+        /// The setting.
+        key: &'static str,
+        /// What was tried, and why it failed; no part of the secret.
+        why: String,
+    },
+    /// The sandbox.
+    #[error(transparent)]
+    Sandbox(#[from] SandboxError),
+    /// `LNbits`.
+    #[error(transparent)]
+    Lnbits(#[from] LnbitsError),
+}
+
+/// Opens the wallet of the settings. Nothing is sent yet, and there is no fallback to another wallet.
+///
+/// `resolve` reads a secret from where the settings say it is. The sandbox keeps its books in `data_dir`.
+///
+/// # Errors
+/// A backend that this version does not have, a missing setting, a secret that can't be read, or what the backend itself
+/// refuses.
+pub fn open(
+    settings: &schema::Wallet,
+    resolve: impl Fn(&SecretSource) -> Result<SecretString, String>,
+    data_dir: &Path,
+) -> Result<Arc<dyn Wallet>, WalletOpenError> {
+    let backend = settings.backend.word();
+    match settings.backend {
+        Backend::Sandbox => {
+            let dir = data_dir.join(SANDBOX_FOLDER);
+            Ok(Arc::new(SandboxWallet::open(
+                &dir,
+                network(settings.network),
+            )?))
+        }
+        Backend::Lnbits => {
+            let missing = |key| WalletOpenError::Missing { backend, key };
+            let url = settings.url.as_deref().ok_or_else(|| missing("url"))?;
+            let key = settings
+                .invoice_key
+                .as_ref()
+                .ok_or_else(|| missing("invoice_key"))?;
+            let key = resolve(key).map_err(|why| WalletOpenError::Secret {
+                key: "invoice_key",
+                why,
+            })?;
+            Ok(Arc::new(Lnbits::open(url, &key)?))
+        }
+        Backend::Spark | Backend::Nwc | Backend::Lnd | Backend::Cln | Backend::Phoenixd => {
+            Err(WalletOpenError::NotAvailable(backend))
+        }
+    }
+}
+
+/// The network of the settings, as invoices know it.
+#[must_use]
+pub const fn network(network: schema::Network) -> Network {
+    match network {
+        schema::Network::Bitcoin => Network::Bitcoin,
+        schema::Network::Testnet => Network::Testnet,
+        schema::Network::Signet => Network::Signet,
+        schema::Network::Regtest => Network::Regtest,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use secrecy::ExposeSecret;
+
+    use super::*;
+
+    fn plain(source: &SecretSource) -> Result<SecretString, String> {
+        match source {
+            SecretSource::Plain(text) => Ok(text.as_str().into()),
+            _ => Err("the variable KEY is not set".to_owned()),
+        }
+    }
+
+    fn open_in_a_new_folder(settings: &schema::Wallet) -> Result<Arc<dyn Wallet>, WalletOpenError> {
+        // Another test may have been first: the same provider is there.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        open(settings, plain, tempfile::tempdir().unwrap().path())
+    }
+
+    #[test]
+    fn the_sandbox_opens_on_regtest_only() {
+        let mut settings = schema::Wallet {
+            backend: Backend::Sandbox,
+            ..schema::Wallet::default()
+        };
+        let refused = open_in_a_new_folder(&settings).unwrap_err();
+        assert!(refused.to_string().contains("wallet.network to regtest"));
+        settings.network = schema::Network::Regtest;
+        assert_eq!(
+            open_in_a_new_folder(&settings).unwrap().backend(),
+            "sandbox"
+        );
+    }
+
+    #[test]
+    fn lnbits_needs_its_url_and_its_key() {
+        let mut settings = schema::Wallet {
+            backend: Backend::Lnbits,
+            ..schema::Wallet::default()
+        };
+        let line = |settings: &_| open_in_a_new_folder(settings).unwrap_err().to_string();
+        assert_eq!(line(&settings), "the lnbits wallet needs wallet.url");
+        settings.url = Some("http://127.0.0.1:5000".to_owned());
+        assert_eq!(
+            line(&settings),
+            "the lnbits wallet needs wallet.invoice_key"
+        );
+        settings.invoice_key = Some(SecretSource::Env {
+            env: "KEY".to_owned(),
+        });
+        assert_eq!(
+            line(&settings),
+            "wallet.invoice_key can't be read: the variable KEY is not set"
+        );
+        settings.invoice_key = Some(SecretSource::Plain("abc".to_owned()));
+        assert_eq!(open_in_a_new_folder(&settings).unwrap().backend(), "lnbits");
+        assert_eq!(
+            plain(&SecretSource::Plain("abc".to_owned()))
+                .unwrap()
+                .expose_secret(),
+            "abc"
+        );
+    }
+
+    #[test]
+    fn a_wallet_that_is_not_in_this_version_says_so_and_none_takes_its_place() {
+        for backend in [
+            Backend::Spark,
+            Backend::Nwc,
+            Backend::Lnd,
+            Backend::Cln,
+            Backend::Phoenixd,
+        ] {
+            let settings = schema::Wallet {
+                backend,
+                ..schema::Wallet::default()
+            };
+            let line = open_in_a_new_folder(&settings).unwrap_err().to_string();
+            let word = backend.word();
+            assert_eq!(
+                line,
+                format!(
+                    "the {word} wallet is not available in this version; set wallet.backend to lnbits or sandbox"
+                )
+            );
+        }
+    }
+}
