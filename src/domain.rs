@@ -12,6 +12,7 @@ pub mod job;
 pub mod msat;
 pub mod price;
 pub mod refusal;
+pub mod request;
 pub mod stats;
 pub mod text;
 pub mod time;
