@@ -2,6 +2,7 @@
 //!
 //! Pure: no runtime, no files, no sockets. Time and randomness come in as arguments where a rule depends on them.
 
+pub mod announce;
 pub mod command;
 pub mod error;
 pub mod event;
@@ -12,6 +13,7 @@ pub mod job;
 pub mod msat;
 pub mod price;
 pub mod refusal;
+pub mod reply;
 pub mod request;
 pub mod stats;
 pub mod text;
