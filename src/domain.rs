@@ -3,6 +3,7 @@
 //! Pure: no runtime, no files, no sockets. Time and randomness come in as arguments where a rule depends on them.
 
 pub mod announce;
+pub mod buyer;
 pub mod command;
 pub mod error;
 pub mod event;
