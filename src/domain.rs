@@ -2,6 +2,8 @@
 //!
 //! Pure: no runtime, no files, no sockets. Time and randomness come in as arguments where a rule depends on them.
 
+pub mod announce;
+pub mod buyer;
 pub mod command;
 pub mod error;
 pub mod event;
@@ -14,6 +16,8 @@ pub mod msat;
 pub mod price;
 pub mod reply;
 pub mod refusal;
+pub mod reply;
+pub mod request;
 pub mod stats;
 pub mod step;
 pub mod text;

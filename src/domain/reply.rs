@@ -1,0 +1,332 @@
+//! Writing a seller's events for a request (NIP-90), strictly: feedback (kind 7000) and result (request kind + 1000).
+//!
+//! What is written here is seen by strangers and kept by relays: every sentence is fixed or clean, the answer to an
+//! encrypted request is encrypted in the same scheme, and so is every free text about it. Amounts stay in clear.
+
+use nostr::{Event, JsonUtil, Kind, PublicKey, Tag, Timestamp, UnsignedEvent};
+use serde::{Deserialize, Serialize};
+
+use super::job::Encryption;
+use super::msat::Msat;
+use super::request::{REQUEST_KINDS, relay_url, tags};
+use super::text::clean;
+use super::time::Time;
+
+/// The kind of a feedback (NIP-90).
+pub const FEEDBACK: u16 = 7000;
+
+/// What a result's kind is above its request's (NIP-90).
+pub const RESULT_ABOVE_REQUEST: u16 = 1000;
+
+/// The longest text that this program's NIP-44 encrypts, bytes.
+const NIP44_LONGEST: usize = 65_408;
+
+/// The longest content of a result in clear, bytes. Relays refuse events much longer than that.
+const LONGEST: usize = 131_072;
+
+/// The longest free text of a feedback, characters.
+const LONGEST_NOTE: usize = 300;
+
+const RESULT_ALT: &str = "Text generation result";
+const AT_WORK: &str = "Your request is in work.";
+const PAY_FIRST: &str = "The work starts once this invoice is paid.";
+const DONE: &str = "The work is done.";
+
+/// Seals what only the buyer may read: the scheme, the buyer's key, the text.
+pub type Encrypt<'a> = dyn Fn(Encryption, &PublicKey, &str) -> Result<String, String> + 'a;
+
+/// What a job's event is for; a job sends at most one event of each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// Feedback: it waits.
+    Queued,
+    /// Feedback: it runs.
+    Processing,
+    /// Feedback: it waits for the payment.
+    PaymentRequired,
+    /// The answer.
+    Result,
+    /// Feedback: it is done.
+    Success,
+    /// Feedback: it failed, or was refused.
+    Error,
+}
+
+impl Role {
+    /// All of them.
+    pub const ALL: [Self; 6] = [
+        Self::Queued,
+        Self::Processing,
+        Self::PaymentRequired,
+        Self::Result,
+        Self::Success,
+        Self::Error,
+    ];
+
+    /// The word in the ledger.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Processing => "processing",
+            Self::PaymentRequired => "payment_required",
+            Self::Result => "result",
+            Self::Success => "success",
+            Self::Error => "error",
+        }
+    }
+
+    /// The word read back.
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|role| role.word() == word)
+    }
+}
+
+/// What a buyer is told.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Reply {
+    /// It is in work.
+    Processing {
+        /// Its place in the queue, 1 is next; none where it does not wait.
+        position: Option<u32>,
+        /// The model asked for, and the one that answers instead.
+        substituted: Option<(String, String)>,
+    },
+    /// Nothing runs until this is paid.
+    PaymentRequired {
+        /// What is asked, above zero.
+        amount: Msat,
+        /// The invoice.
+        bolt11: String,
+    },
+    /// It failed, or was refused.
+    Error {
+        /// One of the program's own sentences.
+        sentence: &'static str,
+    },
+    /// It is done.
+    Success {
+        /// What the buyer should know, such as a cut answer.
+        note: Option<String>,
+    },
+    /// The answer.
+    Result {
+        /// Its text; never empty, at most [`max_answer_bytes`].
+        content: String,
+        /// What is asked, above zero, and the invoice; none where nothing is to be paid.
+        amount: Option<(Msat, String)>,
+        /// The model that answered.
+        model: String,
+        /// Relays may forget it after this, seconds (NIP-40).
+        expiration: Option<u64>,
+    },
+}
+
+/// An event to be written, and what it is for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Draft {
+    /// What it is for.
+    pub role: Role,
+    /// What it says.
+    pub reply: Reply,
+}
+
+/// The longest answer, bytes, that fits a result. NIP-44 bounds its text; NIP-04 grows it by a third.
+#[must_use]
+pub const fn max_answer_bytes(encryption: Encryption) -> usize {
+    match encryption {
+        Encryption::Plain => LONGEST,
+        Encryption::Nip04 => LONGEST / 4 * 3 - 64,
+        Encryption::Nip44 => NIP44_LONGEST,
+    }
+}
+
+/// The unsigned event for a request, admitted or refused. `encrypt` is called only for the texts that an encrypted
+/// request's answer hides; `relay_hint` is where the request can be found (empty or no relay url: no hint).
+///
+/// # Errors
+/// A sentence for the operator: the event is no request, the answer is empty or too long, an invoice asks for nothing,
+/// or `encrypt` failed.
+pub fn compose(
+    request_event: &Event,
+    encryption: Encryption,
+    us: &PublicKey,
+    reply: &Reply,
+    relay_hint: &str,
+    now: Time,
+    encrypt: &Encrypt,
+) -> Result<UnsignedEvent, String> {
+    let request_kind = request_event.kind.as_u16();
+    if !REQUEST_KINDS.contains(&request_kind) {
+        return Err(format!("an event of kind {request_kind} is no job request"));
+    }
+    let pen = Pen {
+        request: request_event,
+        encryption,
+        encrypt,
+    };
+    let mut tags = pen.addressed(relay_hint);
+    let content = pen.write(reply, &mut tags)?;
+    let kind = match reply {
+        Reply::Result { .. } => request_kind + RESULT_ABOVE_REQUEST,
+        _ => FEEDBACK,
+    };
+    // A buyer whose clock is ahead would otherwise get an answer older than the question.
+    let created_at = now.secs().max(request_event.created_at.as_secs());
+    // Built from its parts: the crate's builder drops a `p` tag that names the author, as when we ask ourselves.
+    Ok(UnsignedEvent::new(
+        *us,
+        Timestamp::from_secs(created_at),
+        Kind::from_u16(kind),
+        tags,
+        content,
+    ))
+}
+
+struct Pen<'a> {
+    request: &'a Event,
+    encryption: Encryption,
+    encrypt: &'a Encrypt<'a>,
+}
+
+impl Pen<'_> {
+    /// Exactly one `e` and one `p`.
+    fn addressed(&self, relay_hint: &str) -> Vec<Tag> {
+        let id = self.request.id.to_hex();
+        let hint = relay_url(relay_hint);
+        let buyer = self.request.pubkey.to_hex();
+        vec![
+            tags::make("e", std::iter::once(id.as_str()).chain(hint.as_deref())),
+            tags::make("p", [buyer.as_str()]),
+        ]
+    }
+
+    /// Adds the reply's own tags and gives the content.
+    fn write(&self, reply: &Reply, tags: &mut Vec<Tag>) -> Result<String, String> {
+        match reply {
+            Reply::Processing {
+                position,
+                substituted,
+            } => {
+                let text = in_work(*position, substituted.as_ref());
+                self.feedback("processing", &text, tags)
+            }
+            Reply::PaymentRequired { amount, bolt11 } => {
+                tags.push(amount_tag(*amount, bolt11)?);
+                self.feedback("payment-required", PAY_FIRST, tags)
+            }
+            Reply::Error { sentence } => self.feedback("error", sentence, tags),
+            Reply::Success { note } => {
+                self.feedback("success", note.as_deref().unwrap_or(DONE), tags)
+            }
+            Reply::Result {
+                content,
+                amount,
+                model,
+                expiration,
+            } => {
+                if let Some((amount, bolt11)) = amount {
+                    tags.push(amount_tag(*amount, bolt11)?);
+                }
+                self.result(content, model, *expiration, tags)
+            }
+        }
+    }
+
+    /// The status is in clear; the free text beside it only where the request was.
+    fn feedback(&self, status: &str, text: &str, tags: &mut Vec<Tag>) -> Result<String, String> {
+        let text = clean(text, LONGEST_NOTE);
+        if self.encryption == Encryption::Plain {
+            tags.push(tags::make("status", [status, text.as_str()]));
+            return Ok(String::new());
+        }
+        tags.push(tags::make("status", [status]));
+        self.seal(&text, tags)
+    }
+
+    fn result(
+        &self,
+        answer: &str,
+        model: &str,
+        expiration: Option<u64>,
+        tags: &mut Vec<Tag>,
+    ) -> Result<String, String> {
+        let most = max_answer_bytes(self.encryption);
+        if answer.trim().is_empty() {
+            return Err("an empty answer is no result".to_owned());
+        }
+        if answer.len() > most {
+            let length = answer.len();
+            return Err(format!(
+                "the answer is too long for one event: {length} of {most} bytes"
+            ));
+        }
+        // An encrypted request is quoted as it came, so still encrypted.
+        let request = self
+            .request
+            .try_as_json()
+            .map_err(|_| "the request cannot be quoted".to_owned())?;
+        tags.push(tags::make("request", [request.as_str()]));
+        if self.encryption == Encryption::Plain {
+            let inputs = self.request.tags.iter();
+            tags.extend(
+                inputs
+                    .filter(|tag| tags::name(tag.as_slice()) == "i")
+                    .cloned(),
+            );
+        }
+        tags.push(tags::make("alt", [RESULT_ALT]));
+        tags.push(tags::make("model", [model]));
+        if let Some(at) = expiration {
+            tags.push(tags::make("expiration", [at.to_string().as_str()]));
+        }
+        if self.encryption == Encryption::Plain {
+            return Ok(answer.to_owned());
+        }
+        self.seal(answer, tags)
+    }
+
+    fn seal(&self, text: &str, tags: &mut Vec<Tag>) -> Result<String, String> {
+        tags.push(tags::make("encrypted", []));
+        (self.encrypt)(self.encryption, &self.request.pubkey, text)
+    }
+}
+
+/// An invoice of zero would let the payer choose the amount (BOLT 11).
+fn amount_tag(amount: Msat, bolt11: &str) -> Result<Tag, String> {
+    if amount.is_zero() || bolt11.is_empty() {
+        return Err("an invoice that asks for nothing is not sent".to_owned());
+    }
+    let msat = amount.0.to_string();
+    Ok(tags::make("amount", [msat.as_str(), bolt11]))
+}
+
+fn in_work(position: Option<u32>, substituted: Option<&(String, String)>) -> String {
+    const NAME: usize = 64;
+    let place = position.map_or_else(
+        || AT_WORK.to_owned(),
+        |place| format!("In the queue, at place {place}."),
+    );
+    let Some((asked, ours)) = substituted else {
+        return place;
+    };
+    let (asked, ours) = (clean(asked, NAME), clean(ours, NAME));
+    format!("{place} The model {asked} is not offered here; {ours} answers instead.")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_role_is_read_back_from_its_word() {
+        for role in Role::ALL {
+            assert_eq!(Role::from_word(role.word()), Some(role));
+            let json = format!("\"{}\"", role.word());
+            assert_eq!(serde_json::to_string(&role).unwrap(), json);
+        }
+        assert_eq!(Role::from_word("partial"), None);
+    }
+}
