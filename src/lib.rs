@@ -4,6 +4,7 @@
 
 pub mod config;
 pub mod domain;
+pub mod engine;
 pub mod inference;
 pub mod ledger;
 pub mod nostr;

@@ -186,6 +186,23 @@ impl Ledger {
             .await
     }
 
+    /// The relay is there again: what waits for it is due now.
+    ///
+    /// # Errors
+    /// Where the ledger does not commit.
+    pub async fn hurry(&self, relay: String) -> Result<(), LedgerError> {
+        self.writer
+            .call(move |connection| {
+                connection
+                    .prepare_cached(
+                        "UPDATE delivery SET next_at = 0 WHERE state = 'due' AND relay = ?1",
+                    )?
+                    .execute([relay])?;
+                Ok(())
+            })
+            .await
+    }
+
     /// Results that can reach no relay any more: past their time, or refused by every relay. Each is told once.
     ///
     /// # Errors

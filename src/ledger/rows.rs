@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use super::LedgerError;
 use crate::domain::Hex32;
 use crate::domain::id::{BootId, Buyer, PaymentHash, RequestId};
-use crate::domain::job::{Invoice, InvoiceState, Job, State};
+use crate::domain::job::{Invoice, Job, State};
 use crate::domain::msat::Msat;
 use crate::domain::time::Time;
 
@@ -282,7 +282,3 @@ pub(super) fn note(
     Ok(())
 }
 
-/// May the invoice in this state still bring money?
-pub(super) const fn is_watched(state: InvoiceState) -> bool {
-    matches!(state, InvoiceState::Open | InvoiceState::Expired)
-}

@@ -1,0 +1,213 @@
+//! The engine's side of the socket.
+
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use futures::{SinkExt, StreamExt};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::{Semaphore, broadcast, mpsc};
+use tokio::task::{JoinHandle, JoinSet};
+use tokio_util::codec::{Framed, LinesCodec};
+use tokio_util::sync::CancellationToken;
+
+use super::{Call, MAX_LINE, What, Word};
+use crate::domain::command::{Command, Reply};
+use crate::domain::event::{Event, News};
+use crate::engine::{Engine, Order, ask};
+
+/// Clients at once; one more waits.
+const CLIENTS: usize = 32;
+
+/// A listening socket. Dropped, it stops listening and takes its file away.
+pub struct Server {
+    stop: CancellationToken,
+    task: Option<JoinHandle<()>>,
+    path: PathBuf,
+}
+
+#[derive(Clone)]
+struct Hub {
+    orders: mpsc::Sender<Order>,
+    events: Arc<dyn Fn() -> broadcast::Receiver<Event> + Send + Sync>,
+}
+
+impl Server {
+    /// Listens at `path`. The caller holds the data directory's lock, so a file that is there is a dead run's.
+    ///
+    /// # Errors
+    /// Where the socket can't be made.
+    pub fn listen(engine: &Engine, path: &Path) -> io::Result<Self> {
+        match std::fs::remove_file(path) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+        let listener = UnixListener::bind(path)?;
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
+        let shop = Arc::downgrade(engine.shop());
+        let hub = Hub {
+            orders: engine.orders(),
+            events: Arc::new(move || match shop.upgrade() {
+                Some(shop) => shop.listen(),
+                // The engine is gone: a channel that ends at once.
+                None => broadcast::channel(1).1,
+            }),
+        };
+        let stop = CancellationToken::new();
+        let task = tokio::spawn(accept(listener, hub, stop.clone()));
+        Ok(Self {
+            stop,
+            task: Some(task),
+            path: path.to_owned(),
+        })
+    }
+
+    /// Stops listening and waits for the connections to end.
+    pub async fn close(mut self) {
+        self.stop.cancel();
+        if let Some(task) = self.task.take() {
+            // A listener that died has stopped listening too.
+            let _ = task.await;
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stop.cancel();
+        // A file that is left is removed by the next run.
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+async fn accept(listener: UnixListener, hub: Hub, stop: CancellationToken) {
+    let places = Arc::new(Semaphore::new(CLIENTS));
+    let mut clients = JoinSet::new();
+    loop {
+        while clients.try_join_next().is_some() {}
+        let accepted = tokio::select! {
+            () = stop.cancelled() => break,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, _)) if is_ours(&stream) => {
+                let (hub, stop, places) = (hub.clone(), stop.clone(), places.clone());
+                clients.spawn(async move {
+                    let Ok(_place) = places.acquire().await else {
+                        return;
+                    };
+                    serve(stream, hub, stop).await;
+                });
+            }
+            Ok(_) => tracing::warn!("another user tried the control socket"),
+            Err(error) => {
+                tracing::warn!(%error, "the control socket");
+                tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+            }
+        }
+    }
+    while clients.join_next().await.is_some() {}
+}
+
+/// The file is 0600 already; this holds where the folder was opened by mistake.
+fn is_ours(stream: &UnixStream) -> bool {
+    stream
+        .peer_cred()
+        .is_ok_and(|peer| peer.uid() == rustix::process::geteuid().as_raw() || peer.uid() == 0)
+}
+
+async fn serve(stream: UnixStream, hub: Hub, stop: CancellationToken) {
+    let mut line = Framed::new(stream, LinesCodec::new_with_max_length(MAX_LINE));
+    let mut events: Option<broadcast::Receiver<Event>> = None;
+    loop {
+        let said = tokio::select! {
+            () = stop.cancelled() => return,
+            said = line.next() => said,
+            event = next(&mut events) => {
+                if !tell(&mut line, &hub, event).await { return; }
+                continue;
+            }
+        };
+        // A line that is too long, or a client that has left, ends the connection.
+        let Some(Ok(said)) = said else { return };
+        let answer = match serde_json::from_str::<Call>(&said) {
+            Ok(call) => answer(call, &hub, &mut events, &mut line).await,
+            Err(error) => Word::Reply {
+                id: 0,
+                reply: Reply::Refused {
+                    detail: format!("not a command: {error}"),
+                },
+            },
+        };
+        if !send(&mut line, &answer).await {
+            return;
+        }
+    }
+}
+
+type Line = Framed<UnixStream, LinesCodec>;
+
+async fn answer(
+    call: Call,
+    hub: &Hub,
+    events: &mut Option<broadcast::Receiver<Event>>,
+    line: &mut Line,
+) -> Word {
+    let reply = match call.what {
+        What::Watch { .. } => {
+            *events = Some((hub.events)());
+            ask(&hub.orders, Command::Snapshot).await
+        }
+        // A stop ends the engine and this server with it: the client must hear of it before that.
+        What::Command(Command::Stop { now }) => {
+            let going = Word::Reply {
+                id: call.id,
+                reply: Reply::Done {
+                    detail: "stopping".to_owned(),
+                },
+            };
+            if !send(line, &going).await {
+                tracing::debug!("whoever asked to stop has left");
+            }
+            ask(&hub.orders, Command::Stop { now }).await
+        }
+        What::Command(command) => ask(&hub.orders, command).await,
+    };
+    Word::Reply { id: call.id, reply }
+}
+
+/// Never where nobody watches.
+async fn next(events: &mut Option<broadcast::Receiver<Event>>) -> Result<Event, RecvError> {
+    match events {
+        Some(events) => events.recv().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn tell(line: &mut Line, hub: &Hub, event: Result<Event, RecvError>) -> bool {
+    match event {
+        Ok(event) => send(line, &Word::Event { event }).await,
+        Err(RecvError::Closed) => false,
+        Err(RecvError::Lagged(missed)) => {
+            let event = Event::now(News::Resync { missed });
+            send(line, &Word::Event { event }).await
+                && matches!(
+                    ask(&hub.orders, Command::Snapshot).await,
+                    Reply::Done { .. } | Reply::Refused { .. }
+                )
+        }
+    }
+}
+
+async fn send(line: &mut Line, word: &Word) -> bool {
+    match serde_json::to_string(word) {
+        Ok(text) => line.send(text).await.is_ok(),
+        Err(error) => {
+            tracing::error!(%error, "a word that can't be written");
+            true
+        }
+    }
+}

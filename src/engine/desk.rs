@@ -1,0 +1,263 @@
+//! The one place where a job changes: step, sign, commit, and only then act.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use nostr::{Event as Signed, EventBuilder, JsonUtil, Keys, UnsignedEvent};
+
+use super::crash;
+use super::shop::Shop;
+use crate::domain::error::{DvmError, InvocationCode, InvocationError};
+use crate::domain::event::News;
+use crate::domain::id::RequestId;
+use crate::domain::job::{Encryption, Job, State};
+use crate::domain::reply::{self, Draft, Role};
+use crate::domain::step::{self, Input, NoStep};
+use crate::domain::text::clean;
+use crate::domain::time::Time;
+use crate::ledger::{LedgerError, SignedDraft};
+
+/// Tries against other changes of the same job before giving up; each loses only to one that won.
+const TRIES: u32 = 16;
+
+/// How long a progress feedback is of use.
+const PROGRESS_OF_USE: Duration = Duration::from_secs(600);
+/// How long a result without an invoice, a success or an error is of use.
+const WORD_OF_USE: Duration = Duration::from_secs(24 * 3600);
+
+/// Why a step did not happen.
+#[derive(Debug, thiserror::Error)]
+pub enum StepError {
+    /// The job's state does not allow it, or it has happened.
+    #[error(transparent)]
+    No(#[from] NoStep),
+    /// The ledger did not take it.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// An event could not be written or signed.
+    #[error("{0}")]
+    Signing(String),
+}
+
+impl From<StepError> for DvmError {
+    fn from(error: StepError) -> Self {
+        let code = match &error {
+            StepError::No(_) => InvocationCode::IllegalStep,
+            StepError::Ledger(LedgerError::Sqlite(rusqlite::Error::SqliteFailure(f, _)))
+                if f.code == rusqlite::ErrorCode::DiskFull =>
+            {
+                InvocationCode::DiskFull
+            }
+            StepError::Ledger(_) => InvocationCode::Ledger,
+            StepError::Signing(_) => InvocationCode::Signing,
+        };
+        InvocationError::new(code, error.to_string()).into()
+    }
+}
+
+impl Shop {
+    /// Something happened to a job: writes what follows from it, then wakes whoever acts on it.
+    ///
+    /// # Errors
+    /// [`StepError::No`] where it follows nothing; otherwise nothing was written either.
+    pub async fn apply(self: &Arc<Self>, id: RequestId, input: Input) -> Result<Job, StepError> {
+        let what = input.word();
+        let mut conflict = LedgerError::Conflict;
+        for _ in 0..TRIES {
+            let job = self.ledger.job(id).await?.ok_or(LedgerError::NoSuchJob)?;
+            let mut step = step::step(&job, input.clone(), Time::now())?;
+            let drafts = self.sign(&step.job, &step.drafts).await?;
+            if let Some(result) = drafts.iter().find(|draft| draft.role == Role::Result) {
+                step.job.result_id = Some(result.event_id);
+            }
+            crash::around(what, false);
+            let said = clean(&step.detail, 400);
+            let has_drafts = !drafts.is_empty();
+            match self
+                .ledger
+                .commit(step.job.clone(), what, said, drafts, step.withdraw)
+                .await
+            {
+                Ok(()) => {}
+                Err(LedgerError::Conflict) => {
+                    conflict = LedgerError::Conflict;
+                    continue;
+                }
+                Err(error) => return Err(error.into()),
+            }
+            crash::around(what, true);
+            if step.stop_run
+                && let Some(run) = self.running(|runs| runs.remove(&id))
+            {
+                run.stop.cancel();
+            }
+            self.told(&step.job, what, step.late);
+            self.wake_for(&step.job, has_drafts);
+            return Ok(step.job);
+        }
+        Err(conflict.into())
+    }
+
+    fn told(&self, job: &Job, what: &str, late: bool) {
+        self.tell(News::Job {
+            job: Box::new(job.view()),
+            what: what.to_owned(),
+        });
+        if what == "paid" {
+            self.tell(News::Paid {
+                id: job.id,
+                amount_msat: job.paid,
+                late,
+            });
+        }
+    }
+
+    /// Rings the bells of those who act on a job in this state.
+    pub fn wake_for(&self, job: &Job, has_drafts: bool) {
+        match job.state {
+            State::Queued => self.bells.queue.notify_one(),
+            State::Inferred | State::Quoting => {
+                self.bells.invoices.notify_one();
+                self.bells.queue.notify_one();
+            }
+            State::AwaitingPayment | State::Publishing => self.bells.looks.notify_one(),
+            _ => {}
+        }
+        if has_drafts {
+            self.bells.outbox.notify_one();
+        }
+        self.bells.figures.notify_one();
+    }
+
+    /// Signs drafts for a job. Each is signed once: the bytes go into the ledger with the step that decided them.
+    ///
+    /// # Errors
+    /// Where an event can't be written, encrypted or signed.
+    pub async fn sign(&self, job: &Job, drafts: &[Draft]) -> Result<Vec<SignedDraft>, StepError> {
+        if drafts.is_empty() {
+            return Ok(Vec::new());
+        }
+        let request = job
+            .request_json
+            .as_deref()
+            .and_then(|json| Signed::from_json(json).ok())
+            .ok_or_else(|| StepError::Signing("the request's text was erased".to_owned()))?;
+        let relays = self.targets(&job.terms.relays);
+        let expires = job.invoice.as_ref().and_then(|invoice| invoice.expires_at);
+        let mut signed = Vec::with_capacity(drafts.len());
+        for draft in drafts {
+            let event = self
+                .write(&request, job.encryption, draft, &job.terms.seen_on)
+                .await?;
+            signed.push(SignedDraft {
+                role: draft.role,
+                event_id: event.id,
+                json: event.as_json(),
+                not_after: of_use(draft.role, expires, Time::now()),
+                relays: relays.clone(),
+            });
+        }
+        Ok(signed)
+    }
+
+    /// Writes and signs one reply to a request.
+    ///
+    /// # Errors
+    /// Where it can't be written, encrypted or signed.
+    pub async fn write(
+        &self,
+        request: &Signed,
+        encryption: Encryption,
+        draft: &Draft,
+        hint: &str,
+    ) -> Result<Signed, StepError> {
+        let keys = self.keys.clone();
+        let unsigned = reply::compose(
+            request,
+            encryption,
+            &keys.public_key(),
+            &draft.reply,
+            hint,
+            Time::now(),
+            &|scheme, to, text| encrypt(&keys, scheme, to, text),
+        )
+        .map_err(|error| StepError::Signing(error.to_string()))?;
+        let pow = self.market().map_or(0, |market| market.relays.wants_pow());
+        sign(keys, unsigned, pow).await
+    }
+
+    /// Our relays and the request's own, each once.
+    #[must_use]
+    pub fn targets(&self, more: &[String]) -> Vec<String> {
+        let mut relays: Vec<String> = match self.market() {
+            Some(market) => market
+                .relays
+                .own()
+                .iter()
+                .map(ToString::to_string)
+                .collect(),
+            None => self.settings().nostr.relays.clone(),
+        };
+        for relay in more {
+            let same = |own: &String| own.trim_end_matches('/') == relay.trim_end_matches('/');
+            if !relays.iter().any(same) {
+                relays.push(relay.clone());
+            }
+        }
+        relays
+    }
+}
+
+/// Until when an event is of use to its reader.
+fn of_use(role: Role, expires: Option<Time>, now: Time) -> Time {
+    match role {
+        Role::Queued | Role::Processing => now.plus(PROGRESS_OF_USE),
+        Role::PaymentRequired | Role::Result => expires.unwrap_or_else(|| now.plus(WORD_OF_USE)),
+        Role::Success | Role::Error => now.plus(WORD_OF_USE),
+    }
+}
+
+/// Encrypts text for one reader, in the scheme that the reader used.
+fn encrypt(
+    keys: &Keys,
+    scheme: Encryption,
+    to: &nostr::PublicKey,
+    text: &str,
+) -> Result<String, String> {
+    use nostr::nips::{nip04, nip44};
+    match scheme {
+        Encryption::Plain => Ok(text.to_owned()),
+        Encryption::Nip04 => nip04::encrypt(keys.secret_key(), to, text).map_err(|e| e.to_string()),
+        Encryption::Nip44 => {
+            nip44::encrypt(keys.secret_key(), to, text, nip44::Version::default())
+                .map_err(|e| e.to_string())
+        }
+    }
+}
+
+/// Signs; where a relay wants proof of work (NIP-13) it is mined first, off the async threads.
+///
+/// # Errors
+/// Where the event can't be signed.
+pub async fn sign(keys: Keys, unsigned: UnsignedEvent, pow: u8) -> Result<Signed, StepError> {
+    let work = move || {
+        let signed = if pow == 0 {
+            unsigned.sign_with_keys(&keys)
+        } else {
+            return EventBuilder::new(unsigned.kind, unsigned.content)
+                .tags(unsigned.tags)
+                .custom_created_at(unsigned.created_at)
+                .allow_self_tagging()
+                .pow(pow)
+                .sign_with_keys(&keys)
+                .map_err(|error| StepError::Signing(error.to_string()));
+        };
+        signed.map_err(|error| StepError::Signing(error.to_string()))
+    };
+    if pow == 0 {
+        return work();
+    }
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|error| StepError::Signing(error.to_string()))?
+}

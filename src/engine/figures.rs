@@ -1,0 +1,68 @@
+//! Tells the figures when they changed, keeps the list of cancellable jobs at the relays, and erases old content.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use super::shop::Shop;
+use crate::domain::event::{Level, News};
+use crate::domain::time::Time;
+
+/// Changes that come together are told together.
+const GATHER: Duration = Duration::from_millis(500);
+/// Between two looks for content that is to be erased.
+const ERASE_EVERY: Duration = Duration::from_secs(900);
+
+/// Works until `stop`.
+pub async fn work(shop: Arc<Shop>, stop: CancellationToken) {
+    let mut watched = Vec::new();
+    let mut erase = tokio::time::interval(ERASE_EVERY);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = erase.tick() => tidy(&shop).await,
+            () = shop.bells.figures.notified() => {
+                tell(&shop).await;
+                watch_cancels(&shop, &mut watched).await;
+                tokio::select! {
+                    () = stop.cancelled() => return,
+                    () = tokio::time::sleep(GATHER) => {}
+                }
+            }
+        }
+    }
+}
+
+/// Tells the figures as they are.
+pub async fn tell(shop: &Shop) {
+    match shop.ledger.totals().await {
+        Ok(totals) => shop.tell(News::Totals {
+            totals: Box::new(totals),
+        }),
+        Err(error) => shop.notice(Level::Error, "ledger", &error.to_string()),
+    }
+}
+
+async fn watch_cancels(shop: &Shop, watched: &mut Vec<nostr::EventId>) {
+    let Some(market) = shop.market() else {
+        watched.clear();
+        return;
+    };
+    let live = match shop.ledger.live_jobs().await {
+        Ok(jobs) => super::admission::ids(&jobs),
+        Err(error) => return shop.notice(Level::Error, "ledger", &error.to_string()),
+    };
+    if live != *watched {
+        market.relays.watch_cancels(live.clone());
+        *watched = live;
+    }
+}
+
+async fn tidy(shop: &Shop) {
+    let hours = shop.settings().privacy.keep_content_hours;
+    let before = Time::now().minus(Duration::from_secs(hours.saturating_mul(3_600)));
+    if let Err(error) = shop.ledger.erase_content(before).await {
+        shop.notice(Level::Error, "ledger", &error.to_string());
+    }
+}

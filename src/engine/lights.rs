@@ -1,0 +1,74 @@
+//! Keeps the lights true while the shop is open: online, or degraded with what is down.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use super::shop::{Market, Shop};
+use crate::domain::event::{Level, News};
+use crate::domain::health::{EndpointHealth, Light, ShopState};
+
+/// Between two looks at endpoints and wallet.
+const EVERY: Duration = Duration::from_secs(15);
+
+/// Works until `stop`.
+pub async fn watch(shop: Arc<Shop>, market: Market, stop: CancellationToken) {
+    let mut told: Vec<EndpointHealth> = market.pool.health();
+    let mut looked = tokio::time::Instant::now();
+    loop {
+        judge(&shop, &market);
+        tell_endpoints(&shop, &market, &mut told);
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = shop.bells.lights.notified() => {}
+            () = tokio::time::sleep_until(looked + EVERY) => {
+                looked = tokio::time::Instant::now();
+                tokio::join!(market.pool.refresh(), shop.look_at_wallet());
+            }
+        }
+    }
+}
+
+fn tell_endpoints(shop: &Shop, market: &Market, told: &mut Vec<EndpointHealth>) {
+    let now = market.pool.health();
+    for endpoint in &now {
+        if !told.contains(endpoint) {
+            shop.tell(News::Endpoint {
+                endpoint: endpoint.clone(),
+            });
+        }
+    }
+    *told = now;
+}
+
+/// One sentence for each thing that is down; none: all is well.
+fn judge(shop: &Shop, market: &Market) {
+    if !shop.sells() {
+        return;
+    }
+    let mut down = Vec::new();
+    let relays = market.relays.health();
+    for relay in relays.iter().filter(|relay| relay.light == Light::Down) {
+        down.push(format!("relay {}: {}", relay.url, relay.detail));
+    }
+    for endpoint in market.pool.health() {
+        if endpoint.light == Light::Down {
+            down.push(format!("endpoint {}: {}", endpoint.name, endpoint.detail));
+        }
+    }
+    let wallet = shop.wallet_health.borrow().clone();
+    if wallet.light == Light::Down {
+        down.push(format!("wallet {}: {}", wallet.backend, wallet.detail));
+    }
+    let state = if down.is_empty() {
+        ShopState::Online
+    } else {
+        ShopState::Degraded
+    };
+    let before = shop.now.borrow().state;
+    shop.set_state(state, &down.join("; "));
+    if before == ShopState::Online && state == ShopState::Degraded {
+        shop.notice(Level::Warn, "shop", &down.join("; "));
+    }
+}

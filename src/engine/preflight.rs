@@ -1,0 +1,279 @@
+//! Going online, step by step; each step is an event, so that the screen shows what it waits for. The same checks, one by
+//! one, make `vend doctor`.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use nostr::RelayUrl;
+use tokio::sync::mpsc;
+
+use super::shop::{Market, Shop};
+use crate::config::{Settings, secret};
+use crate::domain::event::News;
+use crate::domain::health::{Check, CheckKind, CheckStatus, Light, ShopState, WalletHealth};
+use crate::domain::text::clean;
+use crate::inference::pool::Pool;
+use crate::nostr::{RelayNews, Relays, RelaysConfig, Timing};
+use crate::wallet::Wallet;
+
+/// How long the first relay may take.
+const RELAY_TIME: Duration = Duration::from_secs(30);
+/// Relay news that may wait.
+const NEWS: usize = 4_096;
+
+/// Where things are, and how the built-in model is paced.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// The settings file.
+    pub config: PathBuf,
+    /// The data directory.
+    pub data: PathBuf,
+    /// Tokens per second of the built-in model, where it is slowed down to be watched.
+    pub pace: Option<u32>,
+}
+
+/// Why the shop stays offline: the sentence with its fix.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct NotReady(pub String);
+
+/// A market that is open, with the relay news that came while it opened.
+pub struct Opened {
+    /// Relays and servers.
+    pub market: Market,
+    /// Came already.
+    pub early: Vec<RelayNews>,
+    /// Will come.
+    pub news: mpsc::Receiver<RelayNews>,
+}
+
+impl Shop {
+    /// Tells one check.
+    fn checked(&self, check: CheckKind, target: &str, status: CheckStatus, detail: &str, fix: &str) {
+        self.tell(News::Check {
+            check: Check {
+                check,
+                target: target.to_owned(),
+                status,
+                detail: clean(detail, 300),
+                fix: fix.to_owned(),
+            },
+        });
+    }
+
+    /// Looks at the wallet and remembers what was seen.
+    pub async fn look_at_wallet(&self) -> WalletHealth {
+        let health = match self.wallet() {
+            Some(wallet) => wallet.health().await,
+            None => WalletHealth {
+                backend: self.settings().wallet.backend.word().to_owned(),
+                state: "down".to_owned(),
+                light: Light::Down,
+                detail: "no wallet is open: see `vend doctor`".to_owned(),
+                ..WalletHealth::default()
+            },
+        };
+        let changed = self.wallet_health.send_if_modified(|held| {
+            let changed = *held != health;
+            *held = health.clone();
+            changed
+        });
+        if changed {
+            self.tell(News::Wallet {
+                wallet: health.clone(),
+            });
+            self.bells.lights.notify_one();
+        }
+        health
+    }
+}
+
+/// Opens the wallet that the settings name.
+///
+/// # Errors
+/// Where a secret can't be read or the wallet can't be used as set; the sentence says which setting.
+pub fn open_wallet(settings: &Settings, place: &Place) -> Result<Arc<dyn Wallet>, NotReady> {
+    let folder = place.config.parent().map(PathBuf::from).unwrap_or_default();
+    crate::wallet::open::open(
+        &settings.wallet,
+        |source| secret::resolve(source, &folder),
+        &place.data,
+    )
+    .map_err(|error| NotReady(error.to_string()))
+}
+
+/// Opens the endpoints that the settings name.
+///
+/// # Errors
+/// Where a secret can't be read or an address is none.
+pub fn open_pool(settings: &Settings, place: &Place) -> Result<Arc<Pool>, NotReady> {
+    let folder = place.config.parent().map(PathBuf::from).unwrap_or_default();
+    let endpoints = crate::inference::open::open(
+        &settings.endpoints.0,
+        |source| secret::resolve(source, &folder),
+        place.pace,
+    )
+    .map_err(|error| NotReady(error.to_string()))?;
+    Ok(Arc::new(Pool::new(endpoints)))
+}
+
+/// Goes through every step.
+///
+/// # Errors
+/// The first step that must hold and does not, with its fix.
+pub async fn open(shop: &Arc<Shop>, place: &Place) -> Result<Opened, NotReady> {
+    let settings = shop.settings();
+    wallet(shop, &settings, place).await?;
+    let pool = endpoints(shop, &settings, place).await?;
+    let (relays, early, news) = relays(shop, &settings).await?;
+    Ok(Opened {
+        market: Market { relays, pool },
+        early,
+        news,
+    })
+}
+
+async fn wallet(shop: &Arc<Shop>, settings: &Settings, place: &Place) -> Result<(), NotReady> {
+    shop.set_state(ShopState::Starting, "waiting for the wallet");
+    let word = settings.wallet.backend.word();
+    let fix = "vend doctor";
+    match open_wallet(settings, place) {
+        Ok(wallet) => shop.set_wallet(Some(wallet)),
+        Err(error) => {
+            shop.checked(CheckKind::Wallet, word, CheckStatus::Fail, &error.0, fix);
+            return Err(error);
+        }
+    }
+    shop.bells.looks.notify_one();
+    shop.bells.invoices.notify_one();
+    let health = shop.look_at_wallet().await;
+    if health.light == Light::Down {
+        shop.checked(CheckKind::Wallet, word, CheckStatus::Fail, &health.detail, fix);
+        return Err(NotReady(format!("wallet {word}: {}", health.detail)));
+    }
+    shop.checked(CheckKind::Wallet, word, CheckStatus::Ok, &health.detail, "");
+    Ok(())
+}
+
+async fn endpoints(
+    shop: &Arc<Shop>,
+    settings: &Settings,
+    place: &Place,
+) -> Result<Arc<Pool>, NotReady> {
+    shop.set_state(ShopState::Starting, "waiting for the model");
+    let pool = open_pool(settings, place)?;
+    let mut seen = String::new();
+    for endpoint in pool.refresh().await {
+        let status = match endpoint.light {
+            Light::Ok => CheckStatus::Ok,
+            Light::Warn | Light::Unknown => CheckStatus::Warn,
+            Light::Down => CheckStatus::Fail,
+        };
+        let name = endpoint.name.to_string();
+        shop.checked(CheckKind::Endpoint, &name, status, &endpoint.detail, "");
+        if status != CheckStatus::Ok {
+            seen = format!("{name}: {}", endpoint.detail);
+        }
+        shop.tell(News::Endpoint { endpoint });
+    }
+    let model = &settings.text.model;
+    if pool.has_model(model) {
+        shop.checked(CheckKind::Model, model, CheckStatus::Ok, "ready", "");
+        return Ok(pool);
+    }
+    let fix = format!("ollama pull {model}");
+    let words = if seen.is_empty() {
+        format!("no endpoint has the model {model}: run `{fix}` or set text.model")
+    } else {
+        seen
+    };
+    shop.checked(CheckKind::Model, model, CheckStatus::Fail, &words, &fix);
+    Err(NotReady(words))
+}
+
+async fn relays(
+    shop: &Arc<Shop>,
+    settings: &Settings,
+) -> Result<(Relays, Vec<RelayNews>, mpsc::Receiver<RelayNews>), NotReady> {
+    shop.set_state(ShopState::Starting, "waiting for a relay");
+    let urls: Vec<RelayUrl> = settings
+        .nostr
+        .relays
+        .iter()
+        .filter_map(|url| RelayUrl::parse(url).ok())
+        .collect();
+    let cursors = shop
+        .ledger
+        .cursors()
+        .await
+        .map_err(|error| NotReady(error.to_string()))?;
+    let (tell, mut news) = mpsc::channel(NEWS);
+    let relays = Relays::start(
+        RelaysConfig {
+            urls,
+            keys: shop.keys.clone(),
+            kinds: settings.nostr.kinds.clone(),
+            since: cursors
+                .into_iter()
+                .filter_map(|(url, at)| Some((RelayUrl::parse(&url).ok()?, at)))
+                .collect(),
+            max_age: Duration::from_secs(settings.limits.max_request_age_secs),
+            timing: Timing::default(),
+        },
+        tell,
+    );
+    let mut early = Vec::new();
+    let found = tokio::time::timeout(RELAY_TIME, first(shop, &mut news, &mut early)).await;
+    if found == Ok(true) {
+        return Ok((relays, early, news));
+    }
+    let words: Vec<String> = relays
+        .health()
+        .iter()
+        .map(|relay| format!("{}: {}", relay.url, relay.detail))
+        .collect();
+    for relay in relays.health() {
+        shop.checked(
+            CheckKind::Relay,
+            &relay.url,
+            CheckStatus::Fail,
+            &relay.detail,
+            "vend config set nostr.relays",
+        );
+    }
+    relays.close().await;
+    Err(NotReady(format!("no relay answers. {}", words.join("; "))))
+}
+
+/// Waits for the first relay that listens for us.
+async fn first(
+    shop: &Shop,
+    news: &mut mpsc::Receiver<RelayNews>,
+    early: &mut Vec<RelayNews>,
+) -> bool {
+    while let Some(item) = news.recv().await {
+        let RelayNews::Health(relay) = item else {
+            early.push(item);
+            if early.len() >= NEWS {
+                return true;
+            }
+            continue;
+        };
+        let ok = relay.light == Light::Ok;
+        if ok {
+            shop.checked(
+                CheckKind::Relay,
+                &relay.url,
+                CheckStatus::Ok,
+                &relay.detail,
+                "",
+            );
+        }
+        shop.tell(News::Relay { relay });
+        if ok {
+            return true;
+        }
+    }
+    false
+}

@@ -1,0 +1,221 @@
+//! What every part of the engine shares: ledger, keys, settings, the state, and the bells that wake the workers.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use nostr::Keys;
+use tokio::sync::{Notify, broadcast, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Settings;
+use crate::domain::event::{Event, Level, News};
+use crate::domain::health::{ShopState, WalletHealth};
+use crate::domain::id::{BootId, Buyer, RequestId};
+use crate::domain::text::clean;
+use crate::domain::time::Time;
+use crate::inference::pool::Pool;
+use crate::ledger::Ledger;
+use crate::nostr::Relays;
+use crate::wallet::Wallet;
+
+/// Bells. Ringing one that nobody waits for is kept until somebody does.
+#[derive(Debug, Default)]
+pub struct Bells {
+    /// A job may be ready to run.
+    pub queue: Notify,
+    /// A job wants an invoice.
+    pub invoices: Notify,
+    /// An event is due.
+    pub outbox: Notify,
+    /// An invoice is to be watched.
+    pub looks: Notify,
+    /// A figure changed.
+    pub figures: Notify,
+    /// A light may have changed.
+    pub lights: Notify,
+}
+
+/// The shop's state with its words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Now {
+    /// The state.
+    pub state: ShopState,
+    /// What it waits for, or what is down.
+    pub detail: String,
+    /// Since when.
+    pub since: Time,
+}
+
+/// A running inference.
+#[derive(Debug)]
+pub struct Run {
+    /// Whose job it is.
+    pub buyer: Buyer,
+    /// Ends it.
+    pub stop: CancellationToken,
+}
+
+/// The parts that come with going online.
+#[derive(Clone)]
+pub struct Market {
+    /// The relays.
+    pub relays: Relays,
+    /// The inference servers.
+    pub pool: Arc<Pool>,
+}
+
+/// See the module.
+pub struct Shop {
+    /// The ledger.
+    pub ledger: Ledger,
+    /// The seller's key.
+    pub keys: Keys,
+    /// This run of the program.
+    pub boot: BootId,
+    /// Wakes the workers.
+    pub bells: Bells,
+    /// The state now.
+    pub now: watch::Sender<Now>,
+    /// The wallet's health now.
+    pub wallet_health: watch::Sender<WalletHealth>,
+    /// Running inferences.
+    pub runs: Mutex<HashMap<RequestId, Run>>,
+    events: broadcast::Sender<Event>,
+    settings: RwLock<Arc<Settings>>,
+    wallet: RwLock<Option<Arc<dyn Wallet>>>,
+    market: RwLock<Option<Market>>,
+}
+
+/// A lock whose holder panicked still holds whole values here: every change is one assignment.
+fn held<T>(result: Result<T, PoisonError<T>>) -> T {
+    result.unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Shop {
+    /// A shop that is offline.
+    #[must_use]
+    pub fn new(ledger: Ledger, keys: Keys, settings: Settings, boot: BootId) -> Arc<Self> {
+        let (events, _) = broadcast::channel(4_096);
+        Arc::new(Self {
+            ledger,
+            keys,
+            boot,
+            bells: Bells::default(),
+            now: watch::Sender::new(Now {
+                state: ShopState::Offline,
+                detail: String::new(),
+                since: Time::now(),
+            }),
+            wallet_health: watch::Sender::new(WalletHealth::default()),
+            runs: Mutex::new(HashMap::new()),
+            events,
+            settings: RwLock::new(Arc::new(settings)),
+            wallet: RwLock::new(None),
+            market: RwLock::new(None),
+        })
+    }
+
+    /// Tells everybody who listens.
+    pub fn tell(&self, news: News) {
+        // Nobody listening is no failure: the ledger holds what must not be lost.
+        let _ = self.events.send(Event::now(news));
+    }
+
+    /// Something for the operator; strangers' text in it is cleaned here.
+    pub fn notice(&self, level: Level, category: &str, message: &str) {
+        self.tell(News::Notice {
+            level,
+            category: category.to_owned(),
+            message: clean(message, 400),
+        });
+    }
+
+    /// Listens from now on.
+    #[must_use]
+    pub fn listen(&self) -> broadcast::Receiver<Event> {
+        self.events.subscribe()
+    }
+
+    /// The settings in force.
+    #[must_use]
+    pub fn settings(&self) -> Arc<Settings> {
+        held(self.settings.read()).clone()
+    }
+
+    /// Puts other settings in force.
+    pub fn set_settings(&self, settings: Settings) {
+        *held(self.settings.write()) = Arc::new(settings);
+    }
+
+    /// The wallet, once opened.
+    #[must_use]
+    pub fn wallet(&self) -> Option<Arc<dyn Wallet>> {
+        held(self.wallet.read()).clone()
+    }
+
+    /// Another wallet, or none.
+    pub fn set_wallet(&self, wallet: Option<Arc<dyn Wallet>>) {
+        *held(self.wallet.write()) = wallet;
+    }
+
+    /// Relays and servers, while online or draining.
+    #[must_use]
+    pub fn market(&self) -> Option<Market> {
+        held(self.market.read()).clone()
+    }
+
+    /// Opens or closes the market.
+    pub fn set_market(&self, market: Option<Market>) {
+        *held(self.market.write()) = market;
+    }
+
+    /// The running inferences.
+    pub fn running<T>(&self, look: impl FnOnce(&mut HashMap<RequestId, Run>) -> T) -> T {
+        look(&mut held(self.runs.lock()))
+    }
+
+    /// The state changes; told only where it is another one.
+    pub fn set_state(&self, state: ShopState, detail: &str) {
+        let changed = self.now.send_if_modified(|now| {
+            if now.state == state && now.detail == detail {
+                return false;
+            }
+            if now.state != state {
+                now.since = Time::now();
+            }
+            now.state = state;
+            detail.clone_into(&mut now.detail);
+            true
+        });
+        if changed {
+            self.tell_state();
+        }
+    }
+
+    /// Tells the state as it is.
+    pub fn tell_state(&self) {
+        let now = self.now.borrow().clone();
+        self.tell(News::State {
+            state: now.state,
+            detail: now.detail,
+            since: now.since,
+            npub: self.npub(),
+        });
+    }
+
+    /// The seller's key as people read it.
+    #[must_use]
+    pub fn npub(&self) -> String {
+        use nostr::nips::nip19::ToBech32;
+        self.keys
+            .public_key()
+            .to_bech32()
+            .unwrap_or_else(|_| self.keys.public_key().to_hex())
+    }
+
+    /// Does it take jobs now?
+    #[must_use]
+    pub fn sells(&self) -> bool {
+        self.now.borrow().state.sells()
+    }
+}

@@ -1,0 +1,374 @@
+//! Takes commands one after the other and owns every part; so two presses can't start two listeners.
+
+use std::sync::Arc;
+
+use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::desk::StepError;
+use super::preflight::{self, NotReady, Opened, Place};
+use super::shop::Shop;
+use super::trade::{Closing, Trade};
+use super::{Order, figures, invoicer, payments};
+use crate::config;
+use crate::config::Settings;
+use crate::domain::command::{Command, Reply};
+use crate::domain::event::{Level, News};
+use crate::domain::health::{QueueHealth, ShopState, Status};
+use crate::domain::id::RequestId;
+use crate::domain::step::Input;
+use crate::ledger::JobFilter;
+
+/// Jobs told in a snapshot.
+const SNAPSHOT_JOBS: u32 = 500;
+
+enum Phase {
+    Offline,
+    Starting(JoinHandle<Result<Opened, NotReady>>),
+    Open(Box<Trade>),
+    Closing(JoinHandle<()>, CancellationToken),
+}
+
+struct Supervisor {
+    shop: Arc<Shop>,
+    place: Place,
+    phase: Phase,
+    /// Stop is wanted; its answers are owed.
+    stopping: Vec<oneshot::Sender<Reply>>,
+    /// Rings when the phase's task ends.
+    ended: Arc<Notify>,
+}
+
+/// Runs until a `stop` command is carried out, or nobody can give commands any more.
+pub async fn run(shop: Arc<Shop>, place: Place, mut inbox: mpsc::Receiver<Order>) {
+    let stop = CancellationToken::new();
+    open_wallet(&shop, &place).await;
+    let always = [
+        tokio::spawn(payments::work(shop.clone(), stop.clone())),
+        tokio::spawn(invoicer::work(shop.clone(), stop.clone())),
+        tokio::spawn(figures::work(shop.clone(), stop.clone())),
+    ];
+    let mut supervisor = Supervisor {
+        shop: shop.clone(),
+        place,
+        phase: Phase::Offline,
+        stopping: Vec::new(),
+        ended: Arc::new(Notify::new()),
+    };
+    supervisor.serve(&mut inbox).await;
+    stop.cancel();
+    for task in always {
+        if task.await.is_err() {
+            shop.notice(Level::Error, "shop", "a part of the shop died");
+        }
+    }
+    for answer in supervisor.stopping {
+        // Whoever asked may be gone.
+        let _ = answer.send(Reply::Done {
+            detail: "stopped".to_owned(),
+        });
+    }
+}
+
+/// Offline too, open invoices are watched: that needs the wallet. One that can't be opened is told, not fatal.
+async fn open_wallet(shop: &Arc<Shop>, place: &Place) {
+    match preflight::open_wallet(&shop.settings(), place) {
+        Ok(wallet) => shop.set_wallet(Some(wallet)),
+        Err(error) => shop.notice(Level::Warn, "wallet", &error.0),
+    }
+}
+
+impl Supervisor {
+    async fn serve(&mut self, inbox: &mut mpsc::Receiver<Order>) {
+        let ended = self.ended.clone();
+        loop {
+            if matches!(self.phase, Phase::Offline) && !self.stopping.is_empty() {
+                return;
+            }
+            tokio::select! {
+                order = inbox.recv() => match order {
+                    Some((command, back)) => self.command(command, back).await,
+                    // Nobody can command any more: end as by `stop`.
+                    None => {
+                        let (answer, _) = oneshot::channel();
+                        self.stop(true, answer);
+                        self.end_phase().await;
+                        return;
+                    }
+                },
+                () = ended.notified() => self.end_phase().await,
+            }
+        }
+    }
+
+    /// The phase's task has ended: on to the next.
+    async fn end_phase(&mut self) {
+        match std::mem::replace(&mut self.phase, Phase::Offline) {
+            Phase::Starting(task) => match task.await {
+                Ok(Ok(opened)) if self.stopping.is_empty() => {
+                    self.phase = Phase::Open(Box::new(Trade::open(&self.shop, opened)));
+                }
+                Ok(Ok(opened)) => {
+                    opened.market.relays.close().await;
+                    self.shop.set_state(ShopState::Stopping, "");
+                }
+                Ok(Err(error)) => {
+                    self.shop.notice(Level::Error, "shop", &error.0);
+                    self.shop.set_state(ShopState::Offline, &error.0);
+                }
+                Err(_) => self.shop.set_state(ShopState::Offline, "going online was broken off"),
+            },
+            Phase::Closing(task, _) => {
+                if task.await.is_err() {
+                    self.shop.notice(Level::Error, "shop", "closing the shop failed");
+                }
+                let state = if self.stopping.is_empty() {
+                    ShopState::Offline
+                } else {
+                    ShopState::Stopping
+                };
+                self.shop.set_state(state, "");
+            }
+            other => self.phase = other,
+        }
+    }
+
+    async fn command(&mut self, command: Command, back: oneshot::Sender<Reply>) {
+        let reply = match command {
+            Command::GoOnline => self.go_online(),
+            Command::GoOffline { now } => self.go_offline(now),
+            Command::Stop { now } => return self.stop(now, back),
+            Command::ApplySettings => self.apply_settings(),
+            Command::Cancel { id } => self.step(id, Input::Cancel { by_buyer: false }).await,
+            Command::Retry { id } => self.step(id, Input::Retry).await,
+            Command::Block { buyer } => self.block(&buyer),
+            Command::Status => Reply::Status {
+                status: Box::new(self.status().await),
+            },
+            Command::Snapshot => self.snapshot().await,
+        };
+        // Whoever asked may be gone.
+        let _ = back.send(reply);
+    }
+
+    fn go_online(&mut self) -> Reply {
+        match &self.phase {
+            Phase::Offline => {}
+            Phase::Starting(_) => return done("going online already"),
+            Phase::Open(_) => return done("online already"),
+            Phase::Closing(..) => {
+                return refused("still finishing jobs; try again when it is offline");
+            }
+        }
+        match config::load::load(&self.place.config) {
+            Ok(settings) => self.shop.set_settings(settings),
+            Err(error) => {
+                let words = error.to_string();
+                self.shop.set_state(ShopState::Offline, &words);
+                return refused(&words);
+            }
+        }
+        self.shop.set_state(ShopState::Starting, "reading the settings");
+        let (shop, place) = (self.shop.clone(), self.place.clone());
+        let ring = Ring(self.ended.clone());
+        self.phase = Phase::Starting(tokio::spawn(async move {
+            let _ring = ring;
+            preflight::open(&shop, &place).await
+        }));
+        done("going online")
+    }
+
+    fn go_offline(&mut self, now: bool) -> Reply {
+        match std::mem::replace(&mut self.phase, Phase::Offline) {
+            Phase::Offline => done("offline already"),
+            Phase::Starting(task) => {
+                task.abort();
+                // Awaited by the loop, so that nothing of it is left when the state says offline.
+                self.phase = Phase::Starting(task);
+                done("going offline")
+            }
+            Phase::Open(trade) => {
+                let closing = if now { Closing::Cancel } else { Closing::Finish };
+                self.close(trade, closing);
+                done(if now {
+                    "going offline; running jobs are cancelled"
+                } else {
+                    "going offline when the running jobs are done"
+                })
+            }
+            Phase::Closing(task, hurry) => {
+                if now {
+                    hurry.cancel();
+                }
+                self.phase = Phase::Closing(task, hurry);
+                done("going offline already")
+            }
+        }
+    }
+
+    fn close(&mut self, trade: Box<Trade>, closing: Closing) {
+        self.shop
+            .set_state(ShopState::Draining, "finishing the running jobs");
+        let hurry = CancellationToken::new();
+        let (shop, ring, hurried) = (
+            self.shop.clone(),
+            Ring(self.ended.clone()),
+            hurry.clone(),
+        );
+        let task = tokio::spawn(async move {
+            let _ring = ring;
+            trade.close(shop, closing, hurried).await;
+        });
+        self.phase = Phase::Closing(task, hurry);
+    }
+
+    fn stop(&mut self, now: bool, back: oneshot::Sender<Reply>) {
+        self.stopping.push(back);
+        match std::mem::replace(&mut self.phase, Phase::Offline) {
+            Phase::Offline => self.shop.set_state(ShopState::Stopping, ""),
+            Phase::Starting(task) => {
+                task.abort();
+                self.phase = Phase::Starting(task);
+            }
+            Phase::Open(trade) => {
+                let closing = if now { Closing::Leave } else { Closing::Finish };
+                self.close(trade, closing);
+            }
+            Phase::Closing(task, hurry) => {
+                if now {
+                    hurry.cancel();
+                }
+                self.phase = Phase::Closing(task, hurry);
+            }
+        }
+    }
+
+    /// Prices, limits and text apply to the next job; the rest the next time it goes online.
+    fn apply_settings(&self) -> Reply {
+        let new = match config::load::load(&self.place.config) {
+            Ok(new) => new,
+            Err(error) => return refused(&error.to_string()),
+        };
+        let held = self.shop.settings();
+        let open = !matches!(self.phase, Phase::Offline);
+        let later = open
+            && (new.nostr != held.nostr
+                || new.endpoints != held.endpoints
+                || new.wallet != held.wallet);
+        let settings = if open {
+            Settings {
+                nostr: held.nostr.clone(),
+                endpoints: held.endpoints.clone(),
+                wallet: held.wallet.clone(),
+                ..new
+            }
+        } else {
+            new
+        };
+        self.shop.set_settings(settings);
+        let detail = if later {
+            "applied to the next job; relays, endpoints, wallet and kinds apply the next time it goes online"
+        } else {
+            "applied to the next job"
+        };
+        self.shop.tell(News::Settings {
+            detail: detail.to_owned(),
+        });
+        done(detail)
+    }
+
+    async fn step(&self, id: RequestId, input: Input) -> Reply {
+        match self.shop.apply(id, input).await {
+            Ok(job) => done(&format!("the job is {}", job.state.status().word())),
+            Err(StepError::No(no)) => refused(&no.to_string()),
+            Err(error) => refused(&error.to_string()),
+        }
+    }
+
+    fn block(&self, buyer: &str) -> Reply {
+        if nostr::PublicKey::parse(buyer).is_err() {
+            return refused("a buyer is an npub or 64 hex digits");
+        }
+        let mut settings = (*self.shop.settings()).clone();
+        settings.limits.block.push(buyer.to_owned());
+        self.shop.set_settings(settings);
+        done("blocked for as long as this vend runs; `vend config set limits.block` keeps it")
+    }
+
+    async fn status(&self) -> Status {
+        let now = self.shop.now.borrow().clone();
+        let market = self.shop.market();
+        let (waiting, running) = self.shop.ledger.queue_counts().await.unwrap_or_default();
+        Status {
+            online: now.state.sells(),
+            state: now.state,
+            detail: now.detail,
+            since: now.since,
+            relays: market.as_ref().map_or_else(Vec::new, |m| m.relays.health()),
+            endpoints: market.as_ref().map_or_else(Vec::new, |m| m.pool.health()),
+            wallet: self.shop.wallet_health.borrow().clone(),
+            queue: QueueHealth { waiting, running },
+            npub: self.shop.npub(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+        }
+    }
+
+    /// Tells everything as it is, so that a viewer that has just come knows all.
+    async fn snapshot(&self) -> Reply {
+        let status = self.status().await;
+        self.shop.tell_state();
+        for relay in status.relays {
+            self.shop.tell(News::Relay { relay });
+        }
+        for endpoint in status.endpoints {
+            self.shop.tell(News::Endpoint { endpoint });
+        }
+        self.shop.tell(News::Wallet {
+            wallet: status.wallet,
+        });
+        self.shop.tell(News::Queue {
+            waiting: status.queue.waiting,
+            running: status.queue.running,
+        });
+        figures::tell(&self.shop).await;
+        let filter = JobFilter {
+            limit: Some(SNAPSHOT_JOBS),
+            ..JobFilter::default()
+        };
+        match self.shop.ledger.jobs(filter).await {
+            Ok(jobs) => {
+                for job in jobs.into_iter().rev() {
+                    self.shop.tell(News::Job {
+                        job: Box::new(job.view()),
+                        what: "known".to_owned(),
+                    });
+                }
+                done("told")
+            }
+            Err(error) => refused(&error.to_string()),
+        }
+    }
+}
+
+/// Rings when it is dropped: so a task rings at its end, an aborted one too.
+struct Ring(Arc<Notify>);
+
+impl Drop for Ring {
+    fn drop(&mut self) {
+        self.0.notify_one();
+    }
+}
+
+fn done(detail: &str) -> Reply {
+    Reply::Done {
+        detail: detail.to_owned(),
+    }
+}
+
+fn refused(detail: &str) -> Reply {
+    Reply::Refused {
+        detail: detail.to_owned(),
+    }
+}

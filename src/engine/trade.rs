@@ -1,0 +1,182 @@
+//! The shop while it is open: intake, workers and outbox, with one way in and one way out.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::admission::Admission;
+use super::desk::StepError;
+use super::preflight::Opened;
+use super::shop::{Market, Shop};
+use super::{announce, lights, outbox, worker};
+use crate::domain::event::Level;
+use crate::domain::health::ShopState;
+use crate::domain::job::State;
+use crate::domain::step::Input;
+use crate::domain::time::Time;
+
+/// How long signed events may take to get out when the shop closes.
+const FLUSH: Duration = Duration::from_secs(30);
+
+/// The running parts.
+pub struct Trade {
+    market: Market,
+    intake: (CancellationToken, JoinHandle<()>),
+    work: (CancellationToken, JoinHandle<()>),
+    cut: CancellationToken,
+    outbox: (CancellationToken, JoinHandle<()>),
+    beside: (CancellationToken, Vec<JoinHandle<()>>),
+}
+
+/// How running jobs end when the shop closes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Closing {
+    /// They finish.
+    Finish,
+    /// They are cancelled, and their buyers told.
+    Cancel,
+    /// The process ends: they are left for its next run.
+    Leave,
+}
+
+impl Trade {
+    /// Starts every part.
+    #[must_use]
+    pub fn open(shop: &Arc<Shop>, opened: Opened) -> Self {
+        let Opened {
+            market,
+            early,
+            news,
+        } = opened;
+        shop.set_market(Some(market.clone()));
+        shop.set_state(ShopState::Online, "");
+        let cut = CancellationToken::new();
+        let work = {
+            let stop = CancellationToken::new();
+            let task = worker::work(shop.clone(), market.clone(), stop.clone(), cut.clone());
+            (stop, tokio::spawn(task))
+        };
+        let outbox = {
+            let stop = CancellationToken::new();
+            let task = outbox::work(shop.clone(), market.relays.clone(), stop.clone());
+            (stop, tokio::spawn(task))
+        };
+        let intake = {
+            let stop = CancellationToken::new();
+            let admission = Admission::new(shop.clone(), market.clone());
+            (
+                stop.clone(),
+                tokio::spawn(admission.work(early, news, stop)),
+            )
+        };
+        let stop = CancellationToken::new();
+        let beside = vec![
+            tokio::spawn(lights::watch(shop.clone(), market.clone(), stop.clone())),
+            tokio::spawn(announce::announce(
+                shop.clone(),
+                market.clone(),
+                stop.clone(),
+            )),
+        ];
+        Self {
+            market,
+            intake,
+            work,
+            cut,
+            outbox,
+            beside: (stop, beside),
+        }
+    }
+
+    /// Stops every part in order: no new jobs, running ones end, what is signed goes out, relays close.
+    pub async fn close(self, shop: Arc<Shop>, closing: Closing, hurry: CancellationToken) {
+        let Self {
+            market,
+            intake,
+            work,
+            cut,
+            outbox,
+            beside,
+        } = self;
+        beside.0.cancel();
+        for task in beside.1 {
+            joined(&shop, task).await;
+        }
+        intake.0.cancel();
+        joined(&shop, intake.1).await;
+        work.0.cancel();
+        match closing {
+            Closing::Finish => {}
+            Closing::Cancel => cancel_running(&shop).await,
+            Closing::Leave => cut.cancel(),
+        }
+        let mut working = work.1;
+        tokio::select! {
+            done = &mut working => if done.is_err() { died(&shop) },
+            () = hurry.cancelled() => {
+                cancel_running(&shop).await;
+                joined(&shop, working).await;
+            }
+        }
+        if closing != Closing::Leave {
+            tokio::select! {
+                () = flushed(&shop) => {}
+                () = hurry.cancelled() => {}
+                () = tokio::time::sleep(FLUSH) => {}
+            }
+        }
+        outbox.0.cancel();
+        joined(&shop, outbox.1).await;
+        shop.set_market(None);
+        market.relays.close().await;
+    }
+}
+
+async fn joined(shop: &Shop, task: JoinHandle<()>) {
+    if task.await.is_err() {
+        died(shop);
+    }
+}
+
+fn died(shop: &Shop) {
+    shop.notice(
+        Level::Error,
+        "shop",
+        "a part of the shop died; please report what the log says",
+    );
+}
+
+async fn cancel_running(shop: &Arc<Shop>) {
+    let ids: Vec<_> = shop.running(|runs| runs.keys().copied().collect());
+    for id in ids {
+        match shop.apply(id, Input::Cancel { by_buyer: false }).await {
+            Ok(_) | Err(StepError::No(_)) => {}
+            Err(error) => shop.notice(Level::Error, "ledger", &error.to_string()),
+        }
+    }
+}
+
+/// Waits until every answer has its invoice and every signed event is out.
+async fn flushed(shop: &Shop) {
+    let mut events = shop.listen();
+    loop {
+        let on_the_way = match shop.ledger.live_jobs().await {
+            Ok(jobs) => jobs.iter().any(|job| {
+                matches!(job.state, State::Inferred | State::Publishing) && job.wallet_tries == 0
+            }),
+            Err(_) => return,
+        };
+        let empty = shop
+            .ledger
+            .outbox_empty(Time::now())
+            .await
+            .unwrap_or(true);
+        if empty && !on_the_way {
+            return;
+        }
+        // Any event may be the one that ends the wait; a missed one is caught a second later.
+        let _ = tokio::time::timeout(Duration::from_secs(1), events.recv()).await;
+    }
+}

@@ -1,0 +1,250 @@
+//! Takes queued jobs into free slots and sees each through its inference.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::desk::StepError;
+use super::shop::{Market, Run, Shop};
+use crate::domain::error::JobProcessingCode as Code;
+use crate::domain::event::{Level, News};
+use crate::domain::id::RequestId;
+use crate::domain::job::{Answer, Encryption, Job};
+use crate::domain::reply;
+use crate::domain::step::Input;
+use crate::domain::time::Time;
+use crate::inference::pool::Slot;
+use crate::inference::{Ask, InferenceError, Progress};
+
+/// Queued jobs looked at in one round.
+const ROUND: u32 = 64;
+/// At most four tellings of progress a second for each job.
+const PROGRESS_EVERY: Duration = Duration::from_millis(250);
+
+/// Works until `stop`: starts nothing after it, and returns when the running jobs have ended. `cut` ends those too; they
+/// stay in the ledger as running and are queued again by the next run of the program.
+pub async fn work(
+    shop: Arc<Shop>,
+    market: Market,
+    stop: CancellationToken,
+    cut: CancellationToken,
+) {
+    let mut runs: JoinSet<()> = JoinSet::new();
+    let mut changed = market.pool.changed();
+    while !stop.is_cancelled() {
+        fill(&shop, &market, &mut runs, &cut).await;
+        tell_queue(&shop).await;
+        let due = next_due(&shop).await;
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = shop.bells.queue.notified() => {}
+            Ok(()) = changed.changed() => {}
+            Some(_) = runs.join_next(), if !runs.is_empty() => {}
+            () = tokio::time::sleep(due) => {}
+        }
+    }
+    while runs.join_next().await.is_some() {
+        tell_queue(&shop).await;
+    }
+}
+
+async fn next_due(shop: &Shop) -> Duration {
+    const LONG: Duration = Duration::from_secs(3_600);
+    match shop.ledger.next_due(["queued", "queued"]).await {
+        Ok(Some(at)) => at.since(Time::now()).max(Duration::from_millis(20)),
+        Ok(None) => LONG,
+        Err(error) => {
+            shop.notice(Level::Error, "ledger", &error.to_string());
+            Duration::from_secs(5)
+        }
+    }
+}
+
+async fn fill(
+    shop: &Arc<Shop>,
+    market: &Market,
+    runs: &mut JoinSet<()>,
+    cut: &CancellationToken,
+) {
+    let jobs = match shop.ledger.queue(Time::now(), ROUND).await {
+        Ok(jobs) => jobs,
+        Err(error) => return shop.notice(Level::Error, "ledger", &error.to_string()),
+    };
+    let per_buyer = shop.settings().limits.per_buyer_running as usize;
+    let mut of_buyer: HashMap<_, usize> = HashMap::new();
+    shop.running(|runs| {
+        for run in runs.values() {
+            *of_buyer.entry(run.buyer).or_default() += 1;
+        }
+    });
+    for job in jobs {
+        let mine = of_buyer.entry(job.buyer).or_default();
+        if *mine >= per_buyer {
+            continue;
+        }
+        let Some(slot) = market.pool.reserve(&job.terms.model) else {
+            continue;
+        };
+        match shop.apply(job.id, Input::Start { boot: shop.boot }).await {
+            Ok(job) => {
+                *mine += 1;
+                start(shop, market, runs, job, slot, cut);
+            }
+            // Cancelled in between.
+            Err(StepError::No(_)) => {}
+            Err(error) => shop.notice(Level::Error, "ledger", &error.to_string()),
+        }
+    }
+}
+
+fn start(
+    shop: &Arc<Shop>,
+    market: &Market,
+    runs: &mut JoinSet<()>,
+    job: Job,
+    slot: Slot,
+    cut: &CancellationToken,
+) {
+    let stop = cut.child_token();
+    shop.running(|runs| {
+        runs.insert(
+            job.id,
+            Run {
+                buyer: job.buyer,
+                stop: stop.clone(),
+            },
+        )
+    });
+    let (shop, pool) = (shop.clone(), market.pool.clone());
+    runs.spawn(async move {
+        let id = job.id;
+        let ask = Ask {
+            model: job.terms.model.clone(),
+            prompt: job.prompt.clone().unwrap_or_default(),
+            params: job.terms.params.clone(),
+            deadline: Duration::from_secs(job.terms.job_timeout_secs),
+        };
+        let (progress, seen) = watch::channel(Progress::default());
+        let telling = tokio::spawn(tell_progress(shop.clone(), id, seen, stop.clone()));
+        let answer = tokio::select! {
+            answer = pool.answer(slot, ask, progress) => Some(answer),
+            () = stop.cancelled() => None,
+        };
+        // The sender of progress is gone, so the telling ends by itself.
+        if telling.await.is_err() {
+            shop.notice(Level::Error, "shop", "the telling of progress failed");
+        }
+        shop.running(|runs| runs.remove(&id));
+        if let Some(answer) = answer {
+            finish(&shop, &job, answer).await;
+        }
+        shop.bells.queue.notify_one();
+    });
+}
+
+async fn finish(shop: &Arc<Shop>, job: &Job, answer: Result<Answer, InferenceError>) {
+    let input = match answer {
+        Ok(answer) => fits(job.encryption, answer),
+        Err(error) => failed(&error),
+    };
+    match shop.apply(job.id, input).await {
+        // Cancelled while it ran.
+        Ok(_) | Err(StepError::No(_)) => {}
+        Err(error) => shop.notice(
+            Level::Error,
+            "job",
+            &format!("job {}: the answer could not be kept: {error}", job.id.short()),
+        ),
+    }
+}
+
+/// An encrypted answer has a greatest size (NIP-44): a longer one is a failure, not a cut text.
+fn fits(encryption: Encryption, answer: Answer) -> Input {
+    let most = reply::max_answer_bytes(encryption);
+    if answer.text.len() <= most {
+        return Input::Answered(answer);
+    }
+    Input::RunFailed {
+        code: Code::OutputTooLarge.word(),
+        message: format!(
+            "the answer has {} bytes; an encrypted one holds {most}",
+            answer.text.len()
+        ),
+        sentence: Code::OutputTooLarge.buyer_sentence(),
+        again: false,
+    }
+}
+
+/// What an inference error means for the job.
+fn failed(error: &InferenceError) -> Input {
+    let (code, again) = match error {
+        InferenceError::Unreachable { .. } | InferenceError::NoEndpoint { .. } => {
+            (Code::Unreachable, true)
+        }
+        InferenceError::ModelMissing { .. } => (Code::ModelMissing, false),
+        InferenceError::Busy { .. } => (Code::Busy, true),
+        InferenceError::Unauthorized { .. } => (Code::Unauthorized, false),
+        InferenceError::Rejected { .. } => (Code::Rejected, false),
+        InferenceError::TooLong { .. } => (Code::TooLong, false),
+        InferenceError::Died { .. } => (Code::Died, true),
+        InferenceError::Stalled { .. } => (Code::Stalled, true),
+        InferenceError::TimedOut { .. } => (Code::TimedOut, false),
+        InferenceError::Empty { .. } => (Code::Empty, false),
+        InferenceError::Truncated { .. } => (Code::Truncated, false),
+        InferenceError::Protocol { .. } => (Code::Protocol, false),
+    };
+    Input::RunFailed {
+        code: code.word(),
+        message: error.to_string(),
+        sentence: code.buyer_sentence(),
+        again,
+    }
+}
+
+async fn tell_progress(
+    shop: Arc<Shop>,
+    id: RequestId,
+    mut seen: watch::Receiver<Progress>,
+    stop: CancellationToken,
+) {
+    let began = Instant::now();
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            changed = seen.changed() => if changed.is_err() { return },
+        }
+        let tokens = seen.borrow_and_update().tokens;
+        shop.tell(News::Progress {
+            id,
+            tokens,
+            elapsed_ms: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
+        });
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = wait_or_end(&mut seen) => {}
+        }
+    }
+}
+
+/// A quarter of a second, or less where the inference ends.
+async fn wait_or_end(seen: &mut watch::Receiver<Progress>) {
+    let wait = tokio::time::sleep(PROGRESS_EVERY);
+    tokio::pin!(wait);
+    loop {
+        tokio::select! {
+            () = &mut wait => return,
+            changed = seen.changed() => if changed.is_err() { return },
+        }
+    }
+}
+
+async fn tell_queue(shop: &Shop) {
+    match shop.ledger.queue_counts().await {
+        Ok((waiting, running)) => shop.tell(News::Queue { waiting, running }),
+        Err(error) => shop.notice(Level::Error, "ledger", &error.to_string()),
+    }
+}
