@@ -9,6 +9,7 @@ pub mod health;
 mod hex32;
 pub mod id;
 pub mod job;
+pub mod model_name;
 pub mod msat;
 pub mod price;
 pub mod refusal;
