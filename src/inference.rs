@@ -1,5 +1,7 @@
 //! Inference servers behind one trait, and the pool that shares work among them.
 
+pub mod builtin;
+
 use std::fmt;
 use std::time::Duration;
 
