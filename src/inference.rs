@@ -1,6 +1,14 @@
 //! Inference servers behind one trait, and the pool that shares work among them.
 
+pub mod address;
 pub mod builtin;
+mod draft;
+pub mod http;
+pub mod lines;
+pub mod patience;
+pub mod sse;
+pub mod think;
+pub mod trouble;
 
 use std::fmt;
 use std::time::Duration;
@@ -10,6 +18,8 @@ use tokio::sync::watch;
 
 use crate::domain::health::EndpointHealth;
 use crate::domain::job::{Answer, TextParams};
+
+pub use patience::Deadlines;
 
 /// What an endpoint is asked.
 #[derive(Clone, Debug, PartialEq)]
