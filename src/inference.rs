@@ -5,6 +5,7 @@ pub mod builtin;
 mod draft;
 pub mod http;
 pub mod lines;
+pub mod ollama;
 pub mod patience;
 pub mod sse;
 pub mod think;
