@@ -6,6 +6,7 @@ mod draft;
 pub mod http;
 pub mod lines;
 pub mod ollama;
+pub mod openai;
 pub mod patience;
 pub mod sse;
 pub mod think;
