@@ -6,8 +6,10 @@ mod draft;
 pub mod http;
 pub mod lines;
 pub mod ollama;
+pub mod open;
 pub mod openai;
 pub mod patience;
+pub mod pool;
 pub mod sse;
 pub mod think;
 pub mod trouble;
@@ -21,7 +23,9 @@ use tokio::sync::watch;
 use crate::domain::health::EndpointHealth;
 use crate::domain::job::{Answer, TextParams};
 
+pub use open::open;
 pub use patience::Deadlines;
+pub use pool::{Pool, Slot};
 
 /// What an endpoint is asked.
 #[derive(Clone, Debug, PartialEq)]
