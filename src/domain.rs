@@ -12,6 +12,7 @@ mod hex32;
 pub mod id;
 pub mod invoice;
 pub mod job;
+pub mod model_name;
 pub mod msat;
 pub mod price;
 pub mod reply;

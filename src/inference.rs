@@ -1,5 +1,19 @@
 //! Inference servers behind one trait, and the pool that shares work among them.
 
+pub mod address;
+pub mod builtin;
+mod draft;
+pub mod http;
+pub mod lines;
+pub mod ollama;
+pub mod open;
+pub mod openai;
+pub mod patience;
+pub mod pool;
+pub mod sse;
+pub mod think;
+pub mod trouble;
+
 use std::fmt;
 use std::time::Duration;
 
@@ -8,6 +22,10 @@ use tokio::sync::watch;
 
 use crate::domain::health::EndpointHealth;
 use crate::domain::job::{Answer, TextParams};
+
+pub use open::open;
+pub use patience::Deadlines;
+pub use pool::{Pool, Slot};
 
 /// What an endpoint is asked.
 #[derive(Clone, Debug, PartialEq)]
