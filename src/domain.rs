@@ -15,7 +15,6 @@ pub mod job;
 pub mod model_name;
 pub mod msat;
 pub mod price;
-pub mod reply;
 pub mod refusal;
 pub mod reply;
 pub mod request;

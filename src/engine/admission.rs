@@ -21,6 +21,7 @@ use crate::domain::event::{Level, News};
 use crate::domain::health::Light;
 use crate::domain::id::Buyer;
 use crate::domain::job::{Encryption, Job, PayOrder, State, Terms, TextParams};
+use crate::domain::model_name::same_model;
 use crate::domain::msat::Msat;
 use crate::domain::price::PriceRule;
 use crate::domain::refusal::DropReason;
@@ -277,7 +278,10 @@ impl Admission {
     }
 
     fn agree(&self, request: &Request, settings: &Settings) -> Result<Agreed, DropReason> {
-        let available = |model: &str| self.market.pool.served_name(model);
+        let available = |model: &str| {
+            let mut names = self.market.pool.models().into_iter();
+            names.find(|name| same_model(name, model))
+        };
         let price_of = |model: &str| price_rule(settings, model);
         request::agree(
             request,
@@ -582,7 +586,7 @@ pub fn price_rule(settings: &Settings, model: &str) -> PriceRule {
     general
         .models
         .iter()
-        .find(|price| crate::domain::model_name::same_model(&price.name, model))
+        .find(|price| same_model(&price.name, model))
         .map_or(
             PriceRule {
                 min_sats: general.min_price_sats,

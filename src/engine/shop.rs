@@ -87,7 +87,7 @@ pub struct Shop {
 }
 
 /// A lock whose holder panicked still holds whole values here: every change is one assignment.
-fn held<T>(result: Result<T, PoisonError<T>>) -> T {
+fn held<G>(result: Result<G, PoisonError<G>>) -> G {
     result.unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -171,7 +171,7 @@ impl Shop {
 
     /// The running inferences.
     pub fn running<T>(&self, look: impl FnOnce(&mut HashMap<RequestId, Run>) -> T) -> T {
-        look(&mut held(self.runs.lock()))
+        look(&mut *held(self.runs.lock()))
     }
 
     /// The state changes; told only where it is another one.
