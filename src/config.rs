@@ -1,5 +1,16 @@
-//! The settings: schema, defaults, loading, editing that keeps comments, validation (SPEC section 3).
+//! The settings: schema, defaults, loading, editing that keeps comments, validation.
 
+pub mod atomic;
+pub mod check;
+pub mod edit;
+mod init;
+pub mod keys;
+pub mod load;
+pub mod place;
+mod problem;
 pub mod schema;
+pub mod secret;
 
+pub use load::load;
+pub use problem::SettingsError;
 pub use schema::Settings;

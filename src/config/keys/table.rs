@@ -1,0 +1,189 @@
+//! The table of all settings, in the order of the file.
+
+use super::{Applies, Key, Rule, Section, Shape};
+
+const SATS_MAX: i64 = 100_000_000;
+const DAY_SECS: i64 = 86_400;
+const YEAR_SECS: i64 = 365 * DAY_SECS;
+
+const fn sats(max: i64) -> Shape {
+    Shape::Whole {
+        min: 0,
+        max,
+        unit: "sats",
+    }
+}
+
+const fn seconds(max: i64) -> Shape {
+    Shape::Whole {
+        min: 1,
+        max,
+        unit: "seconds",
+    }
+}
+
+const fn count(min: i64, max: i64, unit: &'static str) -> Shape {
+    Shape::Whole { min, max, unit }
+}
+
+const fn number(min: f64, max: f64) -> Shape {
+    Shape::Number {
+        min,
+        max,
+        above: false,
+    }
+}
+
+const fn key(
+    section: Section,
+    field: &'static str,
+    shape: Shape,
+    applies: Applies,
+    help: &'static str,
+) -> Key {
+    Key {
+        section,
+        field,
+        shape,
+        help,
+        applies,
+        optional: false,
+        example: "",
+    }
+}
+
+impl Key {
+    const fn optional(mut self, example: &'static str) -> Self {
+        self.optional = true;
+        self.example = example;
+        self
+    }
+
+    const fn example(mut self, example: &'static str) -> Self {
+        self.example = example;
+        self
+    }
+}
+
+use Applies::{NextOnline, NextStart, Now};
+use Section::{Endpoint, Limits, Nostr, Payment, Price, PriceModel, Privacy, Root, Text, Wallet};
+
+/// Every setting, in the order of the file.
+#[rustfmt::skip]
+pub const KEYS: &[Key] = &[
+    key(Root, "start_online", Shape::Flag, NextStart,
+        "Go online as soon as the program starts."),
+
+    key(Nostr, "relays", Shape::Texts(Rule::Relay), NextOnline,
+        "Relays to listen on and to answer to."),
+    key(Nostr, "kinds", Shape::Wholes { min: 5_000, max: 5_999 }, NextOnline,
+        "Job kinds that are served (NIP-90); text generation is what is served."),
+    key(Nostr, "announce", Shape::Flag, NextOnline,
+        "Publish the shop's handler information (NIP-89) and its profile when online."),
+    key(Nostr, "name", Shape::Text(Rule::Line), NextOnline,
+        "The profile's name; empty: none."),
+    key(Nostr, "lightning_address", Shape::Text(Rule::LightningAddress), NextOnline,
+        "The profile's lightning address (lud16), for zaps; empty: none."),
+
+    key(Text, "model", Shape::Text(Rule::Name), Now,
+        "The model that is sold, as the inference server names it."),
+    key(Text, "max_tokens", count(1, 1_000_000, "tokens"), Now,
+        "The length of an answer; also the most a buyer may ask for, unless max_tokens_limit is set."),
+    key(Text, "max_tokens_limit", count(1, 1_000_000, "tokens"), Now,
+        "The most a buyer may ask for; not below max_tokens.").optional("2048"),
+    key(Text, "temperature", number(0.0, 2.0), Now,
+        "How freely words are chosen: 0 takes the likeliest."),
+    key(Text, "top_k", count(0, 1_000, ""), Now,
+        "Choose among this many of the likeliest tokens; 0: among all."),
+    key(Text, "top_p", Shape::Number { min: 0.0, max: 1.0, above: true }, Now,
+        "Choose among the likeliest tokens that together have this probability."),
+    key(Text, "frequency_penalty", number(-2.0, 2.0), Now,
+        "How much a token that came often is held back."),
+    key(Text, "allow_models", Shape::Texts(Rule::Name), Now,
+        "Models a buyer may name; empty: only model."),
+    key(Text, "other_model", Shape::Word(&["decline", "substitute"]), Now,
+        "A model we do not have: decline the job, or substitute our own and say so in feedback and result."),
+
+    key(Price, "min_price_sats", sats(SATS_MAX), Now,
+        "The least a job costs."),
+    key(Price, "price_per_1k_tokens", sats(SATS_MAX), Now,
+        "The price of 1000 tokens, input and output together."),
+
+    key(PriceModel, "name", Shape::Text(Rule::Name), Now,
+        "The model these prices are for.").example("\"llama3:70b\""),
+    key(PriceModel, "min_price_sats", sats(SATS_MAX), Now,
+        "The least a job on it costs; left out: the general minimum.").optional("50"),
+    key(PriceModel, "price_per_1k_input", sats(SATS_MAX), Now,
+        "The price of 1000 input tokens.").example("4"),
+    key(PriceModel, "price_per_1k_output", sats(SATS_MAX), Now,
+        "The price of 1000 output tokens.").example("12"),
+
+    key(Payment, "mode", Shape::Word(&["after", "before", "credit"]), Now,
+        "after: the result first, with its invoice on it; before: pay first; credit: after, while a buyer owes little."),
+    key(Payment, "credit_sats", sats(SATS_MAX), Now,
+        "What one buyer may owe before payment is asked first."),
+    key(Payment, "unpaid_sats_total", sats(SATS_MAX), Now,
+        "What all buyers together may owe before payment is asked first."),
+    key(Payment, "invoice_expiry_secs", seconds(YEAR_SECS), Now,
+        "How long an invoice can be paid."),
+    key(Payment, "check_every_secs", seconds(DAY_SECS), Now,
+        "The longest gap between two looks at an open invoice; a fresh one is looked at every few seconds."),
+
+    key(Wallet, "backend", Shape::Word(&["spark", "nwc", "lnbits", "lnd", "cln", "phoenixd", "sandbox"]), NextOnline,
+        "Which wallet takes the money; sandbox is play money on this machine."),
+    key(Wallet, "network", Shape::Word(&["bitcoin", "testnet", "signet", "regtest"]), NextOnline,
+        "The network the money is on; an invoice of another one is refused."),
+    key(Wallet, "account", count(0, 2_147_483_647, ""), NextOnline,
+        "spark: the account number; left out: 1.").optional("1"),
+    key(Wallet, "uri", Shape::Secret, NextOnline,
+        "nwc: the connection string, best one that can only receive.").optional("{ env = \"VEND_NWC\" }"),
+    key(Wallet, "url", Shape::Text(Rule::Http), NextOnline,
+        "lnbits, lnd, cln, phoenixd: the server's address.").optional("\"https://lnbits.example\""),
+    key(Wallet, "invoice_key", Shape::Secret, NextOnline,
+        "lnbits: the wallet's invoice key; the admin key is not needed.").optional("{ file = \"lnbits.key\" }"),
+    key(Wallet, "macaroon", Shape::Secret, NextOnline,
+        "lnd: the invoice macaroon, as hex.").optional("{ file = \"invoice.macaroon.hex\" }"),
+    key(Wallet, "rune", Shape::Secret, NextOnline,
+        "cln: a rune for the calls that make and look up invoices.").optional("{ file = \"cln.rune\" }"),
+    key(Wallet, "password", Shape::Secret, NextOnline,
+        "phoenixd: the http password; the limited-access one suffices.").optional("{ env = \"PHOENIXD_PASSWORD\" }"),
+    key(Wallet, "certificate", Shape::Text(Rule::Path), NextOnline,
+        "lnd, cln: the server's certificate (PEM), when it signed its own.").optional("\"tls.cert\""),
+
+    key(Endpoint, "name", Shape::Text(Rule::Name), NextOnline,
+        "What it is called here; each has its own name."),
+    key(Endpoint, "kind", Shape::Word(&["ollama", "openai", "builtin"]), NextOnline,
+        "ollama: Ollama's own interface; openai: a compatible server; builtin: the tiny model inside vend."),
+    key(Endpoint, "url", Shape::Text(Rule::Server), NextOnline,
+        "Its address. For ollama anything OLLAMA_HOST may hold; builtin needs none."),
+    key(Endpoint, "slots", count(1, 64, "jobs"), NextOnline,
+        "Jobs at once on it."),
+    key(Endpoint, "api_key", Shape::Secret, NextOnline,
+        "For a server that asks for a key.").optional("{ env = \"OPENAI_API_KEY\" }"),
+    key(Endpoint, "num_ctx", count(1, 10_000_000, "tokens"), NextOnline,
+        "ollama: the context size, the same for all jobs, as a change reloads the model.").optional("8192"),
+    key(Endpoint, "models", Shape::Texts(Rule::Name), NextOnline,
+        "Models to use on it; left out: all it has.").optional("[\"gemma2:latest\"]"),
+
+    key(Limits, "queue", count(1, 100_000, "jobs"), Now,
+        "Waiting jobs; one more is answered \"busy\"."),
+    key(Limits, "per_buyer_running", count(1, 1_000, "jobs"), Now,
+        "Jobs of one buyer that run at once."),
+    key(Limits, "per_buyer_per_minute", count(1, 100_000, "jobs"), Now,
+        "Jobs taken from one buyer in a minute."),
+    key(Limits, "per_minute", count(1, 100_000, "jobs"), Now,
+        "Jobs taken from all buyers together in a minute."),
+    key(Limits, "prompt_bytes", count(1, 1_048_576, "bytes"), Now,
+        "The longest prompt."),
+    key(Limits, "job_timeout_secs", seconds(DAY_SECS), Now,
+        "How long one job's inference may take."),
+    key(Limits, "max_request_age_secs", seconds(YEAR_SECS), Now,
+        "The oldest request that is taken."),
+    key(Limits, "allow", Shape::Texts(Rule::Person), Now,
+        "npubs; when not empty only these are served."),
+    key(Limits, "block", Shape::Texts(Rule::Person), Now,
+        "npubs that are never served."),
+
+    key(Privacy, "keep_content_hours", count(0, 87_600, "hours"), Now,
+        "Prompts and answers of finished jobs are erased from the ledger after this; 0: at once."),
+];

@@ -1,0 +1,252 @@
+//! From the file to the settings, or to what is wrong with it: file, line, key, what was found, what is allowed.
+
+use std::fs::File;
+use std::io::{ErrorKind, Read};
+use std::path::Path;
+
+use toml_edit::{Document, Item, TableLike, Value};
+
+use super::check;
+use super::keys::{self, Key, Section, Wrong, did_you_mean};
+use super::problem::{Problem, SettingsError, Spot, Step, line_of, shown};
+use super::schema::Settings;
+
+/// The largest settings file, bytes.
+const FILE_MAX: u64 = 1_048_576;
+
+/// The effective settings: the defaults, overlaid by the file. An absent file means the defaults.
+///
+/// # Errors
+/// The first thing wrong in the file, top to bottom.
+pub fn load(path: &Path) -> Result<Settings, SettingsError> {
+    match read(path)? {
+        Some(text) => parse(&text, path),
+        None => Ok(Settings::default()),
+    }
+}
+
+/// Everything that is wrong with the file, top to bottom; nothing where it can be used.
+#[must_use]
+pub fn problems(path: &Path) -> Vec<SettingsError> {
+    match read(path) {
+        Ok(Some(text)) => parse_all(&text, path).err().unwrap_or_default(),
+        Ok(None) => Vec::new(),
+        Err(error) => vec![error],
+    }
+}
+
+/// The settings in a text; `path` is only what errors call it.
+///
+/// # Errors
+/// The first thing wrong, top to bottom.
+pub fn parse(text: &str, path: &Path) -> Result<Settings, SettingsError> {
+    parse_all(text, path).map_err(|mut errors| errors.swap_remove(0))
+}
+
+/// The text of the file; none where there is no file.
+pub(super) fn read(path: &Path) -> Result<Option<String>, SettingsError> {
+    let failed = |error: &std::io::Error| {
+        SettingsError::of_file(path, error.to_string(), "a file that can be read")
+    };
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(failed(&error)),
+    };
+    let mut bytes = Vec::new();
+    file.take(FILE_MAX + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|error| failed(&error))?;
+    if bytes.len() as u64 > FILE_MAX {
+        let allowed = format!("at most {FILE_MAX} bytes");
+        return Err(SettingsError::of_file(path, "more", &allowed));
+    }
+    String::from_utf8(bytes).map(Some).map_err(|error| {
+        let at = error.utf8_error().valid_up_to();
+        let before = &error.as_bytes()[..at];
+        SettingsError {
+            line: Some(1 + before.iter().filter(|byte| **byte == b'\n').count()),
+            ..SettingsError::of_file(path, "bytes that are no text", "UTF-8")
+        }
+    })
+}
+
+/// The settings, or at least one error, in the order of the file.
+pub(super) fn parse_all(text: &str, path: &Path) -> Result<Settings, Vec<SettingsError>> {
+    let document = Document::parse(text).map_err(|error| vec![syntax(text, path, &error)])?;
+    let root = document.as_table();
+    let place = |problems: Vec<Problem>| {
+        let mut errors: Vec<SettingsError> = problems
+            .into_iter()
+            .map(|problem| problem.placed(path, text, root))
+            .collect();
+        errors.sort_by_key(|error| error.line);
+        errors
+    };
+    let problems = walk(root);
+    if !problems.is_empty() {
+        return Err(place(problems));
+    }
+    let settings: Settings =
+        toml_edit::de::from_str(text).map_err(|error| vec![leftover(text, path, &error)])?;
+    let problems = check::across(&settings);
+    if problems.is_empty() {
+        Ok(settings)
+    } else {
+        Err(place(problems))
+    }
+}
+
+/// Text that is no TOML. Only the parser's own words are used: the line itself may hold a secret.
+fn syntax(text: &str, path: &Path, error: &toml_edit::TomlError) -> SettingsError {
+    SettingsError {
+        line: error.span().map(|span| line_of(text, span.start)),
+        ..SettingsError::of_file(path, error.message().to_owned(), "TOML")
+    }
+}
+
+/// What the key table let through and the schema did not: a gap between the two, which a test looks for.
+fn leftover(text: &str, path: &Path, error: &toml_edit::de::Error) -> SettingsError {
+    SettingsError {
+        line: error.span().map(|span| line_of(text, span.start)),
+        ..SettingsError::of_file(path, "a value that does not fit", "docs/configuration.md")
+    }
+}
+
+/// Every value against its key's shape, and every name against the known ones.
+pub(super) fn walk(root: &dyn TableLike) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    table(Section::Root, root, &Vec::new(), &mut problems);
+    problems
+}
+
+fn table(section: Section, table: &dyn TableLike, at: &Spot, problems: &mut Vec<Problem>) {
+    for (word, item) in table.iter() {
+        let mut spot = at.clone();
+        spot.push(Step::Key(word.to_owned()));
+        if let Some(key) = keys::of(section).find(|key| key.field == word) {
+            problems.extend(value(key, item, spot));
+        } else if let Some(child) = child(section, word) {
+            subtable(child, item, spot, problems);
+        } else {
+            problems.push(unknown(section, word, spot));
+        }
+    }
+    for key in keys::of(section).filter(|key| key.required()) {
+        if !table.contains_key(key.field) {
+            let mut spot = at.clone();
+            spot.push(Step::Key(key.field.to_owned()));
+            problems.push(Problem::new(spot, "nothing", key.allowed(), ""));
+        }
+    }
+    if section == Section::Endpoint {
+        problems.extend(address_missing(table, at));
+    }
+}
+
+/// The default address is Ollama's; another kind of server is never looked for there.
+fn address_missing(table: &dyn TableLike, at: &Spot) -> Option<Problem> {
+    let kind = table.get("kind").and_then(Item::as_str)?;
+    if kind != "openai" || table.contains_key("url") {
+        return None;
+    }
+    let mut spot = at.clone();
+    spot.push(Step::Key("url".to_owned()));
+    let allowed = "the server's address as http://127.0.0.1:8080";
+    Some(Problem::new(spot, "nothing", allowed, ""))
+}
+
+fn child(section: Section, word: &str) -> Option<Section> {
+    let parent = section.path();
+    Section::ALL.into_iter().find(|child| {
+        child
+            .path()
+            .split_last()
+            .is_some_and(|(last, rest)| rest == parent && *last == word)
+    })
+}
+
+fn subtable(section: Section, item: &Item, spot: Spot, problems: &mut Vec<Problem>) {
+    if !section.repeated() {
+        match item.as_table_like() {
+            Some(inner) => table(section, inner, &spot, problems),
+            None => problems.push(misplaced(section, item, spot)),
+        }
+        return;
+    }
+    let all = keys::tables(item);
+    let entries = item.as_array().map_or(all.len(), toml_edit::Array::len);
+    if all.len() != entries || (item.as_array().is_none() && !item.is_array_of_tables()) {
+        problems.push(misplaced(section, item, spot));
+        return;
+    }
+    for (index, inner) in all.into_iter().enumerate() {
+        let mut spot = spot.clone();
+        spot.push(Step::Index(index));
+        table(section, inner, &spot, problems);
+    }
+}
+
+/// Something else where a table must be.
+fn misplaced(section: Section, item: &Item, spot: Spot) -> Problem {
+    Problem::new(spot, kind_of(item), section.header(), "")
+}
+
+fn kind_of(item: &Item) -> String {
+    match item {
+        Item::None => "nothing".to_owned(),
+        Item::Value(value) => shown(value),
+        Item::Table(_) => "a table".to_owned(),
+        Item::ArrayOfTables(_) => "a list of tables".to_owned(),
+    }
+}
+
+fn value(key: &Key, item: &Item, mut spot: Spot) -> Option<Problem> {
+    let wrong = match item {
+        Item::Value(value) => key.shape.check(value).err()?,
+        // `[wallet.uri]` with `env` below it says the same as an inline table.
+        Item::Table(inner) => {
+            let inline = Value::InlineTable(inner.clone().into_inline_table());
+            key.shape.check(&inline).err()?
+        }
+        Item::None | Item::ArrayOfTables(_) => Wrong {
+            found: kind_of(item),
+            allowed: key.allowed(),
+            hint: String::new(),
+            entry: None,
+        },
+    };
+    spot.extend(wrong.entry.map(Step::Index));
+    Some(Problem::new(spot, wrong.found, wrong.allowed, wrong.hint))
+}
+
+fn unknown(section: Section, word: &str, spot: Spot) -> Problem {
+    let known = known(section);
+    let hint = did_you_mean(word, known.iter().copied())
+        .map(|meant| format!("did you mean `{meant}`?"))
+        .or_else(|| elsewhere(word))
+        .unwrap_or_default();
+    Problem::new(spot, "an unknown key", known.join(", "), hint)
+}
+
+/// The names that may stand in a table.
+pub(super) fn known(section: Section) -> Vec<&'static str> {
+    let parent = section.path();
+    let children = Section::ALL.into_iter().filter_map(|child| {
+        let (last, rest) = child.path().split_last()?;
+        (rest == parent).then_some(*last)
+    });
+    keys::of(section)
+        .map(|key| key.field)
+        .chain(children)
+        .collect()
+}
+
+/// A right name in the wrong table.
+fn elsewhere(word: &str) -> Option<String> {
+    let key = keys::KEYS.iter().find(|key| key.field == word)?;
+    Some(match key.section {
+        Section::Root => format!("`{word}` stands before the first table"),
+        section => format!("`{word}` belongs in {}", section.header()),
+    })
+}
