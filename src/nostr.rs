@@ -1,1 +1,273 @@
 //! Relays: connect, subscribe, verify, publish, health. The only room that touches one.
+//!
+//! Built on nostr-sdk's connections (sockets, queue, ping, NIP-42), with the rest in our own hands, because a shop can't
+//! live with a subscription that is lost for good, an event that is lost to lag, or an id that is believed unchecked:
+//!
+//! - [`transport`] stands between the socket and nostr-sdk. Events are read there, judged by [`intake`] and handed on with
+//!   `try_send`; nostr-sdk itself only sees `AUTH` and the `OK` that answers it. So nothing waits in the socket's task, no
+//!   broadcast can lag, and no stranger's message can reach nostr-sdk's logs.
+//! - [`listener`] owns one relay: it dials, asks, notices silence, hangs up and rests. One connection is one nostr-sdk
+//!   `Relay`; what was queued for a dead connection dies with it.
+//! - [`publish`] sends one event to one relay and waits for that relay's word alone.
+
+mod ask;
+mod fetch;
+mod guard;
+mod guests;
+mod herald;
+mod info;
+mod intake;
+mod lamp;
+mod line;
+mod listener;
+mod probe;
+mod publish;
+mod seen;
+mod session;
+mod timing;
+mod transport;
+mod words;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use nostr::{Event, EventId, Keys, PublicKey, RelayUrl};
+use nostr_sdk::{Client, ClientOptions};
+use tokio::sync::{Notify, mpsc, watch};
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::TaskTracker;
+
+pub use guard::guard_public;
+pub use info::RelayInfo;
+pub use probe::{AuthSeen, Probe, probe};
+pub use timing::Timing;
+
+use crate::domain::health::RelayHealth;
+use guests::Guests;
+use line::{Common, Line};
+use listener::Listener;
+
+/// Log targets to be held at `warn`: below it nostr-sdk and its sockets write whole messages, prompts and answers among them.
+pub const NOISY_TARGETS: &[&str] = &[
+    "nostr_relay_pool",
+    "nostr_sdk",
+    "async_wsocket",
+    "tokio_tungstenite",
+    "tungstenite",
+];
+
+/// The most proof of work we ever offer to do (NIP-13 bits): above it a phone and a server both give up.
+pub const POW_CAP: u8 = 24;
+
+/// The most live jobs whose cancellation is listened for; of a longer list the last ones are kept.
+pub const CANCELS_CAP: usize = 500;
+
+/// What [`Relays::start`] needs to know.
+#[derive(Clone, Debug)]
+pub struct RelaysConfig {
+    /// The seller's own relays.
+    pub urls: Vec<RelayUrl>,
+    /// The seller's keys, for NIP-42 only. Their `Debug` shows the public key alone.
+    pub keys: Keys,
+    /// Request kinds to subscribe to (NIP-90).
+    pub kinds: Vec<u16>,
+    /// For each relay the last moment it is known to have been listened to, in Unix seconds.
+    pub since: HashMap<RelayUrl, u64>,
+    /// Events older than this are never asked for.
+    pub max_age: Duration,
+    /// Every wait and rate.
+    pub timing: Timing,
+}
+
+/// What the relays tell.
+#[derive(Clone, Debug)]
+pub enum RelayNews {
+    /// An event that we asked for: id and signature checked by us, kind and age as asked, at most 64 KiB, and not told before
+    /// in this process as far back as 32,768 events. Its `created_at` may lie ahead: that is for admission to judge.
+    Event {
+        /// Who sent it.
+        relay: RelayUrl,
+        /// The event.
+        event: Box<Event>,
+    },
+    /// A relay's health changed: its state at once, its counters about once a second.
+    Health(RelayHealth),
+    /// Everything up to this moment has come from this relay. At most every [`Timing::cursor_every`].
+    Cursor {
+        /// Which relay.
+        relay: RelayUrl,
+        /// Unix seconds.
+        at: u64,
+    },
+    /// A forged event was dropped (counted as `bad_signature`). Not told while the channel is more than half full.
+    Unverified {
+        /// Who sent it.
+        relay: RelayUrl,
+        /// The id it claimed.
+        id: EventId,
+        /// The author it claimed, who has nothing to do with it.
+        pubkey: PublicKey,
+    },
+}
+
+/// A relay's word on one event. The texts are the relay's own, cleaned and cut to 200 characters, or ours.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It holds the event (`duplicate:` too).
+    Accepted,
+    /// It does not take the event, now or later: `blocked:`, `restricted:`, `invalid:`, `unsupported:`, or an address we may
+    /// not connect to.
+    Refused(String),
+    /// It may take these very bytes later: `rate-limited:`, `error:`, no known prefix, no `OK`, no connection.
+    Retry(String),
+    /// It wants this many bits of proof of work (NIP-13). Final for this event, which is signed already.
+    NeedsPow(u8),
+    /// It wants NIP-42 authentication, which did not succeed in time.
+    NeedsAuth(String),
+}
+
+/// The shop's relays. Clones share one set of connections and subscriptions; when the last one is dropped everything ends,
+/// and [`Relays::close`] also waits until it has.
+#[derive(Clone)]
+pub struct Relays {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    own: Vec<Arc<Line>>,
+    urls: Vec<RelayUrl>,
+    guests: Guests,
+    cancels: watch::Sender<Vec<EventId>>,
+    timing: Timing,
+    cancel: CancellationToken,
+    tasks: TaskTracker,
+    client: Client,
+    _end: DropGuard,
+}
+
+impl Relays {
+    /// Starts one listener for each relay and returns at once; connecting goes on in the background. What the relays say goes
+    /// to `news`, which should hold some hundreds: when it is full, events are dropped and asked for again later.
+    ///
+    /// Needs a tokio runtime.
+    pub fn start(config: RelaysConfig, news: mpsc::Sender<RelayNews>) -> Self {
+        // Whoever was first has set it, and every part of this program sets the same one.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let cancel = CancellationToken::new();
+        let tasks = TaskTracker::new();
+        let (cancels, watched) = watch::channel(Vec::new());
+        let changed = Arc::new(Notify::new());
+        let common = Arc::new(Common::new(&config, news.clone(), watched, changed.clone()));
+        let directory = transport::Directory::new(config.urls.clone(), config.timing.connect_wait);
+        let client = client(config.keys.clone(), directory.clone());
+
+        let mut urls = config.urls.clone();
+        urls.dedup();
+        let mut own = Vec::with_capacity(urls.len());
+        for url in &urls {
+            let cursor = config.since.get(url).copied().unwrap_or(0);
+            let (line, controls) = Line::new(url.clone(), true, cursor, common.clone());
+            directory.enter(&line);
+            let pool = client.pool().clone();
+            let listener = Listener::new(line.clone(), controls, pool, common.clone(), cancel.child_token());
+            tasks.spawn(listener.run());
+            own.push(line);
+        }
+        tasks.spawn(herald::run(own.clone(), news, changed, config.timing.clone(), cancel.child_token()));
+        let guests = Guests::new(client.pool().clone(), common, directory, tasks.clone(), cancel.child_token());
+        Self {
+            inner: Arc::new(Inner {
+                own,
+                urls,
+                guests,
+                cancels,
+                timing: config.timing,
+                _end: cancel.clone().drop_guard(),
+                cancel,
+                tasks,
+                client,
+            }),
+        }
+    }
+
+    /// The seller's own relays, as configured.
+    #[must_use]
+    pub fn own(&self) -> Vec<RelayUrl> {
+        self.inner.urls.clone()
+    }
+
+    /// The health of every own relay, in the order of the settings.
+    #[must_use]
+    pub fn health(&self) -> Vec<RelayHealth> {
+        self.inner.own.iter().map(|line| line.lamp.now()).collect()
+    }
+
+    /// The most proof of work any own relay wants (NIP-13 bits), from its `pow:` refusals and its NIP-11 document; at most
+    /// [`POW_CAP`].
+    #[must_use]
+    pub fn wants_pow(&self) -> u8 {
+        let most = self.inner.own.iter().map(|line| line.lamp.now().pow).max();
+        most.unwrap_or(0).min(POW_CAP)
+    }
+
+    /// Sends these very bytes to one relay and waits for its `OK`, never for another relay. A relay that is not our own is
+    /// connected to on demand where [`guard_public`] allows it, and left alone again after [`Timing::guest_idle`].
+    pub async fn publish(&self, relay: &RelayUrl, event: &Event) -> Verdict {
+        if let Some(line) = self.own_line(relay) {
+            return publish::publish(line, event, &self.inner.timing).await;
+        }
+        self.inner.guests.publish(relay, event, &self.inner.urls).await
+    }
+
+    /// Listens for cancellations (kind 5, NIP-09) of these jobs. The list replaces the one before; empty ends the subscription.
+    /// At most [`CANCELS_CAP`] are kept.
+    pub fn watch_cancels(&self, mut jobs: Vec<EventId>) {
+        if jobs.len() > CANCELS_CAP {
+            jobs.drain(..jobs.len() - CANCELS_CAP);
+        }
+        self.inner.cancels.send_if_modified(|now| {
+            let changed = *now != jobs;
+            *now = jobs;
+            changed
+        });
+    }
+
+    /// Fetches events by id from our own relays and the hint, where [`guard_public`] allows it. What does not carry a wanted
+    /// id and verify is dropped. Returns when all are found, when every relay has answered, or after `timeout`; at most 32 ids.
+    pub async fn fetch(&self, ids: Vec<EventId>, hint: Option<RelayUrl>, timeout: Duration) -> Vec<Event> {
+        let hint = hint.filter(|url| self.own_line(url).is_none());
+        let mut lines = self.inner.own.clone();
+        if let Some(url) = hint {
+            lines.extend(self.inner.guests.line(&url, &self.inner.urls).await.ok());
+        }
+        fetch::fetch(&lines, ids, timeout).await
+    }
+
+    /// Ends every subscription and connection, and waits until every task has ended.
+    pub async fn close(self) {
+        self.inner.cancel.cancel();
+        self.inner.tasks.close();
+        self.inner.tasks.wait().await;
+        self.inner.client.shutdown().await;
+    }
+
+    fn own_line(&self, url: &RelayUrl) -> Option<&Arc<Line>> {
+        self.inner.own.iter().find(|line| &line.url == url)
+    }
+}
+
+/// nostr-sdk's part: sockets, queues, pings and NIP-42. Its database is empty and stays so, as no event gets that far.
+fn client(keys: Keys, directory: transport::Directory) -> Client {
+    Client::builder()
+        .signer(keys)
+        .admit_policy(transport::NoEvents)
+        .websocket_transport(directory)
+        .opts(ClientOptions::new().automatic_authentication(true))
+        .build()
+}
+
+/// Locks, also where another holder panicked: nothing in this room is left half changed under a lock.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

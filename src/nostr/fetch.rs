@@ -1,0 +1,90 @@
+//! Events by id, from several relays at once, for inputs of type `event` and `job` (NIP-90).
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use nostr::{ClientMessage, Event, EventId, Filter, SubscriptionId};
+use nostr_sdk::Relay;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout_at};
+
+use super::line::{GET, Get, Line};
+use super::lock;
+use super::publish::up;
+
+/// The most ids of one fetch: a request with more inputs is refused long before.
+const MAX_IDS: usize = 32;
+
+static NEXT: AtomicU64 = AtomicU64::new(0);
+
+/// Asks every line that is up, and gathers what verifies and is wanted.
+pub(super) async fn fetch(lines: &[Arc<Line>], mut ids: Vec<EventId>, wait: Duration) -> Vec<Event> {
+    ids.truncate(MAX_IDS);
+    let until = Instant::now() + wait;
+    let name = format!("{GET}{}", NEXT.fetch_add(1, Ordering::Relaxed));
+    // Each line may find every id and end once.
+    let room = lines.len().max(1) * (ids.len() + 1);
+    let (sender, mut inbox) = mpsc::channel(room);
+    let wanted = Arc::new(ids);
+    let asking = futures::future::join_all(lines.iter().map(|line| ask(line, &name, wanted.clone(), sender.clone(), wait)));
+    // The asks go out in the background of the gathering: a line that is still connecting delays no other.
+    let mut asking = std::pin::pin!(asking);
+    let mut asked: Option<Vec<Option<Asked<'_>>>> = None;
+    let mut found = HashMap::new();
+    let mut ends = 0;
+    while found.len() < wanted.len() && ends < lines.len() {
+        tokio::select! {
+            all = &mut asking, if asked.is_none() => {
+                ends += all.iter().filter(|one| one.is_none()).count();
+                asked = Some(all);
+            }
+            item = timeout_at(until, inbox.recv()) => match item {
+                Ok(Some(Some(event))) => {
+                    found.insert(event.id, event);
+                }
+                Ok(Some(None)) => ends += 1,
+                Ok(None) | Err(_) => break,
+            },
+        }
+    }
+    found.into_values().collect()
+}
+
+/// One line's part; ends its subscription when dropped.
+struct Asked<'a> {
+    line: &'a Line,
+    relay: Relay,
+    name: String,
+}
+
+impl Drop for Asked<'_> {
+    fn drop(&mut self) {
+        if lock(&self.line.gets).remove(&self.name).is_some() {
+            // A relay that can't be told is not connected, and has forgotten the subscription.
+            let _ = self.relay.send_msg(ClientMessage::close(SubscriptionId::new(&self.name)));
+        }
+    }
+}
+
+async fn ask<'a>(
+    line: &'a Line,
+    name: &str,
+    wanted: Arc<Vec<EventId>>,
+    found: mpsc::Sender<Option<Event>>,
+    wait: Duration,
+) -> Option<Asked<'a>> {
+    let relay = up(line, wait).await.ok()?;
+    let filter = Filter::new().ids(wanted.iter().copied()).limit(wanted.len());
+    let get = Get { wanted, found };
+    lock(&line.gets).insert(name.to_owned(), get);
+    let asked = Asked {
+        line,
+        relay,
+        name: name.to_owned(),
+    };
+    let request = ClientMessage::req(SubscriptionId::new(name), vec![filter]);
+    asked.relay.send_msg(request).ok()?;
+    Some(asked)
+}

@@ -1,0 +1,243 @@
+//! Judges what a relay sends, cheapest check first, in the task that reads the socket: nothing here waits.
+//!
+//! Size, kind and age, then the memory of ids, then the bucket, then the signature, then room in the channel. An event that
+//! fails for lack of room or of tokens is not remembered: the window is marked as a gap and asked for again (see `session`).
+
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use nostr::{Event, JsonUtil, Kind};
+use tokio::sync::{Notify, mpsc};
+
+use super::line::Common;
+use super::lock;
+use super::seen::Bucket;
+use super::{RelayNews, RelayUrl};
+use crate::domain::time::Time;
+
+/// The most bytes an event may have as JSON.
+pub(super) const MAX_EVENT: usize = 64 * 1024;
+
+/// An event may be this many seconds older than we asked for: clocks and the way here.
+const SLACK: u64 = 60;
+
+/// What became of an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Judged {
+    /// Handed on.
+    Passed,
+    /// Known already.
+    Known,
+    /// Not what we asked for, or not an event.
+    Unasked,
+    /// Id or signature is wrong.
+    Forged,
+    /// No token or no room: a gap.
+    Dropped,
+}
+
+/// The stored events of one answer, to see whether the relay cut it off.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Page {
+    /// How many came.
+    pub(super) count: usize,
+    /// The oldest `created_at` among them.
+    pub(super) oldest: Option<u64>,
+    /// When the last one came.
+    pub(super) last: Option<Instant>,
+}
+
+/// One relay's intake.
+pub(super) struct Intake {
+    common: Arc<Common>,
+    kinds: HashSet<u16>,
+    floor: AtomicU64,
+    page: Mutex<Page>,
+    bucket: Mutex<Bucket>,
+    gap: AtomicBool,
+    hold: AtomicBool,
+    moved: AtomicBool,
+    cursor: AtomicU64,
+    /// A gap came to be.
+    pub(super) gapped: Notify,
+}
+
+impl Intake {
+    pub(super) fn new(cursor: u64, common: Arc<Common>) -> Self {
+        Self {
+            kinds: common.kinds.iter().copied().collect(),
+            floor: AtomicU64::new(0),
+            page: Mutex::default(),
+            bucket: Mutex::new(Bucket::new(common.timing.rate, common.timing.burst)),
+            gap: AtomicBool::new(false),
+            hold: AtomicBool::new(true),
+            moved: AtomicBool::new(false),
+            cursor: AtomicU64::new(cursor),
+            gapped: Notify::new(),
+            common,
+        }
+    }
+
+    /// Everything up to this moment has come, in Unix seconds; 0 for never.
+    pub(super) fn cursor(&self) -> u64 {
+        self.cursor.load(Ordering::Relaxed)
+    }
+
+    /// Has the cursor moved in this process?
+    pub(super) fn moved(&self) -> bool {
+        self.moved.load(Ordering::Relaxed)
+    }
+
+    /// The page so far.
+    pub(super) fn page(&self) -> Page {
+        *lock(&self.page)
+    }
+
+    /// An answer to a `REQ` from `since` on begins. Until [`Intake::caught_up`] the cursor stands still.
+    pub(super) fn begin(&self, since: u64, first: bool) {
+        *lock(&self.page) = Page::default();
+        self.hold.store(true, Ordering::Relaxed);
+        if first {
+            self.floor.store(since, Ordering::Relaxed);
+        } else {
+            self.floor.fetch_min(since, Ordering::Relaxed);
+        }
+    }
+
+    /// Everything stored has come.
+    pub(super) fn caught_up(&self) {
+        self.hold.store(false, Ordering::Relaxed);
+        self.alive();
+    }
+
+    /// Was something dropped since the last time this was asked?
+    pub(super) fn take_gap(&self) -> bool {
+        self.gap.swap(false, Ordering::Relaxed)
+    }
+
+    fn has_gap(&self) -> bool {
+        self.gap.load(Ordering::Relaxed)
+    }
+
+    /// The relay is known to be healthy now.
+    fn alive(&self) {
+        if self.has_gap() || self.hold.load(Ordering::Relaxed) {
+            return;
+        }
+        self.cursor.fetch_max(Time::now().secs(), Ordering::Relaxed);
+        self.moved.store(true, Ordering::Relaxed);
+    }
+
+    /// A request.
+    pub(super) fn job(&self, relay: &RelayUrl, json: &str) -> Judged {
+        let Some(event) = read(json) else {
+            return Judged::Unasked;
+        };
+        let created = event.created_at.as_secs();
+        if !self.kinds.contains(&event.kind.as_u16()) || created < self.oldest_wanted() {
+            return Judged::Unasked;
+        }
+        self.turn(created);
+        let judged = self.admit(relay, event);
+        if judged == Judged::Passed {
+            self.alive();
+        }
+        judged
+    }
+
+    /// A cancellation (NIP-09).
+    pub(super) fn cancel(&self, relay: &RelayUrl, json: &str) -> Judged {
+        let Some(event) = read(json) else {
+            return Judged::Unasked;
+        };
+        let watched = self.common.cancels.borrow();
+        let ours = event.kind == Kind::EventDeletion && event.tags.event_ids().any(|id| watched.contains(id));
+        drop(watched);
+        if !ours {
+            return Judged::Unasked;
+        }
+        self.admit(relay, event)
+    }
+
+    /// An event that was fetched by id: read and verified, or none.
+    pub(super) fn fetched(&self, json: &str) -> Result<Event, Judged> {
+        let event = read(json).ok_or(Judged::Unasked)?;
+        if !lock(&self.bucket).take(Instant::now()) {
+            return Err(Judged::Dropped);
+        }
+        event.verify().map_err(|_| Judged::Forged)?;
+        Ok(event)
+    }
+
+    fn admit(&self, relay: &RelayUrl, event: Event) -> Judged {
+        if lock(&self.common.seen).contains(&event.id) {
+            // Cheap, and tells a copy from a forgery that borrows a known id.
+            if event.verify_id() {
+                return Judged::Known;
+            }
+            return self.forged(relay, &event);
+        }
+        if !lock(&self.bucket).take(Instant::now()) {
+            return self.dropped();
+        }
+        if event.verify().is_err() {
+            return self.forged(relay, &event);
+        }
+        let permit = match self.common.news.try_reserve() {
+            Ok(permit) => permit,
+            Err(mpsc::error::TrySendError::Full(())) => return self.dropped(),
+            // Nobody listens any more: the shop is closing.
+            Err(mpsc::error::TrySendError::Closed(())) => return Judged::Known,
+        };
+        if !lock(&self.common.seen).insert(event.id) {
+            return Judged::Known;
+        }
+        permit.send(RelayNews::Event {
+            relay: relay.clone(),
+            event: Box::new(event),
+        });
+        Judged::Passed
+    }
+
+    fn forged(&self, relay: &RelayUrl, event: &Event) -> Judged {
+        let news = &self.common.news;
+        if news.capacity() > news.max_capacity() / 2 {
+            // Only a report: where the channel closes meanwhile, nobody wants it.
+            let _ = news.try_send(RelayNews::Unverified {
+                relay: relay.clone(),
+                id: event.id,
+                pubkey: event.pubkey,
+            });
+        }
+        Judged::Forged
+    }
+
+    fn dropped(&self) -> Judged {
+        if !self.gap.swap(true, Ordering::Relaxed) {
+            self.gapped.notify_one();
+        }
+        Judged::Dropped
+    }
+
+    fn oldest_wanted(&self) -> u64 {
+        let floor = self.floor.load(Ordering::Relaxed);
+        let age = self.common.max_age.as_secs().saturating_add(SLACK);
+        floor.max(Time::now().secs().saturating_sub(age))
+    }
+
+    fn turn(&self, created: u64) {
+        let mut page = lock(&self.page);
+        page.count += 1;
+        page.oldest = Some(page.oldest.map_or(created, |oldest| oldest.min(created)));
+        page.last = Some(Instant::now());
+    }
+}
+
+fn read(json: &str) -> Option<Event> {
+    if json.len() > MAX_EVENT {
+        return None;
+    }
+    Event::from_json(json).ok()
+}

@@ -1,0 +1,353 @@
+//! The line to one relay: what its socket, its listener and those who publish share.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use nostr::{Event, EventId, RelayUrl};
+use nostr_sdk::Relay;
+use serde_json::value::RawValue;
+use tokio::sync::{Notify, mpsc, oneshot, watch};
+
+use super::intake::{Intake, Judged, MAX_EVENT};
+use super::lamp::Lamp;
+use super::seen::Seen;
+use super::words::WORDS;
+use super::{RelayNews, RelaysConfig, Timing, lock};
+use crate::domain::text::clean;
+
+/// The most bytes a frame may have: an event and its envelope.
+const MAX_FRAME: usize = MAX_EVENT + 1024;
+
+/// The most bytes of a frame that is not an event.
+const MAX_WORDS_FRAME: usize = 16 * 1024;
+
+/// The longest NIP-42 challenge that is answered.
+const MAX_CHALLENGE: usize = 1024;
+
+/// Room for a relay's control messages. On overflow everything is asked for again.
+const CONTROLS: usize = 64;
+
+/// Events that may wait for their `OK` on one relay.
+const MAX_WAITING: usize = 1024;
+
+/// What all lines share.
+pub(super) struct Common {
+    pub(super) kinds: Vec<u16>,
+    pub(super) max_age: Duration,
+    pub(super) timing: Timing,
+    pub(super) seen: Mutex<Seen>,
+    pub(super) cancels: watch::Receiver<Vec<EventId>>,
+    pub(super) news: mpsc::Sender<RelayNews>,
+    pub(super) changed: Arc<Notify>,
+}
+
+impl Common {
+    pub(super) fn new(
+        config: &RelaysConfig,
+        news: mpsc::Sender<RelayNews>,
+        cancels: watch::Receiver<Vec<EventId>>,
+        changed: Arc<Notify>,
+    ) -> Self {
+        Self {
+            kinds: config.kinds.clone(),
+            max_age: config.max_age,
+            timing: config.timing.clone(),
+            seen: Mutex::default(),
+            cancels,
+            news,
+            changed,
+        }
+    }
+}
+
+/// The connection's state.
+#[derive(Clone, Debug)]
+pub(super) enum Link {
+    /// Being made.
+    Connecting,
+    /// Made.
+    Up(Relay),
+    /// Failed or lost; why, in plain words.
+    Down(String),
+    /// Never again on this line.
+    Gone,
+}
+
+/// NIP-42 on this connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Auth {
+    /// Not asked for.
+    None,
+    /// The relay sent a challenge.
+    Asked,
+    /// The relay took our answer.
+    Done,
+    /// It did not.
+    Failed,
+}
+
+/// Our subscriptions, each with its fixed id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sub {
+    /// Requests.
+    Jobs,
+    /// The older part of a long catch-up.
+    More,
+    /// Cancellations.
+    Cancel,
+}
+
+impl Sub {
+    pub(super) const fn id(self) -> &'static str {
+        match self {
+            Self::Jobs => "vend-jobs",
+            Self::More => "vend-more",
+            Self::Cancel => "vend-cancel",
+        }
+    }
+
+    fn named(id: &str) -> Option<Self> {
+        [Self::Jobs, Self::More, Self::Cancel].into_iter().find(|sub| sub.id() == id)
+    }
+}
+
+/// What the listener must know of what a relay said.
+#[derive(Debug)]
+pub(super) enum Control {
+    /// Everything stored was sent.
+    Eose(Sub),
+    /// The relay ended it; its words, uncleaned but bounded.
+    Closed(Sub, String),
+}
+
+/// A relay's `OK`.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) accepted: bool,
+    pub(super) message: String,
+}
+
+/// Who waits for a fetch on this line.
+pub(super) struct Get {
+    pub(super) wanted: Arc<Vec<EventId>>,
+    pub(super) found: mpsc::Sender<Option<Event>>,
+}
+
+/// The prefix of the subscription ids of fetches.
+pub(super) const GET: &str = "vend-get-";
+
+/// The line to one relay.
+pub(super) struct Line {
+    pub(super) url: RelayUrl,
+    pub(super) own: bool,
+    pub(super) lamp: Lamp,
+    pub(super) intake: Intake,
+    pub(super) link: watch::Sender<Link>,
+    pub(super) auth: watch::Sender<Auth>,
+    /// Sockets of this line that are not closed yet.
+    pub(super) sockets: watch::Sender<usize>,
+    /// Users of a line that is not our own.
+    pub(super) users: watch::Sender<usize>,
+    /// A `CLOSE` has left.
+    pub(super) parted: Notify,
+    /// Control messages were lost.
+    pub(super) missed: AtomicBool,
+    pub(super) gets: Mutex<HashMap<String, Get>>,
+    /// Why the connection failed or ended, where the socket told.
+    ended: Mutex<Option<String>>,
+    epoch: AtomicU64,
+    heard: Mutex<Instant>,
+    controls: mpsc::Sender<Control>,
+    oks: Mutex<HashMap<EventId, Vec<oneshot::Sender<Answer>>>>,
+}
+
+impl Line {
+    pub(super) fn new(url: RelayUrl, own: bool, cursor: u64, common: Arc<Common>) -> (Arc<Self>, mpsc::Receiver<Control>) {
+        let (controls, inbox) = mpsc::channel(CONTROLS);
+        let line = Self {
+            lamp: Lamp::new(url.to_string(), common.changed.clone()),
+            url,
+            own,
+            intake: Intake::new(cursor, common),
+            link: watch::Sender::new(Link::Connecting),
+            auth: watch::Sender::new(Auth::None),
+            sockets: watch::Sender::new(0),
+            users: watch::Sender::new(0),
+            parted: Notify::new(),
+            missed: AtomicBool::new(false),
+            gets: Mutex::default(),
+            ended: Mutex::default(),
+            epoch: AtomicU64::new(0),
+            heard: Mutex::new(Instant::now()),
+            controls,
+            oks: Mutex::default(),
+        };
+        (Arc::new(line), inbox)
+    }
+
+    /// A new connection begins: its number. Frames of the ones before are ignored from now on.
+    pub(super) fn begin(&self) -> u64 {
+        self.auth.send_replace(Auth::None);
+        lock(&self.ended).take();
+        *lock(&self.heard) = Instant::now();
+        self.epoch.fetch_add(1, Ordering::SeqCst) + 1
+    }
+
+    /// The connection is over: nobody gets an answer on it any more.
+    pub(super) fn end(&self, link: Link) {
+        self.epoch.fetch_add(1, Ordering::SeqCst);
+        lock(&self.oks).clear();
+        lock(&self.gets).clear();
+        self.link.send_replace(link);
+    }
+
+    /// Keeps why the connection failed or ended; the first reason counts.
+    pub(super) fn blame(&self, why: String) {
+        lock(&self.ended).get_or_insert(why);
+    }
+
+    /// Why the connection failed or ended.
+    pub(super) fn blamed(&self) -> Option<String> {
+        lock(&self.ended).take()
+    }
+
+    /// When the last frame came, pongs included.
+    pub(super) fn heard(&self) -> Instant {
+        *lock(&self.heard)
+    }
+
+    /// Is this the connection in use?
+    pub(super) fn is_current(&self, epoch: u64) -> bool {
+        self.epoch.load(Ordering::SeqCst) == epoch
+    }
+
+    /// A frame of any sort came.
+    pub(super) fn mark_heard(&self) {
+        *lock(&self.heard) = Instant::now();
+    }
+
+    /// Waits for an `OK` to this event. Drop the receiver to stop waiting. None where too many wait.
+    pub(super) fn await_ok(&self, id: EventId) -> Option<oneshot::Receiver<Answer>> {
+        let (sender, receiver) = oneshot::channel();
+        let mut oks = lock(&self.oks);
+        if oks.len() >= MAX_WAITING {
+            oks.retain(|_, waiting| waiting.iter().any(|one| !one.is_closed()));
+            if oks.len() >= MAX_WAITING {
+                return None;
+            }
+        }
+        oks.entry(id).or_default().push(sender);
+        Some(receiver)
+    }
+
+    /// A text frame: what of it nostr-sdk is to see, which is NIP-42 alone.
+    pub(super) fn text(&self, frame: &str) -> Option<String> {
+        let frame = frame.trim();
+        if frame.len() > MAX_FRAME {
+            return self.fault();
+        }
+        let Ok(parts) = serde_json::from_str::<Vec<&RawValue>>(frame) else {
+            return self.fault();
+        };
+        let word = |n: usize| parts.get(n).and_then(|part| serde_json::from_str::<String>(part.get()).ok());
+        let verb = word(0).unwrap_or_default();
+        if verb == "EVENT" {
+            let (Some(sub), Some(event)) = (word(1), parts.get(2)) else {
+                return self.fault();
+            };
+            self.event(&sub, event.get());
+            return None;
+        }
+        if frame.len() > MAX_WORDS_FRAME {
+            return self.fault();
+        }
+        match (verb.as_str(), word(1)) {
+            ("OK", Some(id)) => {
+                let accepted = parts.get(2).is_some_and(|part| part.get() == "true");
+                self.ok(&id, accepted, word(3).unwrap_or_default())
+            }
+            ("EOSE", Some(id)) => self.ended_get(&id, Control::Eose),
+            ("CLOSED", Some(id)) => {
+                let words = word(2).unwrap_or_default();
+                self.ended_get(&id, |sub| Control::Closed(sub, words))
+            }
+            ("AUTH", Some(challenge)) if challenge.len() <= MAX_CHALLENGE => {
+                self.auth.send_replace(Auth::Asked);
+                Some(frame.to_owned())
+            }
+            ("NOTICE", Some(words)) => {
+                tracing::debug!(relay = %self.url, notice = clean(&words, WORDS), "relay notice");
+                None
+            }
+            ("COUNT" | "NEG-MSG" | "NEG-ERR", _) => None,
+            _ => self.fault(),
+        }
+    }
+
+    /// A frame that no relay should send.
+    pub(super) fn fault(&self) -> Option<String> {
+        self.lamp.count(|health| health.faults += 1);
+        None
+    }
+
+    fn event(&self, sub: &str, json: &str) {
+        let judged = match Sub::named(sub) {
+            Some(Sub::Jobs | Sub::More) => self.intake.job(&self.url, json),
+            Some(Sub::Cancel) => self.intake.cancel(&self.url, json),
+            None if sub.starts_with(GET) => self.got(sub, json),
+            None => Judged::Unasked,
+        };
+        match judged {
+            Judged::Passed => self.lamp.count(|health| health.events += 1),
+            Judged::Unasked | Judged::Forged => self.lamp.count(|health| health.faults += 1),
+            Judged::Known | Judged::Dropped => {}
+        }
+    }
+
+    fn got(&self, sub: &str, json: &str) -> Judged {
+        let Some((wanted, found)) = lock(&self.gets).get(sub).map(|get| (get.wanted.clone(), get.found.clone())) else {
+            // A fetch that has ended meanwhile.
+            return Judged::Known;
+        };
+        match self.intake.fetched(json) {
+            Ok(event) if wanted.contains(&event.id) => {
+                // The channel has room for every wanted id once a line; more is not wanted.
+                let _ = found.try_send(Some(event));
+                Judged::Known
+            }
+            Ok(_) => Judged::Unasked,
+            Err(judged) => judged,
+        }
+    }
+
+    fn ok(&self, id: &str, accepted: bool, message: String) -> Option<String> {
+        let Ok(event) = EventId::from_hex(id) else {
+            return self.fault();
+        };
+        if let Some(waiting) = lock(&self.oks).remove(&event) {
+            for one in waiting {
+                let message = message.clone();
+                // Whoever does not wait any more is not told.
+                let _ = one.send(Answer { accepted, message });
+            }
+            return None;
+        }
+        // The answer to our AUTH, rebuilt so that it is short and whole.
+        (*self.auth.borrow() == Auth::Asked)
+            .then(|| serde_json::json!(["OK", id, accepted, clean(&message, WORDS)]).to_string())
+    }
+
+    fn ended_get(&self, id: &str, control: impl FnOnce(Sub) -> Control) -> Option<String> {
+        if let Some(sub) = Sub::named(id) {
+            if self.controls.try_send(control(sub)).is_err() {
+                self.missed.store(true, Ordering::SeqCst);
+            }
+        } else if let Some(get) = lock(&self.gets).remove(id) {
+            // There is room for one end of each line.
+            let _ = get.found.try_send(None);
+        }
+        None
+    }
+}

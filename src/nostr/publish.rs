@@ -1,0 +1,84 @@
+//! One event to one relay, and that relay's word on it.
+
+use std::time::Duration;
+
+use nostr::{ClientMessage, Event};
+use nostr_sdk::Relay;
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+use super::Verdict;
+use super::line::{Auth, Line, Link};
+use super::timing::Timing;
+use super::words::{UNNAMED, verdict};
+
+/// Sends the event as it is and waits for its `OK`; where the relay wants NIP-42 first, once more after that.
+pub(super) async fn publish(line: &Line, event: &Event, timing: &Timing) -> Verdict {
+    let relay = match up(line, timing.connect_wait).await {
+        Ok(relay) => relay,
+        Err(why) => return Verdict::Retry(format!("not connected: {why}")),
+    };
+    let mut said = send(line, &relay, event, timing.ok_wait).await;
+    if matches!(said, Verdict::NeedsAuth(_)) && authenticated(line, timing.auth_wait).await {
+        said = send(line, &relay, event, timing.ok_wait).await;
+    }
+    note(line, &said);
+    said
+}
+
+/// The connection, where it is made or is being made; otherwise why not.
+pub(super) async fn up(line: &Line, wait: Duration) -> Result<Relay, String> {
+    let mut link = line.link.subscribe();
+    let settled = timeout(wait, link.wait_for(|link| !matches!(link, Link::Connecting))).await;
+    match settled.map(|link| link.map(|link| link.clone())) {
+        Ok(Ok(Link::Up(relay))) => Ok(relay),
+        Ok(Ok(Link::Down(why))) => Err(why),
+        Ok(Ok(Link::Connecting)) | Err(_) => Err("it does not answer in time".to_owned()),
+        Ok(Ok(Link::Gone) | Err(_)) => Err("closed".to_owned()),
+    }
+}
+
+async fn send(line: &Line, relay: &Relay, event: &Event, wait: Duration) -> Verdict {
+    let Some(answer) = line.await_ok(event.id) else {
+        return Verdict::Retry("too many events wait for this relay".to_owned());
+    };
+    if relay.send_msg(ClientMessage::event(event.clone())).is_err() {
+        return Verdict::Retry("not connected, or too much is queued for it".to_owned());
+    }
+    match timeout(wait, answer).await {
+        Ok(Ok(answer)) => verdict(answer.accepted, &answer.message),
+        Ok(Err(_)) => Verdict::Retry("the connection ended before its OK".to_owned()),
+        Err(_) => Verdict::Retry("no OK in time".to_owned()),
+    }
+}
+
+/// Waits until NIP-42 has an outcome on this connection: did it succeed?
+async fn authenticated(line: &Line, wait: Duration) -> bool {
+    let mut auth: watch::Receiver<Auth> = line.auth.subscribe();
+    let done = timeout(wait, auth.wait_for(|auth| matches!(auth, Auth::Done | Auth::Failed))).await;
+    matches!(done.map(|auth| auth.map(|auth| *auth)), Ok(Ok(Auth::Done)))
+}
+
+/// Writes the relay's word into its light.
+fn note(line: &Line, said: &Verdict) {
+    let refusal = match said {
+        Verdict::Accepted => {
+            line.lamp.count(|health| health.accepted += 1);
+            line.lamp.refuses(None);
+            return;
+        }
+        Verdict::Retry(_) => return,
+        Verdict::Refused(words) => format!("refuses our events: {}", or_unnamed(words)),
+        Verdict::NeedsAuth(words) => format!("needs AUTH for our events: {}", or_unnamed(words)),
+        Verdict::NeedsPow(bits) => {
+            line.lamp.count(|health| health.pow = health.pow.max(*bits));
+            format!("wants {bits} bits of proof of work")
+        }
+    };
+    line.lamp.count(|health| health.refused += 1);
+    line.lamp.refuses(Some(refusal));
+}
+
+fn or_unnamed(words: &str) -> &str {
+    if words.is_empty() { UNNAMED } else { words }
+}

@@ -1,0 +1,403 @@
+//! One connection to one own relay: subscriptions, silence, gaps.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use futures::FutureExt;
+use futures::future::FusedFuture;
+use nostr::{ClientMessage, EventId, Filter, Kind, SubscriptionId, Timestamp};
+use nostr_sdk::Relay;
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+use super::ask::{Ask, Tick};
+use super::info::{self, RelayInfo};
+use super::lamp::State;
+use super::line::{Auth, Common, Control, Line, Sub};
+use super::listener::{Noted, Notes, note, seconds};
+use super::timing::doubled;
+use super::words::{Closed, UNNAMED, WORDS, closed};
+use crate::domain::text::clean;
+use crate::domain::time::Time;
+
+/// An answer with this many events may have been cut off by the relay: the older part is asked for too.
+const FULL_PAGE: usize = 100;
+
+/// The most older parts of one catch-up.
+const MAX_PAGES: u32 = 100;
+
+/// How long sending our goodbye may take.
+const GOODBYE: Duration = Duration::from_millis(500);
+
+/// How a connection ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ended {
+    /// We were told to end.
+    Cancelled,
+    /// The socket is gone.
+    Lost,
+    /// It does not answer.
+    Deaf,
+}
+
+/// The older part of a long catch-up.
+#[derive(Clone, Copy, Debug)]
+struct More {
+    since: u64,
+    until: u64,
+    pages: u32,
+}
+
+/// One connection.
+pub(super) struct Session<'a> {
+    line: &'a Arc<Line>,
+    relay: Relay,
+    notes: Notes,
+    common: &'a Common,
+    cancels: watch::Receiver<Vec<EventId>>,
+    jobs: Ask,
+    cancel: Ask,
+    more: Option<More>,
+    /// `since` of the last ask.
+    since: u64,
+    first: bool,
+    live: bool,
+    info_read: bool,
+    /// When the changed cancel list is sent.
+    settle: Option<Instant>,
+    /// When the window is asked for again because something was dropped.
+    refetch: Option<Instant>,
+    /// Refetches in a row.
+    refetches: u32,
+    /// The next ask is for the whole window.
+    whole: bool,
+}
+
+impl<'a> Session<'a> {
+    pub(super) fn new(line: &'a Arc<Line>, relay: Relay, notes: Notes, common: &'a Common, info_read: bool) -> Self {
+        let mut cancels = common.cancels.clone();
+        let wanted = !cancels.borrow_and_update().is_empty();
+        // Whatever was dropped before is in the window of the first ask, or older than we may ask for.
+        let whole = line.intake.take_gap();
+        Self {
+            line,
+            relay,
+            notes,
+            common,
+            cancels,
+            jobs: Ask::new(true),
+            cancel: Ask::new(wanted),
+            more: None,
+            since: 0,
+            first: true,
+            live: false,
+            info_read,
+            settle: None,
+            refetch: None,
+            refetches: 0,
+            whole,
+        }
+    }
+
+    /// Did the relay ever answer our subscription?
+    pub(super) const fn was_live(&self) -> bool {
+        self.live
+    }
+
+    /// Was its NIP-11 document read?
+    pub(super) const fn has_read_info(&self) -> bool {
+        self.info_read
+    }
+
+    /// Listens until the connection ends.
+    pub(super) async fn run(&mut self, controls: &mut mpsc::Receiver<Control>, cancel: &CancellationToken) -> Ended {
+        let line = self.line.clone();
+        let mut info = std::pin::pin!(info::read(&line.url).fuse());
+        loop {
+            if self.on_time(Instant::now()) == Tick::Deaf {
+                return Ended::Deaf;
+            }
+            let next = tokio::time::Instant::from_std(self.next(Instant::now()));
+            tokio::select! {
+                biased;
+                () = cancel.cancelled() => {
+                    self.part().await;
+                    return Ended::Cancelled;
+                }
+                noted = self.notes.recv() => match note(&line, &self.relay, noted) {
+                    Noted::Lost => return Ended::Lost,
+                    Noted::Authenticated => {
+                        self.jobs.authenticated();
+                        self.cancel.authenticated();
+                    }
+                    Noted::AuthFailed => line.lamp.show(State::NeedsAuth, "it did not accept our AUTH (NIP-42)"),
+                    Noted::Nothing => {}
+                },
+                control = controls.recv() => match control {
+                    Some(Control::Eose(sub)) => self.eose(sub),
+                    Some(Control::Closed(sub, words)) => self.closed(sub, &words),
+                    None => return Ended::Lost,
+                },
+                changed = self.cancels.changed() => {
+                    if changed.is_err() {
+                        return Ended::Cancelled;
+                    }
+                    self.settle.get_or_insert(Instant::now() + self.common.timing.cancel_settle);
+                }
+                () = line.intake.gapped.notified() => self.plan_refetch(),
+                found = &mut info, if !self.info_read && !info.is_terminated() => self.learn(found),
+                () = tokio::time::sleep_until(next) => {}
+            }
+        }
+    }
+
+    /// The next moment at which something is due.
+    fn next(&self, now: Instant) -> Instant {
+        let timing = &self.common.timing;
+        let heard = self.line.intake.page().last;
+        let silence = self.jobs.is_live().then(|| self.silence());
+        let dues = [
+            self.jobs.deadline(now, heard, timing),
+            self.cancel.deadline(now, None, timing),
+            self.settle,
+            self.refetch,
+            silence,
+        ];
+        // With none of them, a look now and then does no harm.
+        dues.into_iter().flatten().min().unwrap_or(now + timing.refresh_every)
+    }
+
+    /// When the relay has been silent for so long that it is asked again.
+    fn silence(&self) -> Instant {
+        let timing = &self.common.timing;
+        let quiet = self.line.heard() + timing.quiet;
+        self.jobs.live_since().map_or(quiet, |since| quiet.min(since + timing.refresh_every))
+    }
+
+    /// Does what is due.
+    fn on_time(&mut self, now: Instant) -> Tick {
+        let timing = &self.common.timing;
+        if self.line.missed.swap(false, Ordering::SeqCst) {
+            // Which of its words were lost is unknown: ask for everything again, but not at a flood's pace.
+            self.refetch.get_or_insert(now + timing.closed_first);
+        }
+        if self.jobs.is_live() && self.silence() <= now {
+            self.jobs.want();
+        }
+        self.on_refetch(now);
+        if self.settle.is_some_and(|at| at <= now) {
+            self.settle = None;
+            self.change_cancels();
+        }
+        let heard = self.line.intake.page().last;
+        match self.jobs.tick(now, heard, timing) {
+            Tick::Ask => self.ask_jobs(now),
+            Tick::Deaf => return Tick::Deaf,
+            Tick::Nothing => {}
+        }
+        if self.cancel.tick(now, None, timing) == Tick::Ask {
+            self.ask_cancels(now);
+        }
+        Tick::Nothing
+    }
+
+    /// Asks for the requests from the cursor on, less the overlap; from as far back as allowed after a gap.
+    fn ask_jobs(&mut self, now: Instant) {
+        let oldest = Time::now().secs().saturating_sub(self.common.max_age.as_secs());
+        let overlap = self.common.timing.overlap.as_secs();
+        let cursor = self.line.intake.cursor().saturating_sub(overlap);
+        self.since = if self.whole { oldest } else { oldest.max(cursor) };
+        self.whole = false;
+        self.more = None;
+        self.line.intake.begin(self.since, self.first);
+        self.first = false;
+        self.request(Sub::Jobs, self.filter(self.since));
+        self.jobs.sent(now);
+    }
+
+    fn filter(&self, since: u64) -> Filter {
+        let kinds = self.common.kinds.iter().copied().map(Kind::from_u16);
+        Filter::new().kinds(kinds).since(Timestamp::from_secs(since))
+    }
+
+    fn change_cancels(&mut self) {
+        if self.cancels.borrow().is_empty() {
+            if self.cancel.is_open() {
+                self.send(ClientMessage::close(SubscriptionId::new(Sub::Cancel.id())));
+            }
+            self.cancel.unwant();
+        } else {
+            self.cancel.want();
+        }
+    }
+
+    fn ask_cancels(&mut self, now: Instant) {
+        let jobs = self.cancels.borrow_and_update().clone();
+        if jobs.is_empty() {
+            self.cancel.unwant();
+            return;
+        }
+        self.request(Sub::Cancel, Filter::new().kind(Kind::EventDeletion).events(jobs));
+        self.cancel.sent_unwatched(now);
+    }
+
+    fn eose(&mut self, sub: Sub) {
+        match sub {
+            Sub::Cancel => {}
+            Sub::Jobs => {
+                let Some(took) = self.jobs.eose(Instant::now()) else {
+                    return;
+                };
+                self.live = true;
+                let took = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+                self.line.lamp.count(|health| health.latency_ms = Some(took));
+                self.line.lamp.show(State::Subscribed, "");
+                self.turn_page(None);
+            }
+            Sub::More => {
+                if let Some(more) = self.more.take() {
+                    self.turn_page(Some(more));
+                }
+            }
+        }
+    }
+
+    /// An answer is whole: was it cut off?
+    fn turn_page(&mut self, before: Option<More>) {
+        let page = self.line.intake.page();
+        let pages = before.map_or(0, |more| more.pages);
+        let until = page.oldest.map(|oldest| match before {
+            // A second that fills a page by itself: nothing more can be had of it.
+            Some(more) if oldest >= more.until => more.until.saturating_sub(1),
+            _ => oldest,
+        });
+        match until {
+            Some(until) if page.count >= FULL_PAGE && pages < MAX_PAGES && until >= self.since => {
+                let since = self.since;
+                let pages = pages + 1;
+                self.more = Some(More { since, until, pages });
+                self.line.intake.begin(since, false);
+                self.request(Sub::More, self.filter(since).until(Timestamp::from_secs(until)));
+            }
+            _ => {
+                if before.is_some() {
+                    self.send(ClientMessage::close(SubscriptionId::new(Sub::More.id())));
+                }
+                self.caught_up();
+            }
+        }
+    }
+
+    fn caught_up(&mut self) {
+        self.more = None;
+        self.line.intake.caught_up();
+        if self.refetch.is_none() {
+            self.refetches = 0;
+        }
+    }
+
+    fn closed(&mut self, sub: Sub, words: &str) {
+        let why = closed(words);
+        let authed = *self.line.auth.borrow() == Auth::Done;
+        let now = Instant::now();
+        let timing = &self.common.timing;
+        match sub {
+            // Without the older part the gap stays, and the window is asked for again.
+            Sub::More => {
+                if self.more.take().is_some() {
+                    self.plan_refetch();
+                }
+            }
+            Sub::Cancel => {
+                self.cancel.closed(why, authed, now, timing);
+            }
+            Sub::Jobs => {
+                let wait = self.jobs.closed(why, authed, now, timing);
+                self.show_closed(why, authed, words, wait);
+            }
+        }
+    }
+
+    fn show_closed(&self, why: Closed, authed: bool, words: &str, wait: Duration) {
+        let words = clean(words, WORDS / 2);
+        let words = if words.is_empty() { UNNAMED } else { &words };
+        let again = seconds(wait);
+        if why == Closed::Auth && !authed {
+            let detail = format!("needs AUTH before it lets us listen: {words}");
+            self.line.lamp.show(State::NeedsAuth, &detail);
+        } else {
+            let detail = format!("ended our subscription: {words}; next try in {again} s");
+            self.line.lamp.show(State::Closed, &detail);
+        }
+    }
+
+    /// Something was dropped: the window is asked for again, the more often the later.
+    fn plan_refetch(&mut self) {
+        let timing = &self.common.timing;
+        let wait = doubled(timing.refetch_wait, self.refetches, timing.retry_cap);
+        self.refetch.get_or_insert(Instant::now() + wait);
+    }
+
+    fn on_refetch(&mut self, now: Instant) {
+        if self.refetch.is_none_or(|at| at > now) {
+            return;
+        }
+        let news = &self.common.news;
+        if !self.jobs.is_live() || self.more.is_some() || news.capacity() * 2 < news.max_capacity() {
+            // Not while an answer is on its way, nor before the shop has worked off half of what it has.
+            self.refetch = Some(now + self.common.timing.refetch_wait);
+            return;
+        }
+        self.refetch = None;
+        self.refetches = self.refetches.saturating_add(1);
+        self.line.intake.take_gap();
+        self.whole = true;
+        self.jobs.want();
+        if !self.cancels.borrow().is_empty() {
+            self.cancel.want();
+        }
+    }
+
+    fn learn(&mut self, found: Option<RelayInfo>) {
+        let Some(found) = found else {
+            return;
+        };
+        self.info_read = true;
+        if found.min_pow > 0 {
+            self.line.lamp.count(|health| health.pow = health.pow.max(found.min_pow));
+        }
+    }
+
+    fn request(&self, sub: Sub, filter: Filter) {
+        self.send(ClientMessage::req(SubscriptionId::new(sub.id()), vec![filter]));
+    }
+
+    fn send(&self, message: ClientMessage<'_>) {
+        // It fails where the queue is full or the connection is gone. Either way no EOSE comes, and that is noticed.
+        if let Err(error) = self.relay.send_msg(message) {
+            tracing::debug!(relay = %self.line.url, %error, "not sent");
+        }
+    }
+
+    /// Ends our subscriptions in good order.
+    async fn part(&mut self) {
+        // A goodbye of an earlier fetch is not the one that is waited for.
+        let _ = self.line.parted.notified().now_or_never();
+        let open = [
+            (Sub::Jobs, self.jobs.is_open()),
+            (Sub::More, self.more.is_some()),
+            (Sub::Cancel, self.cancel.is_open()),
+        ];
+        let messages: Vec<_> = open
+            .into_iter()
+            .filter(|(_, open)| *open)
+            .map(|(sub, _)| ClientMessage::close(SubscriptionId::new(sub.id())))
+            .collect();
+        if messages.is_empty() || self.relay.batch_msg(messages).is_err() {
+            return;
+        }
+        // Ending the connection ends the subscriptions too; a relay that does not take the goodbye loses nothing by it.
+        let _ = tokio::time::timeout(GOODBYE, self.line.parted.notified()).await;
+    }
+}
