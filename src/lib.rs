@@ -3,8 +3,10 @@
 //! The rooms, and who may know whom, are drawn in docs/architecture.md.
 
 pub mod config;
+pub mod control;
 pub mod domain;
 pub mod engine;
+pub mod identity;
 pub mod inference;
 pub mod ledger;
 pub mod nostr;
