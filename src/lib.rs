@@ -6,7 +6,6 @@ pub mod config;
 pub mod control;
 pub mod domain;
 pub mod engine;
-pub mod identity;
 pub mod inference;
 pub mod ledger;
 pub mod nostr;
