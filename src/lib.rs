@@ -2,8 +2,10 @@
 //!
 //! The rooms, and who may know whom, are drawn in docs/architecture.md.
 
+pub mod buyer;
 pub mod config;
 pub mod control;
+pub mod demo;
 pub mod domain;
 pub mod engine;
 pub mod inference;
