@@ -4,6 +4,7 @@
 
 pub mod config;
 pub mod domain;
+pub mod identity;
 pub mod inference;
 pub mod nostr;
 pub mod wallet;
