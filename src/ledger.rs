@@ -91,6 +91,20 @@ impl Ledger {
         })
     }
 
+    /// Opens the file for reading only, whether a vend has it open or not. Writing to it fails.
+    ///
+    /// # Errors
+    /// Where it can't be read.
+    pub fn look(path: &Path) -> Result<Self, LedgerError> {
+        let (reader, reading) = Worker::reader(open_reader(path)?)?;
+        Ok(Self {
+            writer: reader.clone(),
+            reader,
+            threads: Arc::new(Mutex::new(vec![reading])),
+            path: path.to_owned(),
+        })
+    }
+
     /// Where it is.
     #[must_use]
     pub fn path(&self) -> &Path {

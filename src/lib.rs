@@ -3,11 +3,13 @@
 //! The rooms, and who may know whom, are drawn in docs/architecture.md.
 
 pub mod buyer;
+pub mod cli;
 pub mod config;
 pub mod control;
 pub mod demo;
 pub mod domain;
 pub mod engine;
+pub mod identity;
 pub mod inference;
 pub mod ledger;
 pub mod nostr;

@@ -18,17 +18,14 @@ pub fn check(settings: &Settings) -> Result<(), SettingsError> {
 /// Everything wrong with settings that did not come from a file.
 #[must_use]
 pub fn problems(settings: &Settings) -> Vec<SettingsError> {
-    let document = match toml_edit::ser::to_document(settings) {
-        Ok(document) => document,
-        // Only a number beyond TOML's range can't be written.
-        Err(_) => {
-            let allowed = "numbers up to 9223372036854775807";
-            return vec![SettingsError::of_file(
-                Path::new(""),
-                "a number too large",
-                allowed,
-            )];
-        }
+    // Only a number beyond TOML's range can't be written.
+    let Ok(document) = toml_edit::ser::to_document(settings) else {
+        let allowed = "numbers up to 9223372036854775807";
+        return vec![SettingsError::of_file(
+            Path::new(""),
+            "a number too large",
+            allowed,
+        )];
     };
     let mut problems = walk(document.as_table());
     if problems.is_empty() {
@@ -47,7 +44,6 @@ pub(super) fn across(settings: &Settings) -> Vec<Problem> {
     text(settings, &mut problems);
     wallet(&settings.wallet, &mut problems);
     endpoints(settings, &mut problems);
-    limits(settings, &mut problems);
     problems
 }
 
@@ -242,22 +238,6 @@ fn endpoints(settings: &Settings, problems: &mut Vec<Problem>) {
                 in_list(&["endpoint"], index, "url"),
                 quoted(&endpoint.url),
                 "a whole address as http://127.0.0.1:8080",
-                "",
-            ));
-        }
-    }
-}
-
-fn limits(settings: &Settings, problems: &mut Vec<Problem>) {
-    for (index, person) in settings.limits.allow.iter().enumerate() {
-        if settings.limits.block.contains(person) {
-            let mut spot = spot(&["limits", "allow"]);
-            spot.push(Step::Index(index));
-            let found = format!("{}, which is blocked too", quoted(person));
-            problems.push(Problem::new(
-                spot,
-                found,
-                "each in one of the two lists",
                 "",
             ));
         }

@@ -286,12 +286,12 @@ fn named_table<'a>(
     if key.section == Section::Endpoint && name == "local" && !table.contains_key(last) {
         let mut first = Table::new();
         first.insert("name", toml_edit::value(name));
-        let mut list = ArrayOfTables::new();
-        list.push(first);
-        table.insert(last, Item::ArrayOfTables(list));
+        let mut endpoints = ArrayOfTables::new();
+        endpoints.push(first);
+        table.insert(last, Item::ArrayOfTables(endpoints));
     }
     match table.get_mut(last)? {
-        Item::ArrayOfTables(list) => list
+        Item::ArrayOfTables(tables) => tables
             .iter_mut()
             .map(|table| table as &mut dyn TableLike)
             .find(|table| keys::is_named(*table, Some(name))),
@@ -315,7 +315,7 @@ fn names(settings: &Settings, section: Section) -> Box<dyn Iterator<Item = &str>
 fn refused(path: &Path, key: &str, wrong: Wrong) -> SettingsError {
     SettingsError {
         key: Some(key.to_owned()),
-        hint: wrong.hint,
+        hint: wrong.hint.into(),
         ..SettingsError::of_file(path, wrong.found, &wrong.allowed)
     }
 }
@@ -337,7 +337,9 @@ fn unknown_key(path: &Path, dotted: &str) -> SettingsError {
     let meant = did_you_mean(dotted, names.iter().map(AsRef::as_ref));
     SettingsError {
         key: Some(super::problem::masked(dotted)),
-        hint: meant.map_or_else(String::new, |meant| format!("did you mean `{meant}`?")),
+        hint: meant
+            .map_or_else(String::new, |meant| format!("did you mean `{meant}`?"))
+            .into(),
         ..SettingsError::of_file(
             path,
             "an unknown key",
@@ -361,7 +363,7 @@ fn unknown_table(
     };
     SettingsError {
         key: Some(dotted.to_owned()),
-        hint: format!("add a {header} table to the file by hand"),
+        hint: format!("add a {header} table to the file by hand").into(),
         ..SettingsError::of_file(path, format!("no {header} of this name"), &allowed)
     }
 }

@@ -63,9 +63,9 @@ pub(super) fn read(path: &Path) -> Result<Option<String>, SettingsError> {
     }
     String::from_utf8(bytes).map(Some).map_err(|error| {
         let at = error.utf8_error().valid_up_to();
-        let before = &error.as_bytes()[..at];
+        let text = String::from_utf8_lossy(error.as_bytes());
         SettingsError {
-            line: Some(1 + before.iter().filter(|byte| **byte == b'\n').count()),
+            line: Some(line_of(&text, at)),
             ..SettingsError::of_file(path, "bytes that are no text", "UTF-8")
         }
     })

@@ -1,7 +1,7 @@
 //! What is wrong with the settings, said in one line.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use toml_edit::{Item, TableLike, Value};
 
@@ -17,7 +17,7 @@ const SHOWN: usize = 60;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SettingsError {
     /// The file; empty where the settings did not come from one.
-    pub file: PathBuf,
+    pub file: Box<Path>,
     /// The line in it, from 1.
     pub line: Option<usize>,
     /// The dotted key, as `config set` takes it.
@@ -27,7 +27,7 @@ pub struct SettingsError {
     /// What may be there.
     pub allowed: String,
     /// What to do, where there is something to say; else empty.
-    pub hint: String,
+    pub hint: Box<str>,
 }
 
 impl fmt::Display for SettingsError {
@@ -62,12 +62,12 @@ impl SettingsError {
     /// A failure of the file itself, not of a key in it.
     pub(super) fn of_file(file: &Path, found: impl Into<String>, allowed: &str) -> Self {
         Self {
-            file: file.to_owned(),
+            file: file.into(),
             line: None,
             key: None,
             found: found.into(),
             allowed: allowed.to_owned(),
-            hint: String::new(),
+            hint: Box::default(),
         }
     }
 }
@@ -119,20 +119,19 @@ impl Problem {
     pub(super) fn placed(self, file: &Path, text: &str, root: &dyn TableLike) -> SettingsError {
         let (key, at) = locate(root, &self.spot);
         SettingsError {
-            file: file.to_owned(),
+            file: file.into(),
             line: at.filter(|_| !text.is_empty()).map(|at| line_of(text, at)),
             key: Some(key),
             found: self.found,
             allowed: self.allowed,
-            hint: self.hint,
+            hint: self.hint.into(),
         }
     }
 }
 
 /// The line, from 1, of a byte.
 pub(super) fn line_of(text: &str, at: usize) -> usize {
-    let before = text.as_bytes().get(..at).unwrap_or(text.as_bytes());
-    1 + before.iter().filter(|byte| **byte == b'\n').count()
+    1 + text.get(..at).unwrap_or(text).matches('\n').count()
 }
 
 /// The dotted key of a spot, and the byte at which the deepest part of it that exists begins.
@@ -257,12 +256,12 @@ mod tests {
     #[test]
     fn the_line_names_everything() {
         let error = SettingsError {
-            file: "config.toml".into(),
+            file: Path::new("config.toml").into(),
             line: Some(12),
             key: Some("price.min_price_sats".to_owned()),
             found: "\"ten\"".to_owned(),
             allowed: "a whole number of sats from 0 to 100000000".to_owned(),
-            hint: String::new(),
+            hint: Box::default(),
         };
         assert_eq!(
             error.to_string(),

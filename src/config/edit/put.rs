@@ -77,8 +77,9 @@ fn comment(text: &str) -> String {
 fn add(list: &mut Array, value: &Value) {
     let mut value = value.clone();
     value.decor_mut().clear();
-    let last = list.iter().last().map(|last| raw(last.decor().prefix()));
-    let Some(indent) = last.and_then(|prefix| Some(prefix.rsplit_once('\n')?.1.to_owned())) else {
+    let before = list.iter().last().map(|entry| raw(entry.decor().prefix()));
+    let Some(indent) = before.and_then(|prefix| Some(prefix.rsplit_once('\n')?.1.to_owned()))
+    else {
         // One line: a comment can only stand behind the bracket.
         if list
             .trailing()

@@ -60,14 +60,13 @@ impl Rule {
             return Err("it is too long");
         }
         match self {
-            Self::Line => Ok(()),
             Self::Name => name(text),
             Self::Relay => address(text, &["wss", "ws"]),
             Self::Server => server(text),
             Self::Http => address(text, &["https", "http"]),
             Self::LightningAddress => lightning_address(text),
             Self::Path if text.trim().is_empty() => Err(""),
-            Self::Path => Ok(()),
+            Self::Line | Self::Path => Ok(()),
             Self::Person => person(text),
         }
     }

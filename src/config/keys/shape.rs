@@ -69,7 +69,7 @@ impl Shape {
         match self {
             Self::Flag => "true or false".to_owned(),
             Self::Word(words) => words.join(", "),
-            Self::Whole { min, max, unit } if unit.is_empty() => {
+            Self::Whole { min, max, unit: "" } => {
                 format!("a whole number from {min} to {max}")
             }
             Self::Whole { min, max, unit } => {

@@ -1,0 +1,157 @@
+//! The commands: each prints, none decides.
+
+mod ask;
+mod backup;
+mod config;
+mod dashboard;
+mod demo;
+mod doctor;
+mod exit;
+mod host;
+mod jobs;
+mod keys;
+mod log;
+mod prompt;
+mod receipts;
+mod request;
+mod run;
+mod stats;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+use crate::config::place::Places;
+use exit::{Exit, Outcome};
+
+/// A shop on Nostr for the work of your own language model, paid over Lightning.
+///
+/// Without a command: the dashboard. If a vend is running on the data directory it attaches to that one, otherwise it
+/// starts the shop inside.
+#[derive(Debug, Parser)]
+#[command(name = "vend", version, about, max_term_width = 100)]
+pub struct Cli {
+    #[command(flatten)]
+    global: Global,
+    /// Go online at once (dashboard)
+    #[arg(long)]
+    online: bool,
+    #[command(subcommand)]
+    command: Option<Sub>,
+}
+
+/// Flags of every command.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Global {
+    /// The settings file [default: $XDG_CONFIG_HOME/vend/config.toml]
+    #[arg(long, global = true, value_name = "FILE", env = "VEND_CONFIG")]
+    config: Option<PathBuf>,
+    /// Ledger, identity, logs [default: $XDG_DATA_HOME/vend]
+    #[arg(long, global = true, value_name = "DIR", env = "VEND_DATA_DIR")]
+    data_dir: Option<PathBuf>,
+    /// What goes to the log folder: error, warn, info, debug, or a tracing filter
+    #[arg(long, global = true, value_name = "LEVEL", default_value = "info")]
+    log: String,
+    /// Draw with ASCII characters only
+    #[arg(long, global = true)]
+    ascii: bool,
+    /// Draw without colours (also NO_COLOR)
+    #[arg(long, global = true)]
+    no_color: bool,
+}
+
+impl Global {
+    fn places(&self) -> Result<Places, Exit> {
+        Places::find(self.config.as_deref(), self.data_dir.as_deref())
+            .map_err(|error| Exit::failed(&error))
+    }
+
+    /// The places, with a data directory that is there and private.
+    fn prepared(&self) -> Result<Places, Exit> {
+        let places = self.places()?;
+        places.prepare().map_err(|error| Exit::failed(&error))?;
+        Ok(places)
+    }
+}
+
+#[derive(Debug, Subcommand)]
+enum Sub {
+    /// Run the shop with no screen, for systemd or a container; goes online at once
+    Run(run::Args),
+    /// The whole shop on this machine: relay, model, play money and a buyer; no real money moves
+    Demo(demo::Args),
+    /// Look at everything the shop needs, and say what mends what is wrong
+    Doctor(ask::Json),
+    /// How the running vend is doing
+    Status(ask::Json),
+    /// Tell the running vend to go online
+    Online,
+    /// Tell the running vend to go offline, when the running jobs are done
+    Offline(ask::Now),
+    /// Tell the running vend to end
+    Stop(ask::Now),
+    /// Be a buyer: publish a request and print what comes back
+    Request(request::Args),
+    /// Jobs in the ledger
+    Jobs(jobs::Args),
+    /// Earnings, funnel, drop reasons, per model and per day
+    Stats(ask::Json),
+    /// One row for each confirmed payment
+    Receipts(receipts::Args),
+    /// The seller's identity
+    Keys(keys::Args),
+    /// The settings file
+    Config(config::Args),
+    /// A consistent copy of the ledger, while it is in use
+    Backup(backup::Args),
+    /// Shell completions
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+    /// The man page, to be read with `vend man | man -l -`
+    Man,
+}
+
+/// Reads the arguments and does what they say.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version go to stdout and are no failure; a closed pipe is nobody's loss.
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
+        }
+    };
+    exit::code(dispatch(cli))
+}
+
+fn dispatch(cli: Cli) -> Outcome {
+    let global = cli.global;
+    match cli.command {
+        None => dashboard::main(&global, cli.online),
+        Some(Sub::Run(args)) => run::main(&global, &args),
+        Some(Sub::Demo(args)) => demo::main(&global, &args),
+        Some(Sub::Doctor(json)) => doctor::main(&global, json),
+        Some(Sub::Status(json)) => ask::status(&global, json),
+        Some(Sub::Online) => ask::online(&global),
+        Some(Sub::Offline(now)) => ask::offline(&global, now),
+        Some(Sub::Stop(now)) => ask::stop(&global, now),
+        Some(Sub::Request(args)) => request::main(&args, &global),
+        Some(Sub::Jobs(args)) => jobs::main(&global, &args),
+        Some(Sub::Stats(json)) => stats::main(&global, json),
+        Some(Sub::Receipts(args)) => receipts::main(&global, &args),
+        Some(Sub::Keys(args)) => keys::main(&global, &args),
+        Some(Sub::Config(args)) => config::main(&global, args),
+        Some(Sub::Backup(args)) => backup::main(&global, &args),
+        Some(Sub::Completions { shell }) => {
+            clap_complete::generate(shell, &mut Cli::command(), "vend", &mut std::io::stdout());
+            Ok(())
+        }
+        Some(Sub::Man) => clap_mangen::Man::new(Cli::command())
+            .render(&mut std::io::stdout())
+            .map_err(|error| Exit::failed(&error)),
+    }
+}

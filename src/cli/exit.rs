@@ -1,0 +1,101 @@
+//! How a command ends: the code, and the one line on stderr.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+/// Done, or how it failed.
+pub type Outcome = Result<(), Exit>;
+
+/// A command that did not do its work.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Exit {
+    /// 1: it did not work. 2: wrong usage. 3: the settings are invalid. 4: another vend holds the data directory.
+    pub code: u8,
+    /// What happened and what to do; empty where everything has been printed already.
+    pub line: String,
+}
+
+impl Exit {
+    /// It did not work (1).
+    pub fn failed(error: &dyn std::fmt::Display) -> Self {
+        Self {
+            code: 1,
+            line: error.to_string(),
+        }
+    }
+
+    /// It did not work, and what was printed says why (1).
+    pub const fn silent() -> Self {
+        Self {
+            code: 1,
+            line: String::new(),
+        }
+    }
+
+    /// Wrong usage (2).
+    pub fn usage(line: impl Into<String>) -> Self {
+        Self {
+            code: 2,
+            line: line.into(),
+        }
+    }
+
+    /// The settings are invalid (3).
+    pub fn settings(error: &dyn std::fmt::Display) -> Self {
+        Self {
+            code: 3,
+            line: error.to_string(),
+        }
+    }
+
+    /// Another vend holds the data directory (4).
+    pub fn held(error: &dyn std::fmt::Display) -> Self {
+        Self {
+            code: 4,
+            line: error.to_string(),
+        }
+    }
+}
+
+/// The exit code, with the line printed.
+pub fn code(outcome: Outcome) -> ExitCode {
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(exit) => {
+            if !exit.line.is_empty() {
+                // With stderr gone there is nobody to tell.
+                let _ = writeln!(std::io::stderr(), "vend: {}", exit.line);
+            }
+            ExitCode::from(exit.code)
+        }
+    }
+}
+
+/// Writes a line to stdout. A reader who has left (`| head`) ends the command as it should.
+///
+/// # Errors
+/// Where stdout is closed.
+pub fn say(line: &str) -> Outcome {
+    writeln!(std::io::stdout(), "{line}").map_err(|error| Exit::failed(&error))
+}
+
+/// Writes one JSON document to stdout.
+///
+/// # Errors
+/// Where stdout is closed.
+pub fn json(value: &impl serde::Serialize) -> Outcome {
+    let text = serde_json::to_string_pretty(value).map_err(|error| Exit::failed(&error))?;
+    say(&text)
+}
+
+/// A runtime for one command.
+///
+/// # Errors
+/// Where the system gives no threads.
+pub fn runtime() -> Result<tokio::runtime::Runtime, Exit> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(|error| Exit::failed(&error))
+}

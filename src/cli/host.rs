@@ -1,0 +1,91 @@
+//! A shop in this process: lock, ledger, identity, engine, control socket, log.
+
+use std::path::Path;
+
+use crate::config::load;
+use crate::config::place::{DataLock, LockError, Places};
+use crate::control::server::Server;
+use crate::domain::command::Command;
+use crate::engine::{Engine, Place};
+use crate::identity;
+use crate::ledger::Ledger;
+
+use super::exit::Exit;
+use super::log::{self, Log};
+use super::prompt;
+
+/// The shop and what it holds. Dropped out of order nothing is lost: the ledger has it.
+pub struct Host {
+    /// The engine.
+    pub engine: Engine,
+    server: Server,
+    log: Log,
+    _lock: DataLock,
+}
+
+impl Host {
+    /// Takes the data directory and starts the engine, offline.
+    ///
+    /// # Errors
+    /// 3 where the settings are invalid, 4 where another vend holds the data directory, 1 for anything else.
+    pub async fn start(places: &Places, filter: &str, pace: Option<u32>) -> Result<Self, Exit> {
+        let settings = load(&places.config).map_err(|error| Exit::settings(&error))?;
+        let lock = DataLock::take(places).map_err(|error| match error {
+            LockError::Held { .. } => Exit::held(&error),
+            LockError::Io { .. } => Exit::failed(&error),
+        })?;
+        let log = log::start(&places.logs(), filter)?;
+        let identity = identity::load_or_create(&places.identity(), Some(&mut prompt::passphrase))
+            .map_err(|error| Exit::failed(&error))?;
+        let ledger = Ledger::open(&places.database()).map_err(|error| Exit::failed(&error))?;
+        let place = Place {
+            config: places.config.clone(),
+            data: places.data.clone(),
+            pace,
+        };
+        let engine = Engine::start(ledger, identity.keys().clone(), settings, place)
+            .await
+            .map_err(|error| Exit::failed(&error))?;
+        log.follow(engine.listen());
+        let server = Server::listen(&engine, &lock.holder().socket)
+            .map_err(|error| Exit::failed(&format!("the control socket: {error}")))?;
+        Ok(Self {
+            engine,
+            server,
+            log,
+            _lock: lock,
+        })
+    }
+
+    /// Ends the shop: `now` leaves running jobs for the next run, otherwise they finish first.
+    pub async fn stop(self, now: bool) {
+        self.engine.ask(Command::Stop { now }).await;
+        self.ended().await;
+    }
+
+    /// Waits until somebody has ended the shop, then tidies up.
+    pub async fn ended(self) {
+        let Self {
+            engine,
+            server,
+            log,
+            _lock,
+        } = self;
+        engine.ended().await;
+        server.close().await;
+        log.close().await;
+    }
+}
+
+/// Opens the ledger for looking, whether a vend runs on it or not; none where there is none yet.
+///
+/// # Errors
+/// Where it can't be read.
+pub fn look(path: &Path) -> Result<Option<Ledger>, Exit> {
+    if !path.exists() {
+        return Ok(None);
+    }
+    Ledger::look(path)
+        .map(Some)
+        .map_err(|error| Exit::failed(&error))
+}
