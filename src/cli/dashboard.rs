@@ -1,0 +1,169 @@
+//! `vend`: the dashboard, over the shop in this process or over one that runs already.
+
+use std::io::IsTerminal;
+
+use super::Global;
+use super::ask;
+use super::exit::{Exit, Outcome, runtime};
+use super::host::Host;
+use crate::config::load;
+use crate::config::place::Places;
+
+/// Says what to use instead where there is no terminal.
+///
+/// # Errors
+/// 2 where stdin or stdout is no terminal.
+pub fn must_be_terminal(instead: &str) -> Outcome {
+    if std::io::stdin().is_terminal() && std::io::stdout().is_terminal() {
+        return Ok(());
+    }
+    Err(Exit::usage(format!(
+        "the dashboard needs a terminal: use `{instead}` without one"
+    )))
+}
+
+/// Attaches to the running vend, or starts the shop inside.
+pub fn main(global: &Global, online: bool) -> Outcome {
+    must_be_terminal("vend run")?;
+    let places = global.prepared()?;
+    runtime()?.block_on(async {
+        if let Some(client) = ask::connect(&places).await {
+            return attach(global, &places, client).await;
+        }
+        let settings = load(&places.config).map_err(|error| Exit::settings(&error))?;
+        let host = Host::start(&places, &global.log, None).await?;
+        host_it(global, &places, host, None, online || settings.start_online).await
+    })
+}
+
+/// The dashboard over a shop in this process.
+pub async fn host(
+    global: &Global,
+    places: &Places,
+    host: Host,
+    banner: Option<&str>,
+    online: bool,
+) -> Outcome {
+    host_it(global, places, host, banner, online).await
+}
+
+#[cfg(feature = "tui")]
+mod screen {
+    use tokio::sync::broadcast::error::RecvError;
+    use tokio::sync::{broadcast, mpsc};
+
+    use super::{Exit, Global, Host, Outcome, Places};
+    use crate::cli::run;
+    use crate::control::client::Client;
+    use crate::domain::command::Command;
+    use crate::domain::event::{Event, News};
+    use crate::engine::{Order, ask};
+    use crate::ui::{self, Leave, Link, Options};
+
+    fn options(global: &Global, places: &Places, banner: Option<&str>, attached: bool) -> Options {
+        Options {
+            ascii: global.ascii,
+            color: !global.no_color && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty()),
+            config_path: places.config.clone(),
+            banner: banner.map(str::to_owned),
+            attached,
+        }
+    }
+
+    /// Over the socket: leaving never ends the shop.
+    pub async fn attach(global: &Global, places: &Places, client: Client) -> Outcome {
+        let viewer = client.watch().await.map_err(|error| Exit::failed(&error))?;
+        let link = Link {
+            commands: viewer.commands,
+            events: viewer.events,
+        };
+        ui::run(link, options(global, places, None, true))
+            .await
+            .map(drop)
+            .map_err(|error| Exit::failed(&error))
+    }
+
+    /// In this process: the engine's own channels.
+    pub async fn host_it(
+        global: &Global,
+        places: &Places,
+        host: Host,
+        banner: Option<&str>,
+        online: bool,
+    ) -> Outcome {
+        let (tell, events) = mpsc::channel(4_096);
+        let orders = host.engine.orders();
+        let forward = tokio::spawn(forward(host.engine.listen(), orders.clone(), tell));
+        ask(&orders, Command::Snapshot).await;
+        if online {
+            ask(&orders, Command::GoOnline).await;
+        }
+        let link = Link {
+            commands: orders,
+            events,
+        };
+        let left = ui::run(link, options(global, places, banner, false)).await;
+        forward.abort();
+        // Aborted: nothing to learn from it.
+        let _ = forward.await;
+        match left {
+            Ok(Leave::Quit { now }) => {
+                host.stop(now).await;
+                Ok(())
+            }
+            // The shop sells on with no screen; `vend` attaches to it.
+            Ok(Leave::Detach | Leave::TerminalGone) => run::serve(host).await,
+            Err(error) => {
+                host.stop(true).await;
+                Err(Exit::failed(&error))
+            }
+        }
+    }
+
+    async fn forward(
+        mut events: broadcast::Receiver<Event>,
+        orders: mpsc::Sender<Order>,
+        tell: mpsc::Sender<Event>,
+    ) {
+        loop {
+            let event = match events.recv().await {
+                Ok(event) => event,
+                Err(RecvError::Closed) => return,
+                Err(RecvError::Lagged(missed)) => {
+                    let orders = orders.clone();
+                    // Not awaited here: the snapshot's own events must be read meanwhile.
+                    tokio::spawn(async move { ask(&orders, Command::Snapshot).await });
+                    Event::now(News::Resync { missed })
+                }
+            };
+            if tell.send(event).await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+#[cfg(feature = "tui")]
+use screen::{attach, host_it};
+
+#[cfg(not(feature = "tui"))]
+async fn attach(_: &Global, _: &Places, _: crate::control::client::Client) -> Outcome {
+    Err(no_screen())
+}
+
+#[cfg(not(feature = "tui"))]
+async fn host_it(
+    _: &Global,
+    _: &Places,
+    host: Host,
+    _: Option<&str>,
+    _: bool,
+) -> Outcome {
+    host.stop(true).await;
+    Err(no_screen())
+}
+
+#[cfg(not(feature = "tui"))]
+fn no_screen() -> Exit {
+    Exit::usage("this vend was built without its dashboard: use `vend run`, `vend status`, `vend jobs`")
+}

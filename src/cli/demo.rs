@@ -1,0 +1,113 @@
+//! `vend demo`: the whole shop on this machine.
+
+use std::path::PathBuf;
+
+use super::Global;
+use super::exit::{Exit, Outcome, json, runtime, say};
+use super::host::Host;
+use crate::config::place::Places;
+use crate::demo::{self, BANNER, DemoRelay, Regular, Sheet};
+
+/// `vend demo`
+#[derive(Clone, Debug, clap::Args)]
+pub struct Args {
+    /// Without a screen: sell some jobs, print the sheet, and end
+    #[arg(long)]
+    headless: bool,
+    /// How many jobs to sell (with --headless)
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    jobs: u32,
+    /// The sheet as one JSON document
+    #[arg(long, requires = "headless")]
+    json: bool,
+}
+
+/// With a screen the demo keeps a data directory of its own, so that it can be killed and started again.
+pub fn main(global: &Global, args: &Args) -> Outcome {
+    if args.headless {
+        return headless(global, args);
+    }
+    watched(global)
+}
+
+/// The demo's own places: below the data directory, so that it never touches a real shop's.
+fn places(data: PathBuf) -> Places {
+    Places::new(data.join("config.toml"), data)
+}
+
+fn headless(global: &Global, args: &Args) -> Outcome {
+    let folder = tempfile::Builder::new()
+        .prefix("vend-demo-")
+        .tempdir()
+        .map_err(|error| Exit::failed(&error))?;
+    let places = match &global.data_dir {
+        Some(data) => places(data.join("demo")),
+        None => places(folder.path().join("data")),
+    };
+    places.prepare().map_err(|error| Exit::failed(&error))?;
+    let sheet = runtime()?.block_on(async {
+        let relay = DemoRelay::start().await.map_err(|e| Exit::failed(&e))?;
+        demo::settings(&places.config, &relay.url, false).map_err(|e| Exit::failed(&e))?;
+        let host = Host::start(&places, &global.log, None).await?;
+        let sheet = demo::sell(&host.engine, &relay.url, &places.data, args.jobs).await;
+        host.stop(false).await;
+        relay.stop();
+        sheet.map_err(|error| Exit::failed(&error))
+    })?;
+    if args.json {
+        json(&sheet)?;
+    } else {
+        print(&sheet)?;
+    }
+    if sheet.ok {
+        return Ok(());
+    }
+    Err(Exit::failed(
+        &"not every job was delivered, paid and reconciled: see the sheet",
+    ))
+}
+
+fn print(sheet: &Sheet) -> Outcome {
+    say(BANNER)?;
+    for job in &sheet.jobs {
+        let price = job.price_msat.unwrap_or_default().display();
+        say(&format!(
+            "{}  {:<16} {:>10}  {}",
+            &job.id.short(),
+            job.status.word(),
+            price,
+            job.error.as_deref().unwrap_or("")
+        ))?;
+    }
+    say(&format!(
+        "buyer: {} sent, {} delivered, {} paid; seller: {} confirmed; {} ms",
+        sheet.buyer.sent,
+        sheet.buyer.delivered,
+        sheet.buyer.paid_msat.display(),
+        sheet.seller.confirmed_msat.display(),
+        sheet.elapsed_ms
+    ))?;
+    say(if sheet.ok {
+        "every job was delivered, paid and reconciled"
+    } else {
+        "NOT every job was delivered, paid and reconciled"
+    })
+}
+
+fn watched(global: &Global) -> Outcome {
+    super::dashboard::must_be_terminal("vend demo --headless")?;
+    let data = global.places()?.data.join("demo");
+    let places = places(data);
+    places.prepare().map_err(|error| Exit::failed(&error))?;
+    runtime()?.block_on(async {
+        let relay = DemoRelay::start().await.map_err(|e| Exit::failed(&e))?;
+        demo::settings(&places.config, &relay.url, true).map_err(|e| Exit::failed(&e))?;
+        let host = Host::start(&places, &global.log, Some(demo::WATCHABLE)).await?;
+        let seller = host.engine.shop().keys.public_key();
+        let regular = Regular::start(relay.url.clone(), &places.data, seller);
+        let outcome = super::dashboard::host(global, &places, host, Some(BANNER), true).await;
+        regular.leave().await;
+        relay.stop();
+        outcome
+    })
+}
