@@ -61,11 +61,7 @@ impl Buyer {
     ///
     /// # Errors
     /// Where a relay can't be added.
-    pub async fn connect(
-        keys: Keys,
-        relays: Vec<RelayUrl>,
-        kind: u16,
-    ) -> Result<Self, BuyerError> {
+    pub async fn connect(keys: Keys, relays: Vec<RelayUrl>, kind: u16) -> Result<Self, BuyerError> {
         let client = Client::new(keys.clone());
         let failed = |error: &dyn std::fmt::Display| BuyerError::Client(error.to_string());
         for relay in &relays {
@@ -78,10 +74,9 @@ impl Buyer {
         client.wait_for_connection(CONNECT).await;
         let notifications = client.notifications();
         let kinds = [kind + RESULT_ABOVE_REQUEST, FEEDBACK].map(Kind::from_u16);
-        let filter = Filter::new()
-            .kinds(kinds)
-            .pubkey(keys.public_key())
-            .since(nostr::Timestamp::from_secs(Time::now().secs().saturating_sub(5)));
+        let filter = Filter::new().kinds(kinds).pubkey(keys.public_key()).since(
+            nostr::Timestamp::from_secs(Time::now().secs().saturating_sub(5)),
+        );
         client
             .subscribe(filter, None)
             .await
@@ -102,9 +97,12 @@ impl Buyer {
     /// # Errors
     /// Where the order can't be written or encrypted.
     pub fn write(&self, order: &Order) -> Result<Event, BuyerError> {
-        words::order(order, &self.keys.public_key(), Time::now(), &|scheme, to, text| {
-            encrypt(&self.keys, scheme, to, text)
-        })
+        words::order(
+            order,
+            &self.keys.public_key(),
+            Time::now(),
+            &|scheme, to, text| encrypt(&self.keys, scheme, to, text),
+        )
         .map_err(BuyerError::Order)?
         .sign_with_keys(&self.keys)
         .map_err(|error| BuyerError::Order(error.to_string()))
@@ -170,9 +168,9 @@ async fn listen(
             continue;
         }
         seen.insert(event.id, ());
-        let Some((request, answer)) =
-            words::read_answer(&event, &|scheme, from, text| decrypt(&keys, scheme, from, text))
-        else {
+        let Some((request, answer)) = words::read_answer(&event, &|scheme, from, text| {
+            decrypt(&keys, scheme, from, text)
+        }) else {
             continue;
         };
         let heard = Heard {
@@ -187,12 +185,7 @@ async fn listen(
     }
 }
 
-fn encrypt(
-    keys: &Keys,
-    scheme: Encryption,
-    to: &PublicKey,
-    text: &str,
-) -> Result<String, String> {
+fn encrypt(keys: &Keys, scheme: Encryption, to: &PublicKey, text: &str) -> Result<String, String> {
     use nostr::nips::{nip04, nip44};
     let key = keys.secret_key();
     match scheme {

@@ -38,7 +38,10 @@ fn asked(global: &Global, command: Command) -> Result<Reply, Exit> {
     let places = global.places()?;
     runtime()?.block_on(async {
         let mut client = connect(&places).await.ok_or_else(not_running)?;
-        client.ask(command).await.map_err(|error| Exit::failed(&error))
+        client
+            .ask(command)
+            .await
+            .map_err(|error| Exit::failed(&error))
     })
 }
 
@@ -90,7 +93,10 @@ fn print(status: &Status) -> Outcome {
     }
     say(&format!("seller   {}", status.npub))?;
     let wallet = &status.wallet;
-    say(&format!("wallet   {} {} {}", wallet.backend, wallet.state, wallet.detail))?;
+    say(&format!(
+        "wallet   {} {} {}",
+        wallet.backend, wallet.state, wallet.detail
+    ))?;
     for endpoint in &status.endpoints {
         say(&format!(
             "endpoint {} {} {}",
@@ -98,7 +104,10 @@ fn print(status: &Status) -> Outcome {
         ))?;
     }
     for relay in &status.relays {
-        say(&format!("relay    {} {} {}", relay.url, relay.state, relay.detail))?;
+        say(&format!(
+            "relay    {} {} {}",
+            relay.url, relay.state, relay.detail
+        ))?;
     }
     say(&format!(
         "queue    {} waiting, {} running",

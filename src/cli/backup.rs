@@ -17,7 +17,10 @@ pub struct Args {
 pub fn main(global: &Global, args: &Args) -> Outcome {
     let path = global.places()?.database();
     let Some(ledger) = host::look(&path)? else {
-        return Err(Exit::failed(&format!("there is no ledger at {}", path.display())));
+        return Err(Exit::failed(&format!(
+            "there is no ledger at {}",
+            path.display()
+        )));
     };
     let to = args.file.clone();
     runtime()?

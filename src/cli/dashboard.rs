@@ -152,18 +152,14 @@ async fn attach(_: &Global, _: &Places, _: crate::control::client::Client) -> Ou
 }
 
 #[cfg(not(feature = "tui"))]
-async fn host_it(
-    _: &Global,
-    _: &Places,
-    host: Host,
-    _: Option<&str>,
-    _: bool,
-) -> Outcome {
+async fn host_it(_: &Global, _: &Places, host: Host, _: Option<&str>, _: bool) -> Outcome {
     host.stop(true).await;
     Err(no_screen())
 }
 
 #[cfg(not(feature = "tui"))]
 fn no_screen() -> Exit {
-    Exit::usage("this vend was built without its dashboard: use `vend run`, `vend status`, `vend jobs`")
+    Exit::usage(
+        "this vend was built without its dashboard: use `vend run`, `vend status`, `vend jobs`",
+    )
 }

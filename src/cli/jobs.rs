@@ -114,11 +114,7 @@ async fn show(ledger: Option<&Ledger>, id: RequestId, as_json: bool) -> Outcome 
     let missing = || Exit::failed(&format!("no job has the id {id}: see `vend jobs`"));
     let ledger = ledger.ok_or_else(missing)?;
     let failed = |error| Exit::failed(&error);
-    let job = ledger
-        .job(id)
-        .await
-        .map_err(failed)?
-        .ok_or_else(missing)?;
+    let job = ledger.job(id).await.map_err(failed)?.ok_or_else(missing)?;
     let timeline = ledger.timeline(id).await.map_err(failed)?;
     let answer = job.answer.as_ref().map(|answer| answer.text.clone());
     let whole = Whole {
@@ -142,7 +138,10 @@ fn print(whole: &Whole) -> Outcome {
     say(&format!("price   {}", price.display()))?;
     say(&format!("paid    {}", job.paid_msat.display()))?;
     if !job.owed_to_buyer_msat.is_zero() {
-        say(&format!("owed    {} to the buyer", job.owed_to_buyer_msat.display()))?;
+        say(&format!(
+            "owed    {} to the buyer",
+            job.owed_to_buyer_msat.display()
+        ))?;
     }
     if let Some(bolt11) = &job.bolt11 {
         say(&format!("invoice {bolt11}"))?;

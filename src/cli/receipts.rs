@@ -55,10 +55,11 @@ fn receipt(job: &Job) -> Option<Receipt> {
         payment_hash: invoice.payment_hash,
         wallet: invoice.wallet.clone(),
         model: job.terms.model.clone(),
-        tokens: job
-            .answer
-            .as_ref()
-            .map(|answer| answer.prompt_tokens.saturating_add(answer.completion_tokens)),
+        tokens: job.answer.as_ref().map(|answer| {
+            answer
+                .prompt_tokens
+                .saturating_add(answer.completion_tokens)
+        }),
     })
 }
 

@@ -90,9 +90,7 @@ pub async fn buy(
     tokio::pin!(patience);
     while number < jobs as usize || !open.is_empty() {
         if number < jobs as usize && open.len() < AT_ONCE {
-            let request = buyer
-                .write(&order(number, relay, seller))
-                .map_err(failed)?;
+            let request = buyer.write(&order(number, relay, seller)).map_err(failed)?;
             let id = buyer.send(&request).await.map_err(failed)?;
             open.insert(id, false);
             bought.requests.push(id);

@@ -360,7 +360,11 @@ impl Next {
             answer.prompt_tokens,
             answer.completion_tokens,
             answer.endpoint,
-            if answer.cut { ", cut at max_tokens" } else { "" }
+            if answer.cut {
+                ", cut at max_tokens"
+            } else {
+                ""
+            }
         );
         if job.terms.order == PayOrder::After {
             job.price = Some(job.terms.price.price_under(

@@ -70,9 +70,10 @@ impl Admission {
     #[must_use]
     pub fn new(shop: Arc<Shop>, market: Market) -> Arc<Self> {
         let limits = shop.settings().limits.clone();
-        let ten_minutes = Quota::with_period(Duration::from_secs(600 / u64::from(ERRORS_PER_BUYER)))
-            .unwrap_or_else(|| per_minute(1))
-            .allow_burst(NonZeroU32::new(ERRORS_PER_BUYER).unwrap_or(NonZeroU32::MIN));
+        let ten_minutes =
+            Quota::with_period(Duration::from_secs(600 / u64::from(ERRORS_PER_BUYER)))
+                .unwrap_or_else(|| per_minute(1))
+                .allow_burst(NonZeroU32::new(ERRORS_PER_BUYER).unwrap_or(NonZeroU32::MIN));
         Arc::new(Self {
             shop,
             market,
@@ -216,9 +217,8 @@ impl Admission {
     }
 
     async fn flush(&self) {
-        let (counted, examples) = std::mem::take(
-            &mut *self.counted.lock().unwrap_or_else(PoisonError::into_inner),
-        );
+        let (counted, examples) =
+            std::mem::take(&mut *self.counted.lock().unwrap_or_else(PoisonError::into_inner));
         if counted == Counted::default() {
             return;
         }
@@ -304,7 +304,9 @@ impl Admission {
         for part in &request.prompt_parts {
             match part {
                 Part::Text(text) => texts.push(text.clone()),
-                Part::Event { id, relay: hint, .. } => {
+                Part::Event {
+                    id, relay: hint, ..
+                } => {
                     let hint = hint.as_deref().and_then(|url| RelayUrl::parse(url).ok());
                     let hint = hint.or_else(|| Some(relay.clone()));
                     let found = self.market.relays.fetch(vec![*id], hint, FETCH_TIME).await;
@@ -356,9 +358,8 @@ impl Admission {
             PayMode::Credit => {
                 let (mine, all) = self.shop.ledger.open_credit(request.buyer).await?;
                 let least = price.minimum();
-                let within = |owed: Msat, sats: u64| {
-                    owed.saturating_add(least) <= Msat::from_sats(sats)
-                };
+                let within =
+                    |owed: Msat, sats: u64| owed.saturating_add(least) <= Msat::from_sats(sats);
                 if within(mine, settings.payment.credit_sats)
                     && within(all, settings.payment.unpaid_sats_total)
                 {

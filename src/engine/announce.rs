@@ -6,9 +6,9 @@ use std::sync::Arc;
 use nostr::UnsignedEvent;
 use tokio_util::sync::CancellationToken;
 
+use super::admission::price_rule;
 use super::desk;
 use super::shop::{Market, Shop};
-use super::admission::price_rule;
 use crate::domain::announce::{self, Handler};
 use crate::domain::event::{Level, News};
 use crate::domain::time::Time;
@@ -55,7 +55,13 @@ fn events(shop: &Shop) -> Vec<UnsignedEvent> {
     let mut events = vec![announce::handler(&us, &handler, now)];
     let about = "";
     let address = &settings.nostr.lightning_address;
-    events.extend(announce::profile(&us, &settings.nostr.name, about, address, now));
+    events.extend(announce::profile(
+        &us,
+        &settings.nostr.name,
+        about,
+        address,
+        now,
+    ));
     events.push(announce::relay_list(&us, &settings.nostr.relays, now));
     events
 }

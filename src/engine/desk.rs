@@ -228,10 +228,8 @@ fn encrypt(
     match scheme {
         Encryption::Plain => Ok(text.to_owned()),
         Encryption::Nip04 => nip04::encrypt(keys.secret_key(), to, text).map_err(|e| e.to_string()),
-        Encryption::Nip44 => {
-            nip44::encrypt(keys.secret_key(), to, text, nip44::Version::default())
-                .map_err(|e| e.to_string())
-        }
+        Encryption::Nip44 => nip44::encrypt(keys.secret_key(), to, text, nip44::Version::default())
+            .map_err(|e| e.to_string()),
     }
 }
 

@@ -131,7 +131,10 @@ fn check(
 ) -> Result<invoice::Checked, invoice::InvoiceFault> {
     let network = shop.settings().wallet.network.word();
     let expected = Expected {
-        amount: job.invoice.as_ref().map_or_else(Default::default, |i| i.amount),
+        amount: job
+            .invoice
+            .as_ref()
+            .map_or_else(Default::default, |i| i.amount),
         network: Network::from_word(network).unwrap_or(Network::Bitcoin),
         payment_hash: issued.payment_hash,
         longest_expiry: Duration::from_secs(job.terms.invoice_expiry_secs),
@@ -160,7 +163,8 @@ fn checked(shop: &Shop, job: &Job, wallet: &dyn Wallet, issued: Issued) -> Input
             }
         }
         Err(fault) => {
-            let message = format!("the wallet made an invoice that is not shown to anybody: {fault}");
+            let message =
+                format!("the wallet made an invoice that is not shown to anybody: {fault}");
             shop.notice(Level::Error, "wallet", &message);
             if job.wallet_tries + 1 >= BAD_INVOICES {
                 return give_up(PaymentCode::BadInvoice, message);

@@ -104,7 +104,11 @@ async fn send(shop: &Arc<Shop>, relays: &Relays, due: Due) {
             crash::point("publish.after_send");
             settle(verdict, due.attempts)
         }
-        _ => (Settled::Refused, "refused", "not a relay's address".to_owned()),
+        _ => (
+            Settled::Refused,
+            "refused",
+            "not a relay's address".to_owned(),
+        ),
     };
     if let Err(error) = shop
         .ledger

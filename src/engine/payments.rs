@@ -173,7 +173,11 @@ async fn learn(
             // Never a verdict: an invoice is not called unpaid while the wallet can't be asked.
             watch.next = now.plus(AFTER_ERROR * watch.fails.min(12));
             let words = clean(&error.to_string(), 200);
-            return shop.notice(Level::Warn, "wallet", &format!("job {}: {words}", id.short()));
+            return shop.notice(
+                Level::Warn,
+                "wallet",
+                &format!("job {}: {words}", id.short()),
+            );
         }
     };
     watch.fails = 0;
@@ -236,7 +240,11 @@ fn judged(shop: &Shop, job: &Job, seen: Seen, now: Time) -> Option<Input> {
                 } else {
                     "the wallet says paid, but its proof does not fit the invoice"
                 };
-                shop.notice(Level::Error, "wallet", &format!("job {}: {what}", job.id.short()));
+                shop.notice(
+                    Level::Error,
+                    "wallet",
+                    &format!("job {}: {what}", job.id.short()),
+                );
                 return None;
             }
             crash::point("look.paid");
@@ -248,7 +256,10 @@ fn judged(shop: &Shop, job: &Job, seen: Seen, now: Time) -> Option<Input> {
         Seen::Pending | Seen::Expired if over => Some(Input::NotPaid { unknown: false }),
         Seen::Unknown if over => Some(Input::NotPaid { unknown: true }),
         Seen::Unknown => {
-            let words = format!("job {}: the wallet does not know its invoice", job.id.short());
+            let words = format!(
+                "job {}: the wallet does not know its invoice",
+                job.id.short()
+            );
             shop.notice(Level::Warn, "wallet", &words);
             None
         }

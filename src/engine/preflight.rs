@@ -50,7 +50,14 @@ pub struct Opened {
 
 impl Shop {
     /// Tells one check.
-    fn checked(&self, check: CheckKind, target: &str, status: CheckStatus, detail: &str, fix: &str) {
+    fn checked(
+        &self,
+        check: CheckKind,
+        target: &str,
+        status: CheckStatus,
+        detail: &str,
+        fix: &str,
+    ) {
         self.tell(News::Check {
             check: Check {
                 check,
@@ -149,7 +156,13 @@ async fn wallet(shop: &Arc<Shop>, settings: &Settings, place: &Place) -> Result<
     shop.bells.invoices.notify_one();
     let health = shop.look_at_wallet().await;
     if health.light == Light::Down {
-        shop.checked(CheckKind::Wallet, word, CheckStatus::Fail, &health.detail, fix);
+        shop.checked(
+            CheckKind::Wallet,
+            word,
+            CheckStatus::Fail,
+            &health.detail,
+            fix,
+        );
         return Err(NotReady(format!("wallet {word}: {}", health.detail)));
     }
     shop.checked(CheckKind::Wallet, word, CheckStatus::Ok, &health.detail, "");

@@ -117,11 +117,14 @@ impl Supervisor {
                     self.shop.notice(Level::Error, "shop", &error.0);
                     self.shop.set_state(ShopState::Offline, &error.0);
                 }
-                Err(_) => self.shop.set_state(ShopState::Offline, "going online was broken off"),
+                Err(_) => self
+                    .shop
+                    .set_state(ShopState::Offline, "going online was broken off"),
             },
             Phase::Closing(task, _) => {
                 if task.await.is_err() {
-                    self.shop.notice(Level::Error, "shop", "closing the shop failed");
+                    self.shop
+                        .notice(Level::Error, "shop", "closing the shop failed");
                 }
                 let state = if self.stopping.is_empty() {
                     ShopState::Offline
@@ -169,7 +172,8 @@ impl Supervisor {
                 return refused(&words);
             }
         }
-        self.shop.set_state(ShopState::Starting, "reading the settings");
+        self.shop
+            .set_state(ShopState::Starting, "reading the settings");
         let (shop, place) = (self.shop.clone(), self.place.clone());
         let ring = Ring(self.ended.clone());
         self.phase = Phase::Starting(tokio::spawn(async move {
@@ -189,7 +193,11 @@ impl Supervisor {
                 done("going offline")
             }
             Phase::Open(trade) => {
-                let closing = if now { Closing::Cancel } else { Closing::Finish };
+                let closing = if now {
+                    Closing::Cancel
+                } else {
+                    Closing::Finish
+                };
                 self.close(trade, closing);
                 done(if now {
                     "going offline; running jobs are cancelled"
@@ -211,11 +219,7 @@ impl Supervisor {
         self.shop
             .set_state(ShopState::Draining, "finishing the running jobs");
         let hurry = CancellationToken::new();
-        let (shop, ring, hurried) = (
-            self.shop.clone(),
-            Ring(self.ended.clone()),
-            hurry.clone(),
-        );
+        let (shop, ring, hurried) = (self.shop.clone(), Ring(self.ended.clone()), hurry.clone());
         let task = tokio::spawn(async move {
             let _ring = ring;
             trade.close(shop, closing, hurried).await;

@@ -168,11 +168,7 @@ async fn flushed(shop: &Shop) {
             }),
             Err(_) => return,
         };
-        let empty = shop
-            .ledger
-            .outbox_empty(Time::now())
-            .await
-            .unwrap_or(true);
+        let empty = shop.ledger.outbox_empty(Time::now()).await.unwrap_or(true);
         if empty && !on_the_way {
             return;
         }

@@ -64,12 +64,7 @@ async fn next_due(shop: &Shop) -> Duration {
     }
 }
 
-async fn fill(
-    shop: &Arc<Shop>,
-    market: &Market,
-    runs: &mut JoinSet<()>,
-    cut: &CancellationToken,
-) {
+async fn fill(shop: &Arc<Shop>, market: &Market, runs: &mut JoinSet<()>, cut: &CancellationToken) {
     let jobs = match shop.ledger.queue(Time::now(), ROUND).await {
         Ok(jobs) => jobs,
         Err(error) => return shop.notice(Level::Error, "ledger", &error.to_string()),
@@ -157,7 +152,10 @@ async fn finish(shop: &Arc<Shop>, job: &Job, answer: Result<Answer, InferenceErr
         Err(error) => shop.notice(
             Level::Error,
             "job",
-            &format!("job {}: the answer could not be kept: {error}", job.id.short()),
+            &format!(
+                "job {}: the answer could not be kept: {error}",
+                job.id.short()
+            ),
         ),
     }
 }

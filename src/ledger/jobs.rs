@@ -255,7 +255,9 @@ impl Ledger {
                     .prepare_cached("SELECT job_id FROM invoices WHERE payment_hash = ?1")?
                     .query_row([hash.0.0.as_slice()], |row| row.get(0))
                     .optional()?;
-                Ok(id.and_then(|id| EventId::from_slice(&id).ok()).map(RequestId))
+                Ok(id
+                    .and_then(|id| EventId::from_slice(&id).ok())
+                    .map(RequestId))
             })
             .await
     }

@@ -281,4 +281,3 @@ pub(super) fn note(
         ])?;
     Ok(())
 }
-

@@ -98,8 +98,7 @@ fn in_transaction(
     group: Vec<Work>,
     tells: &mut Vec<Tell>,
 ) -> Result<(), rusqlite::Error> {
-    let begun =
-        connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate);
+    let begun = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate);
     let mut transaction = match begun {
         Ok(transaction) => transaction,
         Err(error) => {

@@ -109,7 +109,9 @@ impl Sub {
     }
 
     fn named(id: &str) -> Option<Self> {
-        [Self::Jobs, Self::More, Self::Cancel].into_iter().find(|sub| sub.id() == id)
+        [Self::Jobs, Self::More, Self::Cancel]
+            .into_iter()
+            .find(|sub| sub.id() == id)
     }
 }
 
@@ -164,7 +166,12 @@ pub(super) struct Line {
 }
 
 impl Line {
-    pub(super) fn new(url: RelayUrl, own: bool, cursor: u64, common: Arc<Common>) -> (Arc<Self>, mpsc::Receiver<Control>) {
+    pub(super) fn new(
+        url: RelayUrl,
+        own: bool,
+        cursor: u64,
+        common: Arc<Common>,
+    ) -> (Arc<Self>, mpsc::Receiver<Control>) {
         let (controls, inbox) = mpsc::channel(CONTROLS);
         let line = Self {
             lamp: Lamp::new(url.to_string(), common.changed.clone()),
@@ -251,7 +258,11 @@ impl Line {
         let Ok(parts) = serde_json::from_str::<Vec<&RawValue>>(frame) else {
             return self.fault();
         };
-        let word = |n: usize| parts.get(n).and_then(|part| serde_json::from_str::<String>(part.get()).ok());
+        let word = |n: usize| {
+            parts
+                .get(n)
+                .and_then(|part| serde_json::from_str::<String>(part.get()).ok())
+        };
         let verb = word(0).unwrap_or_default();
         if verb == "EVENT" {
             let (Some(sub), Some(event)) = (word(1), parts.get(2)) else {
@@ -307,7 +318,10 @@ impl Line {
     }
 
     fn got(&self, sub: &str, json: &str) -> Judged {
-        let Some((wanted, found)) = lock(&self.gets).get(sub).map(|get| (get.wanted.clone(), get.found.clone())) else {
+        let Some((wanted, found)) = lock(&self.gets)
+            .get(sub)
+            .map(|get| (get.wanted.clone(), get.found.clone()))
+        else {
             // A fetch that has ended meanwhile.
             return Judged::Known;
         };
