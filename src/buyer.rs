@@ -1,7 +1,7 @@
 //! A buyer at work: publishes requests, hears feedback and results, and pays the very invoice that came. `vend request`
 //! and the demo use it; the seller's engine knows nothing of it.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::time::Duration;
 
 use nostr::{Event, EventId, Filter, Keys, Kind, PublicKey, RelayUrl};
@@ -154,7 +154,7 @@ async fn listen(
     keys: Keys,
     tell: mpsc::Sender<Heard>,
 ) {
-    let mut seen: HashMap<EventId, ()> = HashMap::new();
+    let mut seen: HashSet<EventId> = HashSet::new();
     loop {
         let event = match notifications.recv().await {
             Ok(RelayPoolNotification::Event { event, .. }) => event,
@@ -164,10 +164,10 @@ async fn listen(
             Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => continue,
         };
         // The client's cache believes a claimed id; a buyer who pays must not.
-        if seen.contains_key(&event.id) || event.verify().is_err() {
+        if seen.contains(&event.id) || event.verify().is_err() {
             continue;
         }
-        seen.insert(event.id, ());
+        seen.insert(event.id);
         let Some((request, answer)) = words::read_answer(&event, &|scheme, from, text| {
             decrypt(&keys, scheme, from, text)
         }) else {

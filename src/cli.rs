@@ -1,5 +1,8 @@
 //! The commands: each prints, none decides.
 
+// The comments here are the help texts that people read in a terminal.
+#![allow(clippy::doc_markdown, clippy::doc_link_with_quotes)]
+
 mod ask;
 mod backup;
 mod config;
@@ -132,7 +135,7 @@ fn dispatch(cli: Cli) -> Outcome {
     let global = cli.global;
     match cli.command {
         None => dashboard::main(&global, cli.online),
-        Some(Sub::Run(args)) => run::main(&global, &args),
+        Some(Sub::Run(args)) => run::main(&global, args),
         Some(Sub::Demo(args)) => demo::main(&global, &args),
         Some(Sub::Doctor(json)) => doctor::main(&global, json),
         Some(Sub::Status(json)) => ask::status(&global, json),
@@ -143,7 +146,7 @@ fn dispatch(cli: Cli) -> Outcome {
         Some(Sub::Jobs(args)) => jobs::main(&global, &args),
         Some(Sub::Stats(json)) => stats::main(&global, json),
         Some(Sub::Receipts(args)) => receipts::main(&global, &args),
-        Some(Sub::Keys(args)) => keys::main(&global, &args),
+        Some(Sub::Keys(args)) => keys::main(&global, args),
         Some(Sub::Config(args)) => config::main(&global, args),
         Some(Sub::Backup(args)) => backup::main(&global, &args),
         Some(Sub::Completions { shell }) => {

@@ -46,7 +46,7 @@ impl Protect {
 }
 
 /// Shows, makes, takes in or gives out the identity.
-pub fn main(global: &Global, args: &Args) -> Outcome {
+pub fn main(global: &Global, args: Args) -> Outcome {
     let places = global.prepared()?;
     let path = places.identity();
     let failed = |error: identity::IdentityError| Exit::failed(&error);

@@ -19,7 +19,7 @@ pub struct Args {
 }
 
 /// Runs until SIGTERM, SIGINT or `vend stop`. The first signal lets running jobs finish, a second one does not wait.
-pub fn main(global: &Global, args: &Args) -> Outcome {
+pub fn main(global: &Global, args: Args) -> Outcome {
     let places = global.prepared()?;
     runtime()?.block_on(async {
         let host = Host::start(&places, &global.log, None).await?;

@@ -59,7 +59,7 @@ fn order(number: usize, relay: &str, seller: PublicKey) -> Order {
         bid: (number % 5 == 3).then(|| Msat::from_sats(100)),
         output: Some("text/plain".to_owned()),
         relays: vec![relay.to_owned()],
-        to: (encrypt != Encryption::Plain || number % 2 == 0).then_some(seller),
+        to: (encrypt != Encryption::Plain || number.is_multiple_of(2)).then_some(seller),
         encrypt,
     }
 }

@@ -181,7 +181,7 @@ impl Shop {
             Time::now(),
             &|scheme, to, text| encrypt(&keys, scheme, to, text),
         )
-        .map_err(|error| StepError::Signing(error.to_string()))?;
+        .map_err(StepError::Signing)?;
         let pow = self.market().map_or(0, |market| market.relays.wants_pow());
         sign(keys, unsigned, pow).await
     }

@@ -142,8 +142,7 @@ fn settle(verdict: Verdict, attempts: u32) -> (Settled, &'static str, String) {
             "refused",
             format!("wants proof of work of {bits} bits; later events are mined"),
         ),
-        Verdict::NeedsAuth(words) => (again, "retry", words),
-        Verdict::Retry(words) => (again, "retry", words),
+        Verdict::NeedsAuth(words) | Verdict::Retry(words) => (again, "retry", words),
     }
 }
 

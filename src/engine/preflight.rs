@@ -121,7 +121,7 @@ pub fn open_pool(settings: &Settings, place: &Place) -> Result<Arc<Pool>, NotRea
         |source| secret::resolve(source, &folder),
         place.pace,
     )
-    .map_err(|error| NotReady(error.to_string()))?;
+    .map_err(NotReady)?;
     Ok(Arc::new(Pool::new(endpoints)))
 }
 

@@ -171,7 +171,8 @@ impl Shop {
 
     /// The running inferences.
     pub fn running<T>(&self, look: impl FnOnce(&mut HashMap<RequestId, Run>) -> T) -> T {
-        look(&mut *held(self.runs.lock()))
+        let mut runs = held(self.runs.lock());
+        look(&mut runs)
     }
 
     /// The state changes; told only where it is another one.

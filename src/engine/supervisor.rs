@@ -87,15 +87,14 @@ impl Supervisor {
                 return;
             }
             tokio::select! {
-                order = inbox.recv() => match order {
-                    Some((command, back)) => self.command(command, back).await,
+                order = inbox.recv() => if let Some((command, back)) = order {
+                    self.command(command, back).await;
+                } else {
                     // Nobody can command any more: end as by `stop`.
-                    None => {
-                        let (answer, _) = oneshot::channel();
-                        self.stop(true, answer);
-                        self.end_phase().await;
-                        return;
-                    }
+                    let (answer, _) = oneshot::channel();
+                    self.stop(true, answer);
+                    self.end_phase().await;
+                    return;
                 },
                 () = ended.notified() => self.end_phase().await,
             }

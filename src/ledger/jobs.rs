@@ -123,7 +123,7 @@ impl Ledger {
             .call(move |connection| {
                 let limit = filter.limit.map_or(-1, i64::from);
                 let since = filter.since.map_or(i64::MIN, |at| at.0);
-                let status = filter.status.map(|status| status.word());
+                let status = filter.status.map(Status::word);
                 rows::all(
                     connection,
                     "WHERE j.created_at >= ?1 AND (?2 IS NULL OR j.status = ?2)
