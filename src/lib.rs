@@ -9,4 +9,5 @@ pub mod engine;
 pub mod inference;
 pub mod ledger;
 pub mod nostr;
+pub mod store;
 pub mod wallet;
