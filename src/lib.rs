@@ -10,4 +10,6 @@ pub mod inference;
 pub mod ledger;
 pub mod nostr;
 pub mod store;
+#[cfg(feature = "tui")]
+pub mod ui;
 pub mod wallet;
