@@ -20,6 +20,7 @@ pub mod reply;
 pub mod request;
 pub mod stats;
 pub mod step;
+pub mod telemetry;
 pub mod text;
 pub mod time;
 

@@ -13,4 +13,7 @@ pub mod identity;
 pub mod inference;
 pub mod ledger;
 pub mod nostr;
+pub mod store;
+#[cfg(feature = "tui")]
+pub mod ui;
 pub mod wallet;

@@ -1,0 +1,214 @@
+//! What a screen draws: a pure fold of the engine's events, plus a bounded feed.
+//!
+//! Events carry absolute values, so one that comes twice or late does no harm. Everything kept has a bound, so a screen
+//! that stays open for a month needs no more memory than one that has just been opened.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use crate::domain::event::{Event, Level, News};
+use crate::domain::health::{
+    Check, EndpointHealth, QueueHealth, RelayHealth, ShopState, WalletHealth,
+};
+use crate::domain::job::{JobView, Status};
+use crate::domain::stats::{DayStats, Totals};
+use crate::domain::telemetry::{Telemetry, telemetry};
+use crate::domain::time::Time;
+
+mod jobs;
+
+pub use jobs::{JOBS_MAX, Jobs, Progress};
+
+/// The most lines of the feed.
+pub const FEED_MAX: usize = 5_000;
+/// The most relays, endpoints or checks; the settings allow fewer.
+pub const HEALTH_MAX: usize = 256;
+
+/// The last thing the operator should know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notice {
+    /// When.
+    pub at: Time,
+    /// How serious.
+    pub level: Level,
+    /// relay, wallet, model, job, ledger, shop.
+    pub category: String,
+    /// Plain words.
+    pub message: String,
+}
+
+/// Everything a screen draws.
+#[derive(Clone, Debug, Default)]
+pub struct Store {
+    /// The shop's actual state.
+    pub state: ShopState,
+    /// What it waits for, or what is down.
+    pub detail: String,
+    /// Since when.
+    pub since: Time,
+    /// The seller's key as npub.
+    pub npub: String,
+    /// The checks of the current or last start, in the order they ended.
+    pub checks: Vec<Check>,
+    /// By address.
+    pub relays: BTreeMap<String, RelayHealth>,
+    /// By name.
+    pub endpoints: BTreeMap<String, EndpointHealth>,
+    /// The wallet.
+    pub wallet: WalletHealth,
+    /// Work waiting and running.
+    pub queue: QueueHealth,
+    /// The figures.
+    pub totals: Totals,
+    /// The jobs.
+    pub jobs: Jobs,
+    /// The last notice.
+    pub notice: Option<Notice>,
+    /// When the last event happened: the screen's idea of "today".
+    pub now: Time,
+    feed: VecDeque<Telemetry>,
+    fed: u64,
+}
+
+impl Store {
+    /// Nothing known yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Takes in what the engine tells.
+    pub fn apply(&mut self, event: &Event) {
+        self.now = self.now.max(event.at);
+        match &event.news {
+            News::State {
+                state,
+                detail,
+                since,
+                npub,
+            } => {
+                // A new start has new checks.
+                if *state == ShopState::Starting && self.state != ShopState::Starting {
+                    self.checks.clear();
+                }
+                self.state = *state;
+                self.detail.clone_from(detail);
+                self.since = *since;
+                self.npub.clone_from(npub);
+            }
+            News::Check { check } => self.check(check),
+            News::Relay { relay } => put(&mut self.relays, &relay.url, relay),
+            News::Endpoint { endpoint } => {
+                put(&mut self.endpoints, &endpoint.name.0, endpoint);
+            }
+            News::Wallet { wallet } => self.wallet.clone_from(wallet),
+            News::Job { job, .. } => self.jobs.put(job),
+            News::Progress {
+                id,
+                tokens,
+                elapsed_ms,
+            } => self.jobs.progress(*id, *tokens, *elapsed_ms),
+            News::Totals { totals } => self.totals.clone_from(totals),
+            News::Queue { waiting, running } => {
+                self.queue = QueueHealth {
+                    waiting: *waiting,
+                    running: *running,
+                };
+            }
+            News::Notice {
+                level,
+                category,
+                message,
+            } => {
+                self.notice = Some(Notice {
+                    at: event.at,
+                    level: *level,
+                    category: category.clone(),
+                    message: message.clone(),
+                });
+            }
+            News::Dropped { .. }
+            | News::Published { .. }
+            | News::Paid { .. }
+            | News::Settings { .. }
+            | News::Resync { .. } => {}
+        }
+        self.feed_with(event);
+    }
+
+    /// The feed, oldest first.
+    #[must_use]
+    pub const fn feed(&self) -> &VecDeque<Telemetry> {
+        &self.feed
+    }
+
+    /// How many lines have ever entered the feed, the forgotten ones too.
+    #[must_use]
+    pub const fn fed(&self) -> u64 {
+        self.fed
+    }
+
+    /// The figures of the UTC day of the last event.
+    #[must_use]
+    pub fn today(&self) -> DayStats {
+        let day = self.now.day();
+        self.totals.days.get(&day).cloned().unwrap_or_default()
+    }
+
+    /// The jobs in inference, newest first.
+    pub fn running(&self) -> impl Iterator<Item = &JobView> {
+        self.jobs
+            .newest_first()
+            .filter(|job| job.status == Status::Processing)
+    }
+
+    /// Why most requests were not taken: the `count` most frequent reasons.
+    #[must_use]
+    pub fn top_drops(&self, count: usize) -> Vec<(&str, u64)> {
+        let drops = self.totals.drops.iter();
+        let mut drops: Vec<_> = drops
+            .filter(|(_, times)| **times > 0)
+            .map(|(reason, times)| (reason.as_str(), *times))
+            .collect();
+        drops.sort_by_key(|(_, times)| std::cmp::Reverse(*times));
+        drops.truncate(count);
+        drops
+    }
+
+    fn check(&mut self, check: &Check) {
+        let same = |old: &&mut Check| old.check == check.check && old.target == check.target;
+        if let Some(old) = self.checks.iter_mut().find(same) {
+            old.clone_from(check);
+        } else if self.checks.len() < HEALTH_MAX {
+            self.checks.push(check.clone());
+        }
+    }
+
+    fn feed_with(&mut self, event: &Event) {
+        if !is_fed(&event.news) {
+            return;
+        }
+        if self.feed.len() >= FEED_MAX {
+            self.feed.pop_front();
+        }
+        self.feed.push_back(telemetry(event));
+        self.fed = self.fed.saturating_add(1);
+    }
+}
+
+/// Is it news for the feed? Not what a gauge shows, and not what a snapshot says again.
+fn is_fed(news: &News) -> bool {
+    match news {
+        News::Progress { .. } | News::Totals { .. } | News::Queue { .. } => false,
+        News::Job { what, .. } => what != "known",
+        _ => true,
+    }
+}
+
+fn put<T: Clone>(all: &mut BTreeMap<String, T>, name: &str, one: &T) {
+    if all.len() < HEALTH_MAX || all.contains_key(name) {
+        all.insert(name.to_owned(), one.clone());
+    }
+}
+
+#[cfg(test)]
+mod tests;

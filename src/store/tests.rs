@@ -1,0 +1,209 @@
+use super::*;
+use crate::domain::health::{CheckKind, CheckStatus};
+use crate::domain::id::{Buyer, RequestId};
+use crate::domain::msat::Msat;
+use crate::domain::stats::DayStats;
+use nostr::{EventId, PublicKey};
+use proptest::prelude::*;
+
+const DAY: i64 = 1_795_000_000_000;
+
+fn id(number: u32) -> RequestId {
+    let mut bytes = [0; 32];
+    bytes[..4].copy_from_slice(&number.to_be_bytes());
+    RequestId(EventId::from_byte_array(bytes))
+}
+
+fn job(number: u32, status: Status, updated: i64) -> JobView {
+    JobView {
+        id: id(number),
+        buyer: Buyer(PublicKey::from_byte_array([7; 32])),
+        kind: 5050,
+        status,
+        model: Some("m".to_owned()),
+        prompt_tokens: None,
+        completion_tokens: None,
+        price_msat: Some(Msat(21_000)),
+        paid_msat: Msat::ZERO,
+        bolt11: None,
+        payment_hash: None,
+        invoice_expires_at: None,
+        result_id: None,
+        owed_to_buyer_msat: Msat::ZERO,
+        encrypted: false,
+        error: None,
+        created_at: Time(DAY + i64::from(number)),
+        updated_at: Time(updated),
+    }
+}
+
+fn told(news: News) -> Event {
+    Event {
+        at: Time(DAY),
+        news,
+    }
+}
+
+fn job_event(job: JobView, what: &str) -> Event {
+    told(News::Job {
+        job: Box::new(job),
+        what: what.to_owned(),
+    })
+}
+
+fn state(state: ShopState) -> Event {
+    told(News::State {
+        state,
+        detail: String::new(),
+        since: Time(DAY),
+        npub: "npub1".to_owned(),
+    })
+}
+
+fn check(target: &str, status: CheckStatus) -> Event {
+    told(News::Check {
+        check: Check {
+            check: CheckKind::Relay,
+            target: target.to_owned(),
+            status,
+            detail: String::new(),
+            fix: String::new(),
+        },
+    })
+}
+
+#[test]
+fn a_new_start_forgets_the_checks_of_the_last_one() {
+    let mut store = Store::new();
+    store.apply(&state(ShopState::Starting));
+    store.apply(&check("a", CheckStatus::Fail));
+    store.apply(&check("a", CheckStatus::Ok));
+    store.apply(&state(ShopState::Starting));
+    assert_eq!(store.checks.len(), 1);
+    assert_eq!(store.checks[0].status, CheckStatus::Ok);
+    store.apply(&state(ShopState::Offline));
+    store.apply(&state(ShopState::Starting));
+    assert!(store.checks.is_empty());
+}
+
+#[test]
+fn a_late_word_on_a_job_does_not_undo_a_later_one() {
+    let mut store = Store::new();
+    store.apply(&job_event(job(1, Status::Paid, 9), "paid"));
+    store.apply(&job_event(job(1, Status::Processing, 5), "running"));
+    assert_eq!(store.jobs.get(&id(1)).unwrap().status, Status::Paid);
+}
+
+#[test]
+fn progress_lives_as_long_as_the_work() {
+    let mut store = Store::new();
+    let progress = told(News::Progress {
+        id: id(1),
+        tokens: 20,
+        elapsed_ms: 2_000,
+    });
+    store.apply(&progress);
+    assert_eq!(store.jobs.progress_of(&id(1)), None);
+    store.apply(&job_event(job(1, Status::Processing, 1), "running"));
+    store.apply(&progress);
+    let seen = store.jobs.progress_of(&id(1)).unwrap();
+    assert!((seen.speed() - 10.0).abs() < f64::EPSILON);
+    store.apply(&job_event(job(1, Status::Paid, 2), "paid"));
+    assert_eq!(store.jobs.progresses(), 0);
+}
+
+#[test]
+fn ended_jobs_are_bounded_and_live_ones_are_kept() {
+    let mut store = Store::new();
+    store.apply(&job_event(job(0, Status::PendingPayment, 1), "known"));
+    for number in 1..=2_100 {
+        store.apply(&job_event(job(number, Status::Paid, 1), "known"));
+    }
+    assert_eq!(store.jobs.len(), JOBS_MAX + 1);
+    assert!(store.jobs.get(&id(0)).is_some());
+    assert!(store.jobs.get(&id(1)).is_none());
+    let first = store.jobs.newest_first().next().unwrap();
+    assert_eq!(first.id, id(2_100));
+}
+
+#[test]
+fn gauges_and_snapshots_stay_out_of_the_feed() {
+    let mut store = Store::new();
+    store.apply(&job_event(job(1, Status::Paid, 1), "known"));
+    store.apply(&told(News::Queue {
+        waiting: 1,
+        running: 2,
+    }));
+    assert!(store.feed().is_empty());
+    for _ in 0..FEED_MAX + 10 {
+        store.apply(&told(News::Resync { missed: 1 }));
+    }
+    assert_eq!(store.feed().len(), FEED_MAX);
+    assert_eq!(store.fed(), FEED_MAX as u64 + 10);
+}
+
+#[test]
+fn today_is_the_utc_day_of_the_last_event() {
+    let mut totals = Totals::default();
+    let figures = DayStats {
+        jobs: 3,
+        revenue_msat: Msat(63_000),
+    };
+    totals.days.insert(Time(DAY).day(), figures.clone());
+    let mut store = Store::new();
+    store.apply(&told(News::Totals {
+        totals: Box::new(totals),
+    }));
+    assert_eq!(store.today(), figures);
+}
+
+fn any_event() -> impl Strategy<Value = Event> {
+    let number = 0_u32..40;
+    let jobs = (number.clone(), 0..Status::ALL.len(), 0_i64..9).prop_map(|(number, status, at)| {
+        job_event(job(number, Status::ALL[status], at), "changed")
+    });
+    let progress = (number, any::<u32>(), any::<u64>()).prop_map(|(number, tokens, elapsed_ms)| {
+        told(News::Progress {
+            id: id(number),
+            tokens,
+            elapsed_ms,
+        })
+    });
+    let relays = any::<String>().prop_map(|url| {
+        told(News::Relay {
+            relay: RelayHealth {
+                url,
+                ..RelayHealth::default()
+            },
+        })
+    });
+    let checks = ".{0,9}".prop_map(|target| check(&target, CheckStatus::Fail));
+    let notices = any::<String>().prop_map(|message| {
+        told(News::Notice {
+            level: Level::Error,
+            category: message.clone(),
+            message,
+        })
+    });
+    let states = prop_oneof![Just(ShopState::Starting), Just(ShopState::Offline)].prop_map(state);
+    prop_oneof![4 => jobs, 2 => progress, 1 => relays, 1 => checks, 1 => notices, 1 => states]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+    #[test]
+    fn any_order_of_events_keeps_the_bounds(
+        events in prop::collection::vec(any_event(), 0..300),
+        again in prop::collection::vec(any::<prop::sample::Index>(), 0..100),
+    ) {
+        let mut store = Store::new();
+        let twice = again.iter().filter(|_| !events.is_empty()).map(|at| at.get(&events));
+        for event in events.iter().chain(twice) {
+            store.apply(event);
+            prop_assert!(store.feed().len() <= FEED_MAX);
+            prop_assert!(store.relays.len() <= HEALTH_MAX && store.checks.len() <= HEALTH_MAX);
+            prop_assert_eq!(store.jobs.newest_first().count(), store.jobs.len());
+            prop_assert!(store.jobs.progresses() <= store.running().count());
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! The screen: four tabs over the store, and commands to the engine.
+//!
+//! It never sees the engine: events come in and commands go out, so a screen in the same process and one across the
+//! socket are the same code. It draws only on a change and at most thirty times a second; between changes it sleeps.
+
+use std::path::PathBuf;
+
+use tokio::sync::{mpsc, oneshot};
+
+use crate::domain::command::{Command, Reply};
+use crate::domain::event::Event;
+
+pub mod app;
+mod jobs_list;
+pub mod keymap;
+pub mod pen;
+mod run;
+#[cfg(test)]
+mod sample;
+pub mod settings_form;
+pub mod svg;
+pub mod terminal;
+pub mod theme;
+pub mod view;
+
+pub use run::run;
+
+/// The way to the engine and back.
+pub struct Link {
+    /// Where commands go.
+    pub commands: mpsc::Sender<(Command, oneshot::Sender<Reply>)>,
+    /// Where events come from, beginning with the whole state.
+    pub events: mpsc::Receiver<Event>,
+}
+
+/// How the screen is shown.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Only ASCII characters.
+    pub ascii: bool,
+    /// With colours (off for `NO_COLOR`).
+    pub color: bool,
+    /// The settings file that the form edits.
+    pub config_path: PathBuf,
+    /// A line across every tab.
+    pub banner: Option<String>,
+    /// The engine is in another process: leaving the screen leaves the shop as it is.
+    pub attached: bool,
+}
+
+/// How the screen was left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Leave {
+    /// The operator wants the shop to stop.
+    Quit {
+        /// Without waiting for running jobs.
+        now: bool,
+    },
+    /// The operator leaves, the shop goes on.
+    Detach,
+    /// The terminal went away; the shop goes on. Standard input, output and error are `/dev/null` now.
+    TerminalGone,
+}
+
+/// Why there is no screen.
+#[derive(Debug, thiserror::Error)]
+pub enum UiError {
+    /// The terminal can't be used.
+    #[error("the terminal can't be used: {0}; run `vend run` for a shop without a screen")]
+    Terminal(#[source] std::io::Error),
+    /// Signals can't be listened to.
+    #[error("signals can't be listened to: {0}")]
+    Signal(#[source] std::io::Error),
+}

@@ -1,0 +1,201 @@
+//! A shop in the middle of a day, for the tests of the screen.
+
+use std::path::PathBuf;
+
+use nostr::{EventId, PublicKey};
+
+use super::Options;
+use super::app::{App, Input};
+use super::settings_form;
+use crate::domain::event::{Event, Level, News};
+use crate::domain::health::{
+    Check, CheckKind, CheckStatus, EndpointHealth, Light, RelayHealth, ShopState, WalletHealth,
+};
+use crate::domain::id::{Buyer, EndpointName, RequestId};
+use crate::domain::job::{JobView, Status};
+use crate::domain::msat::Msat;
+use crate::domain::stats::{DayStats, Funnel, Totals};
+use crate::domain::time::Time;
+
+/// 2026-11-18T11:06:40Z.
+pub const NOON: i64 = 1_795_000_000_000;
+
+/// Plain options.
+pub fn options() -> Options {
+    Options {
+        ascii: false,
+        color: true,
+        config_path: PathBuf::from("vend.toml"),
+        banner: None,
+        attached: false,
+    }
+}
+
+/// A screen that knows nothing but the default settings.
+pub fn empty() -> App {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("vend.toml");
+    crate::config::edit::init(&path).unwrap();
+    let mut app = App::new(&options());
+    app.handle(Input::Fields(settings_form::read(&path), false));
+    app
+}
+
+/// Tells the screen something that happened at noon.
+pub fn tell(app: &mut App, news: News) {
+    let at = Time(NOON);
+    app.handle(Input::Event(Box::new(Event { at, news })));
+}
+
+/// A job; its number makes its id, its time and its price.
+pub fn job(number: u8, status: Status) -> JobView {
+    JobView {
+        id: RequestId(EventId::from_byte_array([number; 32])),
+        buyer: Buyer(PublicKey::from_byte_array([0xb0 + number; 32])),
+        kind: 5050,
+        status,
+        model: Some("gemma2:latest".to_owned()),
+        prompt_tokens: Some(12),
+        completion_tokens: Some(100 + u32::from(number)),
+        price_msat: Some(Msat::from_sats(20 + u64::from(number))),
+        paid_msat: Msat::ZERO,
+        bolt11: Some(format!("lnbc210n1{}", "qpzry9x8".repeat(30))),
+        payment_hash: None,
+        invoice_expires_at: Some(Time(NOON + 600_000)),
+        result_id: None,
+        owed_to_buyer_msat: Msat::ZERO,
+        encrypted: number.is_multiple_of(2),
+        error: None,
+        created_at: Time(NOON + i64::from(number) * 1_000),
+        updated_at: Time(NOON + i64::from(number) * 1_000),
+    }
+}
+
+fn health() -> Vec<News> {
+    let relay = |url: &str, light, state: &str, detail: &str| News::Relay {
+        relay: RelayHealth {
+            url: url.to_owned(),
+            light,
+            state: state.to_owned(),
+            detail: detail.to_owned(),
+            ..RelayHealth::default()
+        },
+    };
+    vec![
+        News::State {
+            state: ShopState::Degraded,
+            detail: "relay.two.example is down".to_owned(),
+            since: Time(NOON),
+            npub: "npub1vend0000000000000000000000000000000000000000000000000000000".to_owned(),
+        },
+        News::Check {
+            check: Check {
+                check: CheckKind::Relay,
+                target: "wss://relay.two.example".to_owned(),
+                status: CheckStatus::Fail,
+                detail: "connection refused".to_owned(),
+                fix: "vend config set nostr.relays …".to_owned(),
+            },
+        },
+        News::Wallet {
+            wallet: WalletHealth {
+                backend: "sandbox".to_owned(),
+                state: "up".to_owned(),
+                light: Light::Ok,
+                balance_msat: Some(Msat::from_sats(1_234)),
+                sandbox: true,
+                ..WalletHealth::default()
+            },
+        },
+        News::Endpoint {
+            endpoint: EndpointHealth {
+                name: EndpointName("local".to_owned()),
+                kind: "ollama".to_owned(),
+                url: "http://127.0.0.1:11434".to_owned(),
+                state: "up".to_owned(),
+                light: Light::Ok,
+                detail: "Ollama 0.9".to_owned(),
+                models: vec!["gemma2:latest".to_owned()],
+                running: 1,
+                slots: 1,
+                tokens_per_second: Some(31.5),
+            },
+        },
+        relay("wss://relay.one.example", Light::Ok, "subscribed", ""),
+        relay(
+            "wss://relay.two.example",
+            Light::Down,
+            "down",
+            "refused; next try in 8 s",
+        ),
+    ]
+}
+
+fn totals() -> Totals {
+    let mut totals = Totals {
+        jobs: 12,
+        successful: 10,
+        failed: 1,
+        unpaid: 1,
+        revenue_msat: Msat::from_sats(2_100),
+        owed_msat: Msat::from_sats(21),
+        funnel: Funnel {
+            seen: 40,
+            understood: 31,
+            admitted: 12,
+            delivered: 11,
+            paid: 10,
+        },
+        ..Totals::default()
+    };
+    for (reason, times) in [
+        ("not_for_us", 9),
+        ("bid_too_low", 7),
+        ("flood", 3),
+        ("old", 1),
+    ] {
+        totals.drops.insert(reason.to_owned(), times);
+    }
+    let today = DayStats {
+        jobs: 4,
+        revenue_msat: Msat::from_sats(84),
+    };
+    totals.days.insert(Time(NOON).day(), today);
+    totals
+}
+
+/// A screen of a shop at work.
+pub fn busy() -> App {
+    let mut app = empty();
+    for news in health() {
+        tell(&mut app, news);
+    }
+    for (number, status) in (1..).zip(Status::ALL) {
+        let job = Box::new(job(number, status));
+        let what = status.word().to_owned();
+        tell(&mut app, News::Job { job, what });
+    }
+    let news = [
+        News::Progress {
+            id: job(3, Status::Processing).id,
+            tokens: 63,
+            elapsed_ms: 2_000,
+        },
+        News::Queue {
+            waiting: 1,
+            running: 1,
+        },
+        News::Totals {
+            totals: Box::new(totals()),
+        },
+        News::Notice {
+            level: Level::Warn,
+            category: "wallet".to_owned(),
+            message: "the wallet answers slowly".to_owned(),
+        },
+    ];
+    for news in news {
+        tell(&mut app, news);
+    }
+    app
+}
