@@ -162,20 +162,43 @@ impl Relays {
         let directory = transport::Directory::new(config.urls.clone(), config.timing.connect_wait);
         let client = client(config.keys.clone(), directory.clone());
 
-        let mut urls = config.urls.clone();
-        urls.dedup();
+        let mut urls: Vec<RelayUrl> = Vec::with_capacity(config.urls.len());
+        for url in config.urls {
+            // Named twice is still one relay: never two listeners.
+            if !urls.contains(&url) {
+                urls.push(url);
+            }
+        }
         let mut own = Vec::with_capacity(urls.len());
         for url in &urls {
             let cursor = config.since.get(url).copied().unwrap_or(0);
             let (line, controls) = Line::new(url.clone(), true, cursor, common.clone());
             directory.enter(&line);
             let pool = client.pool().clone();
-            let listener = Listener::new(line.clone(), controls, pool, common.clone(), cancel.child_token());
+            let listener = Listener::new(
+                line.clone(),
+                controls,
+                pool,
+                common.clone(),
+                cancel.child_token(),
+            );
             tasks.spawn(listener.run());
             own.push(line);
         }
-        tasks.spawn(herald::run(own.clone(), news, changed, config.timing.clone(), cancel.child_token()));
-        let guests = Guests::new(client.pool().clone(), common, directory, tasks.clone(), cancel.child_token());
+        tasks.spawn(herald::run(
+            own.clone(),
+            news,
+            changed,
+            config.timing.clone(),
+            cancel.child_token(),
+        ));
+        let guests = Guests::new(
+            client.pool().clone(),
+            common,
+            directory,
+            tasks.clone(),
+            cancel.child_token(),
+        );
         Self {
             inner: Arc::new(Inner {
                 own,
@@ -217,7 +240,10 @@ impl Relays {
         if let Some(line) = self.own_line(relay) {
             return publish::publish(line, event, &self.inner.timing).await;
         }
-        self.inner.guests.publish(relay, event, &self.inner.urls).await
+        self.inner
+            .guests
+            .publish(relay, event, &self.inner.urls)
+            .await
     }
 
     /// Listens for cancellations (kind 5, NIP-09) of these jobs. The list replaces the one before; empty ends the subscription.
@@ -235,7 +261,12 @@ impl Relays {
 
     /// Fetches events by id from our own relays and the hint, where [`guard_public`] allows it. What does not carry a wanted
     /// id and verify is dropped. Returns when all are found, when every relay has answered, or after `timeout`; at most 32 ids.
-    pub async fn fetch(&self, ids: Vec<EventId>, hint: Option<RelayUrl>, timeout: Duration) -> Vec<Event> {
+    pub async fn fetch(
+        &self,
+        ids: Vec<EventId>,
+        hint: Option<RelayUrl>,
+        timeout: Duration,
+    ) -> Vec<Event> {
         let hint = hint.filter(|url| self.own_line(url).is_none());
         let mut lines = self.inner.own.clone();
         if let Some(url) = hint {

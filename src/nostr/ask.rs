@@ -105,7 +105,13 @@ impl Ask {
     }
 
     /// `CLOSED` came: how long we rest. `authed`: NIP-42 has succeeded on this connection.
-    pub(super) fn closed(&mut self, why: Closed, authed: bool, now: Instant, timing: &Timing) -> Duration {
+    pub(super) fn closed(
+        &mut self,
+        why: Closed,
+        authed: bool,
+        now: Instant,
+        timing: &Timing,
+    ) -> Duration {
         if let Phase::Live(since) = self.phase
             && now.saturating_duration_since(since) > timing.closed_cap
         {
@@ -135,7 +141,12 @@ impl Ask {
     }
 
     /// The next moment at which [`Ask::tick`] has something to do. `heard`: the last event of this subscription.
-    pub(super) fn deadline(&self, now: Instant, heard: Option<Instant>, timing: &Timing) -> Option<Instant> {
+    pub(super) fn deadline(
+        &self,
+        now: Instant,
+        heard: Option<Instant>,
+        timing: &Timing,
+    ) -> Option<Instant> {
         match self.phase {
             Phase::Off | Phase::Live(_) => None,
             Phase::Due => Some(now),
@@ -197,7 +208,10 @@ mod tests {
         ask.sent(now);
         ask.eose(now);
         let later = after(now, 301);
-        assert_eq!(ask.closed(Closed::Other, false, later, &timing).as_secs(), 5);
+        assert_eq!(
+            ask.closed(Closed::Other, false, later, &timing).as_secs(),
+            5
+        );
     }
 
     #[test]
@@ -224,7 +238,10 @@ mod tests {
         ask.sent(now);
         assert_eq!(ask.tick(after(now, 19), None, &timing), Tick::Nothing);
         // An event on the way keeps it waiting.
-        assert_eq!(ask.tick(after(now, 20), Some(after(now, 5)), &timing), Tick::Nothing);
+        assert_eq!(
+            ask.tick(after(now, 20), Some(after(now, 5)), &timing),
+            Tick::Nothing
+        );
         assert_eq!(ask.tick(after(now, 20), None, &timing), Tick::Ask);
         ask.sent(after(now, 20));
         assert_eq!(ask.tick(after(now, 40), None, &timing), Tick::Deaf);

@@ -20,7 +20,11 @@ const MAX_IDS: usize = 32;
 static NEXT: AtomicU64 = AtomicU64::new(0);
 
 /// Asks every line that is up, and gathers what verifies and is wanted.
-pub(super) async fn fetch(lines: &[Arc<Line>], mut ids: Vec<EventId>, wait: Duration) -> Vec<Event> {
+pub(super) async fn fetch(
+    lines: &[Arc<Line>],
+    mut ids: Vec<EventId>,
+    wait: Duration,
+) -> Vec<Event> {
     ids.truncate(MAX_IDS);
     let until = Instant::now() + wait;
     let name = format!("{GET}{}", NEXT.fetch_add(1, Ordering::Relaxed));
@@ -28,7 +32,11 @@ pub(super) async fn fetch(lines: &[Arc<Line>], mut ids: Vec<EventId>, wait: Dura
     let room = lines.len().max(1) * (ids.len() + 1);
     let (sender, mut inbox) = mpsc::channel(room);
     let wanted = Arc::new(ids);
-    let asking = futures::future::join_all(lines.iter().map(|line| ask(line, &name, wanted.clone(), sender.clone(), wait)));
+    let asking = futures::future::join_all(
+        lines
+            .iter()
+            .map(|line| ask(line, &name, wanted.clone(), sender.clone(), wait)),
+    );
     // The asks go out in the background of the gathering: a line that is still connecting delays no other.
     let mut asking = std::pin::pin!(asking);
     let mut asked: Option<Vec<Option<Asked<'_>>>> = None;
@@ -63,7 +71,9 @@ impl Drop for Asked<'_> {
     fn drop(&mut self) {
         if lock(&self.line.gets).remove(&self.name).is_some() {
             // A relay that can't be told is not connected, and has forgotten the subscription.
-            let _ = self.relay.send_msg(ClientMessage::close(SubscriptionId::new(&self.name)));
+            let _ = self
+                .relay
+                .send_msg(ClientMessage::close(SubscriptionId::new(&self.name)));
         }
     }
 }
@@ -76,8 +86,14 @@ async fn ask<'a>(
     wait: Duration,
 ) -> Option<Asked<'a>> {
     let relay = up(line, wait).await.ok()?;
-    let filter = Filter::new().ids(wanted.iter().copied()).limit(wanted.len());
-    let get = Get { wanted, found };
+    let filter = Filter::new()
+        .ids(wanted.iter().copied())
+        .limit(wanted.len());
+    let get = Get {
+        wanted: wanted.iter().copied().collect(),
+        found,
+        ended: false,
+    };
     lock(&line.gets).insert(name.to_owned(), get);
     let asked = Asked {
         line,

@@ -10,13 +10,13 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::Verdict;
 use super::guard::guard_public;
 use super::line::{Common, Line, Link};
 use super::listener::{Dialled, dial, hang_up};
 use super::lock;
 use super::publish::publish;
 use super::transport::Directory;
-use super::Verdict;
 
 /// The most of them at once: a stranger names them.
 const MAX_GUESTS: usize = 16;
@@ -62,8 +62,12 @@ impl Guests {
     pub(super) async fn publish(&self, url: &RelayUrl, event: &Event, own: &[RelayUrl]) -> Verdict {
         let line = match self.line(url, own).await {
             Ok(line) => line,
-            Err(NoLine::NotAllowed) => return Verdict::Refused("its address does not lead to a public relay".to_owned()),
-            Err(NoLine::TooMany) => return Verdict::Retry("too many other relays at once".to_owned()),
+            Err(NoLine::NotAllowed) => {
+                return Verdict::Refused("its address does not lead to a public relay".to_owned());
+            }
+            Err(NoLine::TooMany) => {
+                return Verdict::Retry("too many other relays at once".to_owned());
+            }
         };
         let _use = Use::of(&line);
         publish(&line, event, &self.common.timing).await
@@ -154,7 +158,10 @@ async fn unused(line: &Line, idle: Duration) {
         if users.wait_for(|users| *users == 0).await.is_err() {
             return;
         }
-        if timeout(idle, users.wait_for(|users| *users > 0)).await.is_err() {
+        if timeout(idle, users.wait_for(|users| *users > 0))
+            .await
+            .is_err()
+        {
             return;
         }
     }

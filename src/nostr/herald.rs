@@ -52,11 +52,18 @@ pub(super) async fn run(
     }
 }
 
-fn cursor_due(line: &Line, told: &mut Option<(Instant, u64)>, timing: &Timing, now: Instant) -> Option<RelayNews> {
+fn cursor_due(
+    line: &Line,
+    told: &mut Option<(Instant, u64)>,
+    timing: &Timing,
+    now: Instant,
+) -> Option<RelayNews> {
     let at = line.intake.cursor();
     let due = match told {
         None => at > 0 && line.intake.moved(),
-        Some((when, before)) => at > *before && now.saturating_duration_since(*when) >= timing.cursor_every,
+        Some((when, before)) => {
+            at > *before && now.saturating_duration_since(*when) >= timing.cursor_every
+        }
     };
     if !due {
         return None;

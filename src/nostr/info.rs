@@ -67,7 +67,13 @@ fn parse(body: &[u8]) -> Option<RelayInfo> {
     let document: Document = serde_json::from_slice(body).ok()?;
     let text = |value: &serde_json::Value| clean(value.as_str().unwrap_or_default(), WORDS);
     let limit = |name: &str| number(document.limitation.get(name)?);
-    let says = |name: &str| document.limitation.get(name).and_then(serde_json::Value::as_bool) == Some(true);
+    let says = |name: &str| {
+        document
+            .limitation
+            .get(name)
+            .and_then(serde_json::Value::as_bool)
+            == Some(true)
+    };
     let software = format!("{} {}", text(&document.software), text(&document.version));
     Some(RelayInfo {
         name: text(&document.name),
@@ -81,7 +87,9 @@ fn parse(body: &[u8]) -> Option<RelayInfo> {
 }
 
 fn number(value: &serde_json::Value) -> Option<u64> {
-    value.as_u64().or_else(|| value.as_str()?.trim().parse().ok())
+    value
+        .as_u64()
+        .or_else(|| value.as_str()?.trim().parse().ok())
 }
 
 #[cfg(test)]

@@ -153,7 +153,8 @@ impl Intake {
             return Judged::Unasked;
         };
         let watched = self.common.cancels.borrow();
-        let ours = event.kind == Kind::EventDeletion && event.tags.event_ids().any(|id| watched.contains(id));
+        let ours = event.kind == Kind::EventDeletion
+            && event.tags.event_ids().any(|id| watched.contains(id));
         drop(watched);
         if !ours {
             return Judged::Unasked;

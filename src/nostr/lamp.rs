@@ -139,7 +139,9 @@ impl Lamp {
             None => true,
             Some(told) if counters => *told != inner.health,
             Some(told) => {
-                told.state != inner.health.state || told.detail != inner.health.detail || told.pow != inner.health.pow
+                told.state != inner.health.state
+                    || told.detail != inner.health.detail
+                    || told.pow != inner.health.pow
             }
         };
         if !fresh {
@@ -165,7 +167,10 @@ mod tests {
         assert_eq!(lamp.now().state, "down");
         lamp.show(State::Subscribed, "");
         lamp.refuses(None);
-        assert_eq!((lamp.now().state.as_str(), lamp.now().light), ("subscribed", Light::Ok));
+        assert_eq!(
+            (lamp.now().state.as_str(), lamp.now().light),
+            ("subscribed", Light::Ok)
+        );
     }
 
     #[test]

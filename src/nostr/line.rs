@@ -1,6 +1,6 @@
 //! The line to one relay: what its socket, its listener and those who publish share.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -109,7 +109,9 @@ impl Sub {
     }
 
     fn named(id: &str) -> Option<Self> {
-        [Self::Jobs, Self::More, Self::Cancel].into_iter().find(|sub| sub.id() == id)
+        [Self::Jobs, Self::More, Self::Cancel]
+            .into_iter()
+            .find(|sub| sub.id() == id)
     }
 }
 
@@ -131,8 +133,12 @@ pub(super) struct Answer {
 
 /// Who waits for a fetch on this line.
 pub(super) struct Get {
-    pub(super) wanted: Arc<Vec<EventId>>,
+    /// What this relay has not sent yet: it is asked for each id once.
+    pub(super) wanted: HashSet<EventId>,
+    /// Takes what was found, and none at the end.
     pub(super) found: mpsc::Sender<Option<Event>>,
+    /// The relay has said that it has no more.
+    pub(super) ended: bool,
 }
 
 /// The prefix of the subscription ids of fetches.
@@ -164,7 +170,12 @@ pub(super) struct Line {
 }
 
 impl Line {
-    pub(super) fn new(url: RelayUrl, own: bool, cursor: u64, common: Arc<Common>) -> (Arc<Self>, mpsc::Receiver<Control>) {
+    pub(super) fn new(
+        url: RelayUrl,
+        own: bool,
+        cursor: u64,
+        common: Arc<Common>,
+    ) -> (Arc<Self>, mpsc::Receiver<Control>) {
         let (controls, inbox) = mpsc::channel(CONTROLS);
         let line = Self {
             lamp: Lamp::new(url.to_string(), common.changed.clone()),
@@ -251,7 +262,11 @@ impl Line {
         let Ok(parts) = serde_json::from_str::<Vec<&RawValue>>(frame) else {
             return self.fault();
         };
-        let word = |n: usize| parts.get(n).and_then(|part| serde_json::from_str::<String>(part.get()).ok());
+        let word = |n: usize| {
+            parts
+                .get(n)
+                .and_then(|part| serde_json::from_str::<String>(part.get()).ok())
+        };
         let verb = word(0).unwrap_or_default();
         if verb == "EVENT" {
             let (Some(sub), Some(event)) = (word(1), parts.get(2)) else {
@@ -307,19 +322,23 @@ impl Line {
     }
 
     fn got(&self, sub: &str, json: &str) -> Judged {
-        let Some((wanted, found)) = lock(&self.gets).get(sub).map(|get| (get.wanted.clone(), get.found.clone())) else {
+        let open = lock(&self.gets).contains_key(sub);
+        if !open {
             // A fetch that has ended meanwhile.
             return Judged::Known;
-        };
-        match self.intake.fetched(json) {
-            Ok(event) if wanted.contains(&event.id) => {
-                // The channel has room for every wanted id once a line; more is not wanted.
-                let _ = found.try_send(Some(event));
-                Judged::Known
-            }
-            Ok(_) => Judged::Unasked,
-            Err(judged) => judged,
         }
+        let event = match self.intake.fetched(json) {
+            Ok(event) => event,
+            Err(judged) => return judged,
+        };
+        if let Some(get) = lock(&self.gets).get_mut(sub)
+            && get.wanted.remove(&event.id)
+        {
+            // There is room for every wanted id of each line.
+            let _ = get.found.try_send(Some(event));
+            return Judged::Known;
+        }
+        Judged::Unasked
     }
 
     fn ok(&self, id: &str, accepted: bool, message: String) -> Option<String> {
@@ -344,7 +363,9 @@ impl Line {
             if self.controls.try_send(control(sub)).is_err() {
                 self.missed.store(true, Ordering::SeqCst);
             }
-        } else if let Some(get) = lock(&self.gets).remove(id) {
+        } else if let Some(get) = lock(&self.gets).get_mut(id)
+            && !std::mem::replace(&mut get.ended, true)
+        {
             // There is room for one end of each line.
             let _ = get.found.try_send(None);
         }

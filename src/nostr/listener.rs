@@ -76,7 +76,10 @@ impl Listener {
         // What an earlier connection said is void.
         while self.controls.try_recv().is_ok() {}
         self.line.link.send_replace(Link::Up(relay.clone()));
-        self.show(State::Connected, "waiting for its answer to our subscription");
+        self.show(
+            State::Connected,
+            "waiting for its answer to our subscription",
+        );
         let mut session = Session::new(&self.line, relay, notes, &self.common, self.read_info);
         let ended = session.run(&mut self.controls, &self.cancel).await;
         self.read_info = session.has_read_info();
@@ -86,7 +89,11 @@ impl Listener {
         }
         match ended {
             Ended::Cancelled => None,
-            Ended::Lost => Some(self.line.blamed().unwrap_or_else(|| "the connection was lost".to_owned())),
+            Ended::Lost => Some(
+                self.line
+                    .blamed()
+                    .unwrap_or_else(|| "the connection was lost".to_owned()),
+            ),
             Ended::Deaf => {
                 self.deaf = true;
                 Some("connected, but it did not answer our subscription twice".to_owned())
@@ -98,7 +105,10 @@ impl Listener {
         let timing = &self.common.timing;
         let wait = jittered(doubled(timing.retry_first, self.failures, timing.retry_cap));
         self.failures = self.failures.saturating_add(1);
-        self.show(State::Down, &format!("{why}; next try in {} s", seconds(wait)));
+        self.show(
+            State::Down,
+            &format!("{why}; next try in {} s", seconds(wait)),
+        );
         tokio::select! {
             () = self.cancel.cancelled() => {}
             () = tokio::time::sleep(wait) => {}
@@ -132,7 +142,12 @@ pub(super) enum Dialled {
 
 /// Makes one connection with one try. nostr-sdk's own retries are off: it would not tell when the next one is, and it would
 /// send what was queued for the connection before.
-pub(super) async fn dial(line: &Arc<Line>, pool: &RelayPool, timing: &Timing, cancel: &CancellationToken) -> Dialled {
+pub(super) async fn dial(
+    line: &Arc<Line>,
+    pool: &RelayPool,
+    timing: &Timing,
+    cancel: &CancellationToken,
+) -> Dialled {
     line.link.send_replace(Link::Connecting);
     let relay = match fresh(pool, &line.url).await {
         Ok(relay) => relay,
@@ -149,7 +164,10 @@ pub(super) async fn dial(line: &Arc<Line>, pool: &RelayPool, timing: &Timing, ca
     if settled {
         return Dialled::Up(relay, notes);
     }
-    Dialled::Failed(line.blamed().unwrap_or_else(|| "the connection failed".to_owned()))
+    Dialled::Failed(
+        line.blamed()
+            .unwrap_or_else(|| "the connection failed".to_owned()),
+    )
 }
 
 /// A new relay in nostr-sdk's pool, in place of the one before.
@@ -157,7 +175,9 @@ async fn fresh(pool: &RelayPool, url: &RelayUrl) -> Result<Relay, String> {
     // There is none before the first dial.
     let _ = pool.force_remove_relay(url).await;
     let options = RelayOptions::new().reconnect(false).ping(true);
-    pool.add_relay(url, options).await.map_err(|error| error.to_string())?;
+    pool.add_relay(url, options)
+        .await
+        .map_err(|error| error.to_string())?;
     pool.relay(url).await.map_err(|error| error.to_string())
 }
 
@@ -167,7 +187,9 @@ async fn settled(relay: &Relay, notes: &mut Notes) -> bool {
         match notes.recv().await {
             Ok(RelayNotification::RelayStatus { status }) => match status {
                 RelayStatus::Connected => return true,
-                RelayStatus::Disconnected | RelayStatus::Terminated | RelayStatus::Banned => return false,
+                RelayStatus::Disconnected | RelayStatus::Terminated | RelayStatus::Banned => {
+                    return false;
+                }
                 _ => {}
             },
             Ok(_) => {}
@@ -196,9 +218,16 @@ pub(super) enum Noted {
 }
 
 /// Reads one note.
-pub(super) fn note(line: &Line, relay: &Relay, note: Result<RelayNotification, broadcast::error::RecvError>) -> Noted {
+pub(super) fn note(
+    line: &Line,
+    relay: &Relay,
+    note: Result<RelayNotification, broadcast::error::RecvError>,
+) -> Noted {
     let gone = |status: RelayStatus| {
-        matches!(status, RelayStatus::Disconnected | RelayStatus::Terminated | RelayStatus::Banned)
+        matches!(
+            status,
+            RelayStatus::Disconnected | RelayStatus::Terminated | RelayStatus::Banned
+        )
     };
     match note {
         Ok(RelayNotification::Authenticated) => {

@@ -46,7 +46,9 @@ pub async fn probe(url: &RelayUrl, keys: &Keys, timeout: Duration) -> Probe {
     let relays = Relays::start(config(url, keys, timeout), news);
     let read_info = info::read(url);
     let look = look(&relays, &mut inbox, until);
-    let (mut seen, info) = tokio::join!(look, async { timeout_at(until, read_info).await.ok().flatten() });
+    let (mut seen, info) = tokio::join!(look, async {
+        timeout_at(until, read_info).await.ok().flatten()
+    });
     seen.info = info;
     relays.close().await;
     seen
@@ -79,7 +81,12 @@ async fn look(relays: &Relays, inbox: &mut mpsc::Receiver<RelayNews>, until: Ins
         let RelayNews::Health(health) = item else {
             continue;
         };
-        let reason = health.detail.split("; next try").next().unwrap_or_default().to_owned();
+        let reason = health
+            .detail
+            .split("; next try")
+            .next()
+            .unwrap_or_default()
+            .to_owned();
         match health.state.as_str() {
             "down" if seen.connected.is_err() => {
                 seen.connected = Err(reason);
@@ -93,7 +100,11 @@ async fn look(relays: &Relays, inbox: &mut mpsc::Receiver<RelayNews>, until: Ins
                 break;
             }
             "closed" | "down" | "deaf" => {
-                seen.connected = seen.connected.or(if health.state == "closed" { Ok(()) } else { Err(reason.clone()) });
+                seen.connected = seen.connected.or(if health.state == "closed" {
+                    Ok(())
+                } else {
+                    Err(reason.clone())
+                });
                 seen.subscribed = Err(reason);
                 break;
             }
@@ -114,7 +125,9 @@ async fn auth(relays: &Relays, until: Instant) -> AuthSeen {
         return AuthSeen::NotAsked;
     };
     let mut auth = line.auth.subscribe();
-    let wait = until.saturating_duration_since(Instant::now()).max(Duration::from_millis(500));
+    let wait = until
+        .saturating_duration_since(Instant::now())
+        .max(Duration::from_millis(500));
     let settled = timeout(wait, auth.wait_for(|auth| *auth != Auth::Asked)).await;
     match settled.map(|auth| auth.map(|auth| *auth)) {
         Ok(Ok(Auth::None)) => AuthSeen::NotAsked,

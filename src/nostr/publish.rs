@@ -29,7 +29,11 @@ pub(super) async fn publish(line: &Line, event: &Event, timing: &Timing) -> Verd
 /// The connection, where it is made or is being made; otherwise why not.
 pub(super) async fn up(line: &Line, wait: Duration) -> Result<Relay, String> {
     let mut link = line.link.subscribe();
-    let settled = timeout(wait, link.wait_for(|link| !matches!(link, Link::Connecting))).await;
+    let settled = timeout(
+        wait,
+        link.wait_for(|link| !matches!(link, Link::Connecting)),
+    )
+    .await;
     match settled.map(|link| link.map(|link| link.clone())) {
         Ok(Ok(Link::Up(relay))) => Ok(relay),
         Ok(Ok(Link::Down(why))) => Err(why),
@@ -55,7 +59,11 @@ async fn send(line: &Line, relay: &Relay, event: &Event, wait: Duration) -> Verd
 /// Waits until NIP-42 has an outcome on this connection: did it succeed?
 async fn authenticated(line: &Line, wait: Duration) -> bool {
     let mut auth: watch::Receiver<Auth> = line.auth.subscribe();
-    let done = timeout(wait, auth.wait_for(|auth| matches!(auth, Auth::Done | Auth::Failed))).await;
+    let done = timeout(
+        wait,
+        auth.wait_for(|auth| matches!(auth, Auth::Done | Auth::Failed)),
+    )
+    .await;
     matches!(done.map(|auth| auth.map(|auth| *auth)), Ok(Ok(Auth::Done)))
 }
 

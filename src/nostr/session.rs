@@ -44,7 +44,6 @@ pub(super) enum Ended {
 /// The older part of a long catch-up.
 #[derive(Clone, Copy, Debug)]
 struct More {
-    since: u64,
     until: u64,
     pages: u32,
 }
@@ -75,7 +74,13 @@ pub(super) struct Session<'a> {
 }
 
 impl<'a> Session<'a> {
-    pub(super) fn new(line: &'a Arc<Line>, relay: Relay, notes: Notes, common: &'a Common, info_read: bool) -> Self {
+    pub(super) fn new(
+        line: &'a Arc<Line>,
+        relay: Relay,
+        notes: Notes,
+        common: &'a Common,
+        info_read: bool,
+    ) -> Self {
         let mut cancels = common.cancels.clone();
         let wanted = !cancels.borrow_and_update().is_empty();
         // Whatever was dropped before is in the window of the first ask, or older than we may ask for.
@@ -111,7 +116,11 @@ impl<'a> Session<'a> {
     }
 
     /// Listens until the connection ends.
-    pub(super) async fn run(&mut self, controls: &mut mpsc::Receiver<Control>, cancel: &CancellationToken) -> Ended {
+    pub(super) async fn run(
+        &mut self,
+        controls: &mut mpsc::Receiver<Control>,
+        cancel: &CancellationToken,
+    ) -> Ended {
         let line = self.line.clone();
         let mut info = std::pin::pin!(info::read(&line.url).fuse());
         loop {
@@ -165,14 +174,19 @@ impl<'a> Session<'a> {
             silence,
         ];
         // With none of them, a look now and then does no harm.
-        dues.into_iter().flatten().min().unwrap_or(now + timing.refresh_every)
+        dues.into_iter()
+            .flatten()
+            .min()
+            .unwrap_or(now + timing.refresh_every)
     }
 
     /// When the relay has been silent for so long that it is asked again.
     fn silence(&self) -> Instant {
         let timing = &self.common.timing;
         let quiet = self.line.heard() + timing.quiet;
-        self.jobs.live_since().map_or(quiet, |since| quiet.min(since + timing.refresh_every))
+        self.jobs
+            .live_since()
+            .map_or(quiet, |since| quiet.min(since + timing.refresh_every))
     }
 
     /// Does what is due.
@@ -204,10 +218,16 @@ impl<'a> Session<'a> {
 
     /// Asks for the requests from the cursor on, less the overlap; from as far back as allowed after a gap.
     fn ask_jobs(&mut self, now: Instant) {
-        let oldest = Time::now().secs().saturating_sub(self.common.max_age.as_secs());
+        let oldest = Time::now()
+            .secs()
+            .saturating_sub(self.common.max_age.as_secs());
         let overlap = self.common.timing.overlap.as_secs();
         let cursor = self.line.intake.cursor().saturating_sub(overlap);
-        self.since = if self.whole { oldest } else { oldest.max(cursor) };
+        self.since = if self.whole {
+            oldest
+        } else {
+            oldest.max(cursor)
+        };
         self.whole = false;
         self.more = None;
         self.line.intake.begin(self.since, self.first);
@@ -218,7 +238,9 @@ impl<'a> Session<'a> {
 
     fn filter(&self, since: u64) -> Filter {
         let kinds = self.common.kinds.iter().copied().map(Kind::from_u16);
-        Filter::new().kinds(kinds).since(Timestamp::from_secs(since))
+        Filter::new()
+            .kinds(kinds)
+            .since(Timestamp::from_secs(since))
     }
 
     fn change_cancels(&mut self) {
@@ -238,7 +260,10 @@ impl<'a> Session<'a> {
             self.cancel.unwant();
             return;
         }
-        self.request(Sub::Cancel, Filter::new().kind(Kind::EventDeletion).events(jobs));
+        self.request(
+            Sub::Cancel,
+            Filter::new().kind(Kind::EventDeletion).events(jobs),
+        );
         self.cancel.sent_unwatched(now);
     }
 
@@ -251,7 +276,9 @@ impl<'a> Session<'a> {
                 };
                 self.live = true;
                 let took = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-                self.line.lamp.count(|health| health.latency_ms = Some(took));
+                self.line
+                    .lamp
+                    .count(|health| health.latency_ms = Some(took));
                 self.line.lamp.show(State::Subscribed, "");
                 self.turn_page(None);
             }
@@ -276,9 +303,12 @@ impl<'a> Session<'a> {
             Some(until) if page.count >= FULL_PAGE && pages < MAX_PAGES && until >= self.since => {
                 let since = self.since;
                 let pages = pages + 1;
-                self.more = Some(More { since, until, pages });
+                self.more = Some(More { until, pages });
                 self.line.intake.begin(since, false);
-                self.request(Sub::More, self.filter(since).until(Timestamp::from_secs(until)));
+                self.request(
+                    Sub::More,
+                    self.filter(since).until(Timestamp::from_secs(until)),
+                );
             }
             _ => {
                 if before.is_some() {
@@ -344,7 +374,8 @@ impl<'a> Session<'a> {
             return;
         }
         let news = &self.common.news;
-        if !self.jobs.is_live() || self.more.is_some() || news.capacity() * 2 < news.max_capacity() {
+        if !self.jobs.is_live() || self.more.is_some() || news.capacity() * 2 < news.max_capacity()
+        {
             // Not while an answer is on its way, nor before the shop has worked off half of what it has.
             self.refetch = Some(now + self.common.timing.refetch_wait);
             return;
@@ -365,12 +396,17 @@ impl<'a> Session<'a> {
         };
         self.info_read = true;
         if found.min_pow > 0 {
-            self.line.lamp.count(|health| health.pow = health.pow.max(found.min_pow));
+            self.line
+                .lamp
+                .count(|health| health.pow = health.pow.max(found.min_pow));
         }
     }
 
     fn request(&self, sub: Sub, filter: Filter) {
-        self.send(ClientMessage::req(SubscriptionId::new(sub.id()), vec![filter]));
+        self.send(ClientMessage::req(
+            SubscriptionId::new(sub.id()),
+            vec![filter],
+        ));
     }
 
     fn send(&self, message: ClientMessage<'_>) {

@@ -79,7 +79,9 @@ impl Directory {
             own,
             wait,
         };
-        Self { inner: Arc::new(inner) }
+        Self {
+            inner: Arc::new(inner),
+        }
     }
 
     /// Enters a line, and forgets those that are gone.
@@ -128,8 +130,14 @@ impl WebSocketTransport for Directory {
                 socket: socket.clone(),
                 parting: false,
             };
-            let stream = TapStream { inner: stream, socket };
-            Ok((Box::new(sink) as WebSocketSink, Box::pin(stream) as WebSocketStream))
+            let stream = TapStream {
+                inner: stream,
+                socket,
+            };
+            Ok((
+                Box::new(sink) as WebSocketSink,
+                Box::pin(stream) as WebSocketStream,
+            ))
         })
     }
 }
@@ -184,7 +192,10 @@ impl Stream for TapStream {
                     line.fault();
                 }
                 Some(Err(error)) => {
-                    let why = format!("the connection broke ({})", clean(&error.to_string(), WORDS / 2));
+                    let why = format!(
+                        "the connection broke ({})",
+                        clean(&error.to_string(), WORDS / 2)
+                    );
                     line.blame(why.clone());
                     return Poll::Ready(Some(Err(failed(&why))));
                 }

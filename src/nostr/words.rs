@@ -16,7 +16,12 @@ const UNNAMED_POW: u8 = 16;
 pub(super) fn dial_failure(error: &str) -> String {
     let low = error.to_lowercase();
     let says = |parts: &[&str]| parts.iter().any(|part| low.contains(part));
-    if says(&["lookup address", "resolution returned no", "name or service", "nodename nor servname"]) {
+    if says(&[
+        "lookup address",
+        "resolution returned no",
+        "name or service",
+        "nodename nor servname",
+    ]) {
         return "its name does not resolve".to_owned();
     }
     if says(&["connection refused"]) {
@@ -31,7 +36,15 @@ pub(super) fn dial_failure(error: &str) -> String {
     if says(&["unreachable", "no route"]) {
         return "the network does not reach it".to_owned();
     }
-    if says(&["certificate", "tls", "ssl", "corrupt message", "handshakefailure", "alert", "unknownissuer"]) {
+    if says(&[
+        "certificate",
+        "tls",
+        "ssl",
+        "corrupt message",
+        "handshakefailure",
+        "alert",
+        "unknownissuer",
+    ]) {
         return format!("the secure connection failed ({})", clean(error, 100));
     }
     if says(&["handshake", "connection reset", "closed", "eof"]) {
@@ -104,20 +117,39 @@ mod tests {
     fn every_ok_prefix_has_its_verdict() {
         assert_eq!(verdict(true, ""), Verdict::Accepted);
         assert_eq!(verdict(false, "duplicate: have it"), Verdict::Accepted);
-        assert_eq!(verdict(false, "pow: difficulty 26 is less than 30"), Verdict::NeedsPow(30));
+        assert_eq!(
+            verdict(false, "pow: difficulty 26 is less than 30"),
+            Verdict::NeedsPow(30)
+        );
         assert_eq!(verdict(false, "pow: more"), Verdict::NeedsPow(UNNAMED_POW));
-        assert!(matches!(verdict(false, "auth-required: who?"), Verdict::NeedsAuth(_)));
-        for refused in ["blocked: a", "restricted: b", "invalid: c", "unsupported: d"] {
-            assert!(matches!(verdict(false, refused), Verdict::Refused(_)), "{refused}");
+        assert!(matches!(
+            verdict(false, "auth-required: who?"),
+            Verdict::NeedsAuth(_)
+        ));
+        for refused in [
+            "blocked: a",
+            "restricted: b",
+            "invalid: c",
+            "unsupported: d",
+        ] {
+            assert!(
+                matches!(verdict(false, refused), Verdict::Refused(_)),
+                "{refused}"
+            );
         }
         for again in ["rate-limited: a", "error: b", "no idea", ""] {
-            assert!(matches!(verdict(false, again), Verdict::Retry(_)), "{again}");
+            assert!(
+                matches!(verdict(false, again), Verdict::Retry(_)),
+                "{again}"
+            );
         }
     }
 
     #[test]
     fn a_strangers_words_are_clean_and_short() {
-        let Verdict::Refused(words) = verdict(false, &format!("blocked: \u{1b}[2J{}", "x".repeat(5_000))) else {
+        let Verdict::Refused(words) =
+            verdict(false, &format!("blocked: \u{1b}[2J{}", "x".repeat(5_000)))
+        else {
             panic!("not refused");
         };
         assert!(words.chars().count() <= WORDS && !words.contains('\u{1b}'));
@@ -126,11 +158,26 @@ mod tests {
     #[test]
     fn network_errors_are_told_in_plain_words() {
         let told = |error: &str| dial_failure(error);
-        assert_eq!(told("failed to lookup address information: Name or service not known"), "its name does not resolve");
-        assert_eq!(told("Connection refused (os error 111)"), "nothing listens there");
-        assert_eq!(told("HTTP error: 403 Forbidden"), "it answers HTTP 403 instead of a relay's handshake");
-        assert!(told("IO error: received corrupt message of type InvalidContentType").starts_with("the secure connection failed"));
-        assert!(told("invalid peer certificate: UnknownIssuer").starts_with("the secure connection failed"));
+        assert_eq!(
+            told("failed to lookup address information: Name or service not known"),
+            "its name does not resolve"
+        );
+        assert_eq!(
+            told("Connection refused (os error 111)"),
+            "nothing listens there"
+        );
+        assert_eq!(
+            told("HTTP error: 403 Forbidden"),
+            "it answers HTTP 403 instead of a relay's handshake"
+        );
+        assert!(
+            told("IO error: received corrupt message of type InvalidContentType")
+                .starts_with("the secure connection failed")
+        );
+        assert!(
+            told("invalid peer certificate: UnknownIssuer")
+                .starts_with("the secure connection failed")
+        );
         assert_eq!(told("timeout"), "it does not answer in time");
     }
 
