@@ -41,6 +41,13 @@ fn job_of(keys: &Keys, text: &str) -> Event {
         .unwrap()
 }
 
+/// An event that nobody asks for.
+fn note(text: &str) -> Event {
+    EventBuilder::text_note(text)
+        .sign_with_keys(&Keys::generate())
+        .unwrap()
+}
+
 // Ours.
 
 fn config(urls: Vec<RelayUrl>) -> RelaysConfig {
@@ -49,7 +56,7 @@ fn config(urls: Vec<RelayUrl>) -> RelaysConfig {
         keys: Keys::generate(),
         kinds: vec![5050],
         since: HashMap::new(),
-        max_age: Duration::from_secs(600),
+        max_age: Duration::from_mins(10),
         timing: Timing {
             retry_first: ms(50),
             retry_cap: ms(400),
@@ -125,7 +132,7 @@ impl Naive {
             .opts(ClientOptions::new().pool(pool))
             .build();
         let options = options
-            .retry_interval(ms(1_000))
+            .retry_interval(ms(1_500))
             .adjust_retry_interval(false);
         client.pool().add_relay(&url, options).await.unwrap();
         let relay = client.pool().relay(&url).await.unwrap();
@@ -145,7 +152,7 @@ impl Naive {
     async fn subscribe(&self) -> bool {
         let filter = Filter::new()
             .kind(Kind::from_u16(5050))
-            .since(Timestamp::now() - Duration::from_secs(600));
+            .since(Timestamp::now() - Duration::from_mins(10));
         let output = self
             .client
             .subscribe_with_id(self.sub.clone(), filter, None)
@@ -155,7 +162,7 @@ impl Naive {
 
     /// Everything the relay said before has been read, and everything we said has been heard.
     async fn settle(&self) {
-        self.client.send_event(&job("settle")).await.unwrap();
+        self.client.send_event(&note("settle")).await.unwrap();
     }
 
     async fn close(self) {
@@ -515,7 +522,7 @@ impl Naive {
     /// One more exchange with this relay alone.
     async fn settle_at(&self, relay: &DrillRelay) {
         self.client
-            .send_event_to([relay.url()], &job("settle"))
+            .send_event_to([relay.url()], &note("settle"))
             .await
             .unwrap();
     }

@@ -68,7 +68,7 @@ pub(super) enum Link {
     /// Being made.
     Connecting,
     /// Made.
-    Up(Relay),
+    Up(Box<Relay>),
     /// Failed or lost; why, in plain words.
     Down(String),
     /// Never again on this line.
@@ -281,7 +281,7 @@ impl Line {
         match (verb.as_str(), word(1)) {
             ("OK", Some(id)) => {
                 let accepted = parts.get(2).is_some_and(|part| part.get() == "true");
-                self.ok(&id, accepted, word(3).unwrap_or_default())
+                self.ok(&id, accepted, &word(3).unwrap_or_default())
             }
             ("EOSE", Some(id)) => self.ended_get(&id, Control::Eose),
             ("CLOSED", Some(id)) => {
@@ -341,13 +341,13 @@ impl Line {
         Judged::Unasked
     }
 
-    fn ok(&self, id: &str, accepted: bool, message: String) -> Option<String> {
+    fn ok(&self, id: &str, accepted: bool, message: &str) -> Option<String> {
         let Ok(event) = EventId::from_hex(id) else {
             return self.fault();
         };
         if let Some(waiting) = lock(&self.oks).remove(&event) {
             for one in waiting {
-                let message = message.clone();
+                let message = message.to_owned();
                 // Whoever does not wait any more is not told.
                 let _ = one.send(Answer { accepted, message });
             }
@@ -355,7 +355,7 @@ impl Line {
         }
         // The answer to our AUTH, rebuilt so that it is short and whole.
         (*self.auth.borrow() == Auth::Asked)
-            .then(|| serde_json::json!(["OK", id, accepted, clean(&message, WORDS)]).to_string())
+            .then(|| serde_json::json!(["OK", id, accepted, clean(message, WORDS)]).to_string())
     }
 
     fn ended_get(&self, id: &str, control: impl FnOnce(Sub) -> Control) -> Option<String> {
