@@ -48,7 +48,8 @@ use guests::Guests;
 use line::{Common, Line};
 use listener::Listener;
 
-/// Log targets to be held at `warn`: below it nostr-sdk and its sockets write whole messages, prompts and answers among them.
+/// Log targets to be held at `error` or off: below it nostr-sdk and its sockets write whole messages, prompts and answers
+/// among them. What they tell as errors is in [`RelayHealth`] in plain words.
 pub const NOISY_TARGETS: &[&str] = &[
     "nostr_relay_pool",
     "nostr_sdk",
@@ -151,6 +152,7 @@ impl Relays {
     /// to `news`, which should hold some hundreds: when it is full, events are dropped and asked for again later.
     ///
     /// Needs a tokio runtime.
+    #[must_use]
     pub fn start(config: RelaysConfig, news: mpsc::Sender<RelayNews>) -> Self {
         // Whoever was first has set it, and every part of this program sets the same one.
         let _ = rustls::crypto::ring::default_provider().install_default();
@@ -162,8 +164,13 @@ impl Relays {
         let directory = transport::Directory::new(config.urls.clone(), config.timing.connect_wait);
         let client = client(config.keys.clone(), directory.clone());
 
-        let mut urls = config.urls.clone();
-        urls.dedup();
+        let mut urls: Vec<RelayUrl> = Vec::with_capacity(config.urls.len());
+        for url in config.urls {
+            // Named twice is still one relay: never two listeners.
+            if !urls.contains(&url) {
+                urls.push(url);
+            }
+        }
         let mut own = Vec::with_capacity(urls.len());
         for url in &urls {
             let cursor = config.since.get(url).copied().unwrap_or(0);

@@ -89,7 +89,11 @@ async fn ask<'a>(
     let filter = Filter::new()
         .ids(wanted.iter().copied())
         .limit(wanted.len());
-    let get = Get { wanted, found };
+    let get = Get {
+        wanted: wanted.iter().copied().collect(),
+        found,
+        ended: false,
+    };
     lock(&line.gets).insert(name.to_owned(), get);
     let asked = Asked {
         line,

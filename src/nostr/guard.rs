@@ -87,7 +87,7 @@ fn is_public_v4(ip: Ipv4Addr) -> bool {
         || benchmark)
 }
 
-/// Global unicast (2000::/3) only, and where an IPv4 address is inside, that one's rule.
+/// Global unicast (`2000::/3`) only, and where an IPv4 address is inside, that one's rule.
 fn is_public_v6(ip: Ipv6Addr) -> bool {
     if let Some(v4) = ip.to_ipv4_mapped() {
         return is_public_v4(v4);

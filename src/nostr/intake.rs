@@ -74,7 +74,8 @@ impl Intake {
             gap: AtomicBool::new(false),
             hold: AtomicBool::new(true),
             moved: AtomicBool::new(false),
-            cursor: AtomicU64::new(cursor),
+            // A clock that once ran ahead must not make us deaf.
+            cursor: AtomicU64::new(cursor.min(Time::now().secs())),
             gapped: Notify::new(),
             common,
         }
@@ -98,7 +99,7 @@ impl Intake {
     /// An answer to a `REQ` from `since` on begins. Until [`Intake::caught_up`] the cursor stands still.
     pub(super) fn begin(&self, since: u64, first: bool) {
         *lock(&self.page) = Page::default();
-        self.hold.store(true, Ordering::Relaxed);
+        self.hold.store(true, Ordering::SeqCst);
         if first {
             self.floor.store(since, Ordering::Relaxed);
         } else {
@@ -108,22 +109,26 @@ impl Intake {
 
     /// Everything stored has come.
     pub(super) fn caught_up(&self) {
-        self.hold.store(false, Ordering::Relaxed);
+        self.hold.store(false, Ordering::SeqCst);
         self.alive();
     }
 
-    /// Was something dropped since the last time this was asked?
+    /// Was something dropped since the last time this was asked? From here on the cursor stands still until
+    /// [`Intake::caught_up`].
     pub(super) fn take_gap(&self) -> bool {
-        self.gap.swap(false, Ordering::Relaxed)
+        if self.has_gap() {
+            self.hold.store(true, Ordering::SeqCst);
+        }
+        self.gap.swap(false, Ordering::SeqCst)
     }
 
     fn has_gap(&self) -> bool {
-        self.gap.load(Ordering::Relaxed)
+        self.gap.load(Ordering::SeqCst)
     }
 
     /// The relay is known to be healthy now.
     fn alive(&self) {
-        if self.has_gap() || self.hold.load(Ordering::Relaxed) {
+        if self.has_gap() || self.hold.load(Ordering::SeqCst) {
             return;
         }
         self.cursor.fetch_max(Time::now().secs(), Ordering::Relaxed);
@@ -216,7 +221,7 @@ impl Intake {
     }
 
     fn dropped(&self) -> Judged {
-        if !self.gap.swap(true, Ordering::Relaxed) {
+        if !self.gap.swap(true, Ordering::SeqCst) {
             self.gapped.notify_one();
         }
         Judged::Dropped

@@ -1,6 +1,6 @@
 //! The line to one relay: what its socket, its listener and those who publish share.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -68,7 +68,7 @@ pub(super) enum Link {
     /// Being made.
     Connecting,
     /// Made.
-    Up(Relay),
+    Up(Box<Relay>),
     /// Failed or lost; why, in plain words.
     Down(String),
     /// Never again on this line.
@@ -133,8 +133,12 @@ pub(super) struct Answer {
 
 /// Who waits for a fetch on this line.
 pub(super) struct Get {
-    pub(super) wanted: Arc<Vec<EventId>>,
+    /// What this relay has not sent yet: it is asked for each id once.
+    pub(super) wanted: HashSet<EventId>,
+    /// Takes what was found, and none at the end.
     pub(super) found: mpsc::Sender<Option<Event>>,
+    /// The relay has said that it has no more.
+    pub(super) ended: bool,
 }
 
 /// The prefix of the subscription ids of fetches.
@@ -277,7 +281,7 @@ impl Line {
         match (verb.as_str(), word(1)) {
             ("OK", Some(id)) => {
                 let accepted = parts.get(2).is_some_and(|part| part.get() == "true");
-                self.ok(&id, accepted, word(3).unwrap_or_default())
+                self.ok(&id, accepted, &word(3).unwrap_or_default())
             }
             ("EOSE", Some(id)) => self.ended_get(&id, Control::Eose),
             ("CLOSED", Some(id)) => {
@@ -318,31 +322,32 @@ impl Line {
     }
 
     fn got(&self, sub: &str, json: &str) -> Judged {
-        let Some((wanted, found)) = lock(&self.gets)
-            .get(sub)
-            .map(|get| (get.wanted.clone(), get.found.clone()))
-        else {
+        let open = lock(&self.gets).contains_key(sub);
+        if !open {
             // A fetch that has ended meanwhile.
             return Judged::Known;
-        };
-        match self.intake.fetched(json) {
-            Ok(event) if wanted.contains(&event.id) => {
-                // The channel has room for every wanted id once a line; more is not wanted.
-                let _ = found.try_send(Some(event));
-                Judged::Known
-            }
-            Ok(_) => Judged::Unasked,
-            Err(judged) => judged,
         }
+        let event = match self.intake.fetched(json) {
+            Ok(event) => event,
+            Err(judged) => return judged,
+        };
+        if let Some(get) = lock(&self.gets).get_mut(sub)
+            && get.wanted.remove(&event.id)
+        {
+            // There is room for every wanted id of each line.
+            let _ = get.found.try_send(Some(event));
+            return Judged::Known;
+        }
+        Judged::Unasked
     }
 
-    fn ok(&self, id: &str, accepted: bool, message: String) -> Option<String> {
+    fn ok(&self, id: &str, accepted: bool, message: &str) -> Option<String> {
         let Ok(event) = EventId::from_hex(id) else {
             return self.fault();
         };
         if let Some(waiting) = lock(&self.oks).remove(&event) {
             for one in waiting {
-                let message = message.clone();
+                let message = message.to_owned();
                 // Whoever does not wait any more is not told.
                 let _ = one.send(Answer { accepted, message });
             }
@@ -350,7 +355,7 @@ impl Line {
         }
         // The answer to our AUTH, rebuilt so that it is short and whole.
         (*self.auth.borrow() == Auth::Asked)
-            .then(|| serde_json::json!(["OK", id, accepted, clean(&message, WORDS)]).to_string())
+            .then(|| serde_json::json!(["OK", id, accepted, clean(message, WORDS)]).to_string())
     }
 
     fn ended_get(&self, id: &str, control: impl FnOnce(Sub) -> Control) -> Option<String> {
@@ -358,7 +363,9 @@ impl Line {
             if self.controls.try_send(control(sub)).is_err() {
                 self.missed.store(true, Ordering::SeqCst);
             }
-        } else if let Some(get) = lock(&self.gets).remove(id) {
+        } else if let Some(get) = lock(&self.gets).get_mut(id)
+            && !std::mem::replace(&mut get.ended, true)
+        {
             // There is room for one end of each line.
             let _ = get.found.try_send(None);
         }

@@ -72,7 +72,7 @@ impl Listener {
     }
 
     /// Listens until the connection ends: why, or none where we were told to end.
-    async fn listen(&mut self, relay: Relay, notes: Notes) -> Option<String> {
+    async fn listen(&mut self, relay: Box<Relay>, notes: Notes) -> Option<String> {
         // What an earlier connection said is void.
         while self.controls.try_recv().is_ok() {}
         self.line.link.send_replace(Link::Up(relay.clone()));
@@ -80,7 +80,7 @@ impl Listener {
             State::Connected,
             "waiting for its answer to our subscription",
         );
-        let mut session = Session::new(&self.line, relay, notes, &self.common, self.read_info);
+        let mut session = Session::new(&self.line, *relay, notes, &self.common, self.read_info);
         let ended = session.run(&mut self.controls, &self.cancel).await;
         self.read_info = session.has_read_info();
         if session.was_live() {
@@ -133,7 +133,7 @@ pub(super) type Notes = broadcast::Receiver<RelayNotification>;
 /// How a dial ended.
 pub(super) enum Dialled {
     /// Connected.
-    Up(Relay, Notes),
+    Up(Box<Relay>, Notes),
     /// Not connected; why, in plain words.
     Failed(String),
     /// We were told to end.
@@ -162,7 +162,7 @@ pub(super) async fn dial(
         settled = timeout(deadline, settled(&relay, &mut notes)) => settled.unwrap_or(false),
     };
     if settled {
-        return Dialled::Up(relay, notes);
+        return Dialled::Up(Box::new(relay), notes);
     }
     Dialled::Failed(
         line.blamed()
@@ -205,7 +205,7 @@ async fn settled(relay: &Relay, notes: &mut Notes) -> bool {
 
 /// Waits until the connection is lost; keeps NIP-42's outcome on the way.
 pub(super) async fn lost(line: &Line, relay: &Relay, notes: &mut Notes) {
-    while !matches!(note(line, relay, notes.recv().await), Noted::Lost) {}
+    while !matches!(note(line, relay, &notes.recv().await), Noted::Lost) {}
 }
 
 /// What a note means.
@@ -221,7 +221,7 @@ pub(super) enum Noted {
 pub(super) fn note(
     line: &Line,
     relay: &Relay,
-    note: Result<RelayNotification, broadcast::error::RecvError>,
+    note: &Result<RelayNotification, broadcast::error::RecvError>,
 ) -> Noted {
     let gone = |status: RelayStatus| {
         matches!(
@@ -238,7 +238,7 @@ pub(super) fn note(
             line.auth.send_replace(Auth::Failed);
             Noted::AuthFailed
         }
-        Ok(RelayNotification::RelayStatus { status }) if gone(status) => Noted::Lost,
+        Ok(RelayNotification::RelayStatus { status }) if gone(*status) => Noted::Lost,
         Ok(RelayNotification::Shutdown) | Err(broadcast::error::RecvError::Closed) => Noted::Lost,
         Err(broadcast::error::RecvError::Lagged(_)) if gone(relay.status()) => Noted::Lost,
         Ok(_) | Err(_) => Noted::Nothing,

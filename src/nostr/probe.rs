@@ -61,7 +61,7 @@ fn config(url: &RelayUrl, keys: &Keys, timeout: Duration) -> RelaysConfig {
         kinds: KINDS.to_vec(),
         since: HashMap::new(),
         // A short window: the answer matters, not the events.
-        max_age: Duration::from_secs(60),
+        max_age: Duration::from_mins(1),
         timing: Timing {
             connect_wait: timeout,
             eose_wait: timeout,

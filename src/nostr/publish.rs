@@ -28,14 +28,14 @@ pub(super) async fn publish(line: &Line, event: &Event, timing: &Timing) -> Verd
 
 /// The connection, where it is made or is being made; otherwise why not.
 pub(super) async fn up(line: &Line, wait: Duration) -> Result<Relay, String> {
-    let mut link = line.link.subscribe();
+    let mut watched = line.link.subscribe();
     let settled = timeout(
         wait,
-        link.wait_for(|link| !matches!(link, Link::Connecting)),
+        watched.wait_for(|link| !matches!(link, Link::Connecting)),
     )
     .await;
     match settled.map(|link| link.map(|link| link.clone())) {
-        Ok(Ok(Link::Up(relay))) => Ok(relay),
+        Ok(Ok(Link::Up(relay))) => Ok(*relay),
         Ok(Ok(Link::Down(why))) => Err(why),
         Ok(Ok(Link::Connecting)) | Err(_) => Err("it does not answer in time".to_owned()),
         Ok(Ok(Link::Gone) | Err(_)) => Err("closed".to_owned()),

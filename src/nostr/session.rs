@@ -1,12 +1,14 @@
 //! One connection to one own relay: subscriptions, silence, gaps.
 
+mod catch_up;
+
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use futures::FutureExt;
 use futures::future::FusedFuture;
-use nostr::{ClientMessage, EventId, Filter, Kind, SubscriptionId, Timestamp};
+use nostr::{ClientMessage, EventId, Filter, Kind, SubscriptionId};
 use nostr_sdk::Relay;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -16,19 +18,13 @@ use super::info::{self, RelayInfo};
 use super::lamp::State;
 use super::line::{Auth, Common, Control, Line, Sub};
 use super::listener::{Noted, Notes, note, seconds};
-use super::timing::doubled;
+use catch_up::{FULL_PAGE, More};
+
 use super::words::{Closed, UNNAMED, WORDS, closed};
 use crate::domain::text::clean;
-use crate::domain::time::Time;
-
-/// An answer with this many events may have been cut off by the relay: the older part is asked for too.
-const FULL_PAGE: usize = 100;
-
-/// The most older parts of one catch-up.
-const MAX_PAGES: u32 = 100;
 
 /// How long sending our goodbye may take.
-const GOODBYE: Duration = Duration::from_millis(500);
+const GOODBYE: Duration = Duration::from_secs(2);
 
 /// How a connection ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,14 +37,6 @@ pub(super) enum Ended {
     Deaf,
 }
 
-/// The older part of a long catch-up.
-#[derive(Clone, Copy, Debug)]
-struct More {
-    since: u64,
-    until: u64,
-    pages: u32,
-}
-
 /// One connection.
 pub(super) struct Session<'a> {
     line: &'a Arc<Line>,
@@ -59,9 +47,10 @@ pub(super) struct Session<'a> {
     jobs: Ask,
     cancel: Ask,
     more: Option<More>,
-    /// `since` of the last ask.
-    since: u64,
-    first: bool,
+    /// `since` of the last ask; none before the first.
+    since: Option<u64>,
+    /// So many events fill an answer.
+    full_page: usize,
     live: bool,
     info_read: bool,
     /// When the changed cancel list is sent.
@@ -95,8 +84,8 @@ impl<'a> Session<'a> {
             jobs: Ask::new(true),
             cancel: Ask::new(wanted),
             more: None,
-            since: 0,
-            first: true,
+            since: None,
+            full_page: FULL_PAGE,
             live: false,
             info_read,
             settle: None,
@@ -135,12 +124,14 @@ impl<'a> Session<'a> {
                     self.part().await;
                     return Ended::Cancelled;
                 }
-                noted = self.notes.recv() => match note(&line, &self.relay, noted) {
+                noted = self.notes.recv() => match note(&line, &self.relay, &noted) {
                     Noted::Lost => return Ended::Lost,
                     Noted::Authenticated => {
                         self.jobs.authenticated();
                         self.cancel.authenticated();
                     }
+                    // One that lets us listen all the same is not in need of it.
+                    Noted::AuthFailed if self.jobs.is_live() => {}
                     Noted::AuthFailed => line.lamp.show(State::NeedsAuth, "it did not accept our AUTH (NIP-42)"),
                     Noted::Nothing => {}
                 },
@@ -217,33 +208,6 @@ impl<'a> Session<'a> {
         Tick::Nothing
     }
 
-    /// Asks for the requests from the cursor on, less the overlap; from as far back as allowed after a gap.
-    fn ask_jobs(&mut self, now: Instant) {
-        let oldest = Time::now()
-            .secs()
-            .saturating_sub(self.common.max_age.as_secs());
-        let overlap = self.common.timing.overlap.as_secs();
-        let cursor = self.line.intake.cursor().saturating_sub(overlap);
-        self.since = if self.whole {
-            oldest
-        } else {
-            oldest.max(cursor)
-        };
-        self.whole = false;
-        self.more = None;
-        self.line.intake.begin(self.since, self.first);
-        self.first = false;
-        self.request(Sub::Jobs, self.filter(self.since));
-        self.jobs.sent(now);
-    }
-
-    fn filter(&self, since: u64) -> Filter {
-        let kinds = self.common.kinds.iter().copied().map(Kind::from_u16);
-        Filter::new()
-            .kinds(kinds)
-            .since(Timestamp::from_secs(since))
-    }
-
     fn change_cancels(&mut self) {
         if self.cancels.borrow().is_empty() {
             if self.cancel.is_open() {
@@ -291,47 +255,6 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// An answer is whole: was it cut off?
-    fn turn_page(&mut self, before: Option<More>) {
-        let page = self.line.intake.page();
-        let pages = before.map_or(0, |more| more.pages);
-        let until = page.oldest.map(|oldest| match before {
-            // A second that fills a page by itself: nothing more can be had of it.
-            Some(more) if oldest >= more.until => more.until.saturating_sub(1),
-            _ => oldest,
-        });
-        match until {
-            Some(until) if page.count >= FULL_PAGE && pages < MAX_PAGES && until >= self.since => {
-                let since = self.since;
-                let pages = pages + 1;
-                self.more = Some(More {
-                    since,
-                    until,
-                    pages,
-                });
-                self.line.intake.begin(since, false);
-                self.request(
-                    Sub::More,
-                    self.filter(since).until(Timestamp::from_secs(until)),
-                );
-            }
-            _ => {
-                if before.is_some() {
-                    self.send(ClientMessage::close(SubscriptionId::new(Sub::More.id())));
-                }
-                self.caught_up();
-            }
-        }
-    }
-
-    fn caught_up(&mut self) {
-        self.more = None;
-        self.line.intake.caught_up();
-        if self.refetch.is_none() {
-            self.refetches = 0;
-        }
-    }
-
     fn closed(&mut self, sub: Sub, words: &str) {
         let why = closed(words);
         let authed = *self.line.auth.borrow() == Auth::Done;
@@ -367,39 +290,18 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Something was dropped: the window is asked for again, the more often the later.
-    fn plan_refetch(&mut self) {
-        let timing = &self.common.timing;
-        let wait = doubled(timing.refetch_wait, self.refetches, timing.retry_cap);
-        self.refetch.get_or_insert(Instant::now() + wait);
-    }
-
-    fn on_refetch(&mut self, now: Instant) {
-        if self.refetch.is_none_or(|at| at > now) {
-            return;
-        }
-        let news = &self.common.news;
-        if !self.jobs.is_live() || self.more.is_some() || news.capacity() * 2 < news.max_capacity()
-        {
-            // Not while an answer is on its way, nor before the shop has worked off half of what it has.
-            self.refetch = Some(now + self.common.timing.refetch_wait);
-            return;
-        }
-        self.refetch = None;
-        self.refetches = self.refetches.saturating_add(1);
-        self.line.intake.take_gap();
-        self.whole = true;
-        self.jobs.want();
-        if !self.cancels.borrow().is_empty() {
-            self.cancel.want();
-        }
-    }
-
     fn learn(&mut self, found: Option<RelayInfo>) {
         let Some(found) = found else {
             return;
         };
         self.info_read = true;
+        let limit = found
+            .max_limit
+            .and_then(|limit| usize::try_from(limit).ok());
+        self.full_page = limit
+            .filter(|limit| *limit > 0)
+            .unwrap_or(FULL_PAGE)
+            .min(FULL_PAGE);
         if found.min_pow > 0 {
             self.line
                 .lamp

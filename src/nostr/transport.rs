@@ -113,6 +113,7 @@ impl WebSocketTransport for Directory {
             let epoch = line.begin();
             // Asked again right before the dial: the name may lead elsewhere by now.
             if !line.own && !guard_public(&line.url, &self.inner.own).await {
+                line.blame("its address is not public".to_owned());
                 return Err(failed("its address is not public"));
             }
             let (sink, stream) = DefaultWebsocketTransport

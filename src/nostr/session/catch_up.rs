@@ -1,0 +1,118 @@
+//! The window of requests that a connection asks for: from the cursor on, page by page, and again after a gap.
+
+use std::time::Instant;
+
+use nostr::{ClientMessage, Filter, Kind, SubscriptionId, Timestamp};
+
+use super::super::line::Sub;
+use super::super::timing::doubled;
+use super::Session;
+use crate::domain::time::Time;
+
+/// An answer with this many events may have been cut off by the relay: the older part is asked for too.
+pub(super) const FULL_PAGE: usize = 100;
+
+/// The most older parts of one catch-up.
+const MAX_PAGES: u32 = 100;
+
+/// The older part of a long catch-up.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct More {
+    until: u64,
+    pages: u32,
+}
+
+impl Session<'_> {
+    /// Asks for the requests from the cursor on, less the overlap; from as far back as allowed after a gap.
+    pub(super) fn ask_jobs(&mut self, now: Instant) {
+        let clock = Time::now().secs();
+        let oldest = clock.saturating_sub(self.common.max_age.as_secs());
+        let overlap = self.common.timing.overlap.as_secs();
+        // A clock that ran ahead for a while must not make us deaf.
+        let cursor = self.line.intake.cursor().min(clock).saturating_sub(overlap);
+        let since = if self.whole {
+            oldest
+        } else {
+            oldest.max(cursor)
+        };
+        self.whole = false;
+        self.more = None;
+        let first = self.since.replace(since).is_none();
+        self.line.intake.begin(since, first);
+        self.request(Sub::Jobs, self.filter(since));
+        self.jobs.sent(now);
+    }
+
+    fn filter(&self, since: u64) -> Filter {
+        let kinds = self.common.kinds.iter().copied().map(Kind::from_u16);
+        Filter::new()
+            .kinds(kinds)
+            .since(Timestamp::from_secs(since))
+    }
+
+    /// An answer is whole: was it cut off?
+    pub(super) fn turn_page(&mut self, before: Option<More>) {
+        let page = self.line.intake.page();
+        let pages = before.map_or(0, |more| more.pages);
+        let until = page.oldest.map(|oldest| match before {
+            // A second that fills a page by itself: nothing more can be had of it.
+            Some(more) if oldest >= more.until => more.until.saturating_sub(1),
+            _ => oldest,
+        });
+        match (until, self.since) {
+            (Some(until), Some(since))
+                if page.count >= self.full_page && pages < MAX_PAGES && until >= since =>
+            {
+                let pages = pages + 1;
+                self.more = Some(More { until, pages });
+                self.line.intake.begin(since, false);
+                self.request(
+                    Sub::More,
+                    self.filter(since).until(Timestamp::from_secs(until)),
+                );
+            }
+            _ => {
+                if before.is_some() {
+                    self.send(ClientMessage::close(SubscriptionId::new(Sub::More.id())));
+                }
+                self.caught_up();
+            }
+        }
+    }
+
+    fn caught_up(&mut self) {
+        self.more = None;
+        self.line.intake.caught_up();
+        if self.refetch.is_none() {
+            self.refetches = 0;
+        }
+    }
+
+    /// Something was dropped: the window is asked for again, the more often the later.
+    pub(super) fn plan_refetch(&mut self) {
+        let timing = &self.common.timing;
+        let wait = doubled(timing.refetch_wait, self.refetches, timing.retry_cap);
+        self.refetch.get_or_insert(Instant::now() + wait);
+    }
+
+    pub(super) fn on_refetch(&mut self, now: Instant) {
+        if self.refetch.is_none_or(|at| at > now) {
+            return;
+        }
+        let news = &self.common.news;
+        if !self.jobs.is_live() || self.more.is_some() || news.capacity() * 2 < news.max_capacity()
+        {
+            // Not while an answer is on its way, nor before the shop has worked off half of what it has.
+            self.refetch = Some(now + self.common.timing.refetch_wait);
+            return;
+        }
+        self.refetch = None;
+        self.refetches = self.refetches.saturating_add(1);
+        self.line.intake.take_gap();
+        self.whole = true;
+        self.jobs.want();
+        if !self.cancels.borrow().is_empty() {
+            self.cancel.want();
+        }
+    }
+}
