@@ -43,7 +43,7 @@ struct Supervisor {
 /// Runs until a `stop` command is carried out, or nobody can give commands any more.
 pub async fn run(shop: Arc<Shop>, place: Place, mut inbox: mpsc::Receiver<Order>) {
     let stop = CancellationToken::new();
-    open_wallet(&shop, &place).await;
+    open_wallet(&shop, &place);
     let always = [
         tokio::spawn(payments::work(shop.clone(), stop.clone())),
         tokio::spawn(invoicer::work(shop.clone(), stop.clone())),
@@ -72,7 +72,7 @@ pub async fn run(shop: Arc<Shop>, place: Place, mut inbox: mpsc::Receiver<Order>
 }
 
 /// Offline too, open invoices are watched: that needs the wallet. One that can't be opened is told, not fatal.
-async fn open_wallet(shop: &Arc<Shop>, place: &Place) {
+fn open_wallet(shop: &Arc<Shop>, place: &Place) {
     match preflight::open_wallet(&shop.settings(), place) {
         Ok(wallet) => shop.set_wallet(Some(wallet)),
         Err(error) => shop.notice(Level::Warn, "wallet", &error.0),
