@@ -60,7 +60,7 @@ impl Telemetry {
     }
 
     /// Adds where it happened; an empty value says nothing and is left out.
-    fn with(mut self, key: &str, value: impl ToString) -> Self {
+    fn with(mut self, key: &str, value: &(impl ToString + ?Sized)) -> Self {
         let value = clean(&value.to_string(), VALUE);
         if !value.is_empty() {
             self.context.insert(key.to_owned(), value);
@@ -193,8 +193,8 @@ fn of_job(at: Time, job: &JobView, what: &str) -> Telemetry {
     let label = format!("{} {} {why}", job.id.short(), job.status.word());
     Telemetry::new(at, level, "job", what, &label)
         .value(job.price_msat.map(|price| lossy(price.0) / MSAT_PER_SAT))
-        .with("job", job.id)
-        .with("buyer", job.buyer)
+        .with("job", &job.id)
+        .with("buyer", &job.buyer)
         .with("status", job.status.word())
         .with("model", job.model.as_deref().unwrap_or_default())
 }

@@ -60,6 +60,7 @@ impl Jobs {
     }
 
     /// All of them, the latest admitted first.
+    #[must_use]
     pub fn newest_first(&self) -> impl DoubleEndedIterator<Item = &JobView> {
         self.order.iter().filter_map(|(_, id)| self.all.get(id))
     }

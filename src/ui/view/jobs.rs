@@ -73,7 +73,7 @@ fn table(app: &App, pen: &mut Pen<'_>, area: Rect) {
     let head = [
         "time", "job", "buyer", "kind", "status", "amount", "model", "tokens",
     ];
-    cells(pen, inner, 0, head.map(str::to_owned), model, Role::Dim);
+    cells(pen, inner, 0, &head.map(str::to_owned), model, Role::Dim);
     let height = usize::from(inner.height.saturating_sub(1));
     let at = list.at(&rows);
     let first = first_row(at, rows.len(), height);
@@ -84,7 +84,7 @@ fn table(app: &App, pen: &mut Pen<'_>, area: Rect) {
         } else {
             role(job.status)
         };
-        cells(pen, inner, row, words(job), model, role);
+        cells(pen, inner, row, &words(job), model, role);
     }
     if rows.is_empty() {
         let text = if list.filter.is_empty() {
@@ -96,7 +96,7 @@ fn table(app: &App, pen: &mut Pen<'_>, area: Rect) {
     }
 }
 
-fn cells(pen: &mut Pen<'_>, area: Rect, row: u16, words: [String; 8], model: u16, role: Role) {
+fn cells(pen: &mut Pen<'_>, area: Rect, row: u16, words: &[String; 8], model: u16, role: Role) {
     let widths = [8, 8, 8, 5, 16, 11, model, 6];
     let mut cells = [("", 0); 8];
     for (cell, (word, width)) in cells.iter_mut().zip(words.iter().zip(widths)) {
