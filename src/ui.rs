@@ -58,7 +58,8 @@ pub enum Leave {
     },
     /// The operator leaves, the shop goes on.
     Detach,
-    /// The terminal went away; the shop goes on. Standard input, output and error are `/dev/null` now.
+    /// The terminal went away; the shop goes on. Standard input is an empty pipe now, and standard
+    /// output and error are `/dev/null`.
     TerminalGone,
 }
 

@@ -60,8 +60,8 @@ impl Telemetry {
     }
 
     /// Adds where it happened; an empty value says nothing and is left out.
-    fn with(mut self, key: &str, value: impl Into<String>) -> Self {
-        let value = clean(&value.into(), VALUE);
+    fn with(mut self, key: &str, value: &(impl ToString + ?Sized)) -> Self {
+        let value = clean(&value.to_string(), VALUE);
         if !value.is_empty() {
             self.context.insert(key.to_owned(), value);
         }
@@ -89,7 +89,7 @@ pub fn telemetry(event: &Event) -> Telemetry {
             let label = format!("{tokens} tokens in {:.1} s", lossy(*elapsed_ms) / 1_000.0);
             line(Level::Debug, "job", "progress", &label)
                 .value(f64::from(*tokens))
-                .with("job", id.to_string())
+                .with("job", id)
         }
         News::Paid {
             id,
@@ -104,7 +104,7 @@ pub fn telemetry(event: &Event) -> Telemetry {
             let label = format!("{} arrived{after}", amount_msat.display());
             line(Level::Info, "wallet", "paid", &label)
                 .value(lossy(amount_msat.0) / MSAT_PER_SAT)
-                .with("job", id.to_string())
+                .with("job", id)
         }
         News::Dropped {
             reason,
@@ -171,7 +171,7 @@ fn of_health(event: &Event) -> Telemetry {
             let level = light_level(endpoint.light);
             Telemetry::new(at, level, "model", &endpoint.state, &label)
                 .value(endpoint.tokens_per_second)
-                .with("endpoint", endpoint.name.to_string())
+                .with("endpoint", &endpoint.name)
         }
         News::Wallet { wallet } => {
             let label = format!("{} {}", wallet.backend, wallet.detail);
@@ -193,8 +193,8 @@ fn of_job(at: Time, job: &JobView, what: &str) -> Telemetry {
     let label = format!("{} {} {why}", job.id.short(), job.status.word());
     Telemetry::new(at, level, "job", what, &label)
         .value(job.price_msat.map(|price| lossy(price.0) / MSAT_PER_SAT))
-        .with("job", job.id.to_string())
-        .with("buyer", job.buyer.to_string())
+        .with("job", &job.id)
+        .with("buyer", &job.buyer)
         .with("status", job.status.word())
         .with("model", job.model.as_deref().unwrap_or_default())
 }
@@ -220,7 +220,7 @@ fn of_publication(event: &Event) -> Telemetry {
         .with("role", role)
         .with("outcome", outcome);
     match id {
-        Some(id) => line.with("job", id.to_string()),
+        Some(id) => line.with("job", id),
         None => line,
     }
 }

@@ -141,7 +141,7 @@ const fn bind(
 const LISTS: &[Tab] = &[Tab::Jobs, Tab::Telemetry];
 const JOBS: &[Tab] = &[Tab::Jobs];
 
-/// Every key there is.
+/// Every key there is. The hint bar shows as many of them, from the first, as it has room for.
 #[rustfmt::skip]
 pub const KEYS: &[Binding] = &[
     bind(&[ch('1')], "1", Act::Show(Tab::Sell), &[], "", "Sell Compute"),
@@ -151,6 +151,8 @@ pub const KEYS: &[Binding] = &[
     bind(&[Press::Plain(KeyCode::Tab)], "Tab", Act::NextTab, &[], "", "the next tab"),
     bind(&[Press::Plain(KeyCode::BackTab)], "S-Tab", Act::PrevTab, &[], "", "the tab before"),
     bind(&[ch('o')], "o", Act::Toggle, &[], "on/off", "go online or offline, from anywhere"),
+    bind(&[ch('?')], "?", Act::Help, &[], "help", "this list"),
+    bind(&[ch('q'), Press::Ctrl('c')], "q", Act::Quit, &[], "quit", "leave; asks where jobs are running"),
     bind(&[Press::Plain(KeyCode::Enter)], "Enter", Act::Open, &[], "open", "press, edit or open what is chosen"),
     bind(&[Press::Plain(KeyCode::Esc)], "Esc", Act::Back, &[], "", "back; undo; close"),
     bind(&[ch('/')], "/", Act::Filter, LISTS, "filter", "show only what holds these words"),
@@ -168,8 +170,6 @@ pub const KEYS: &[Binding] = &[
     bind(&[Press::Plain(KeyCode::PageUp)], "PgUp", Act::PageUp, &[], "", "a page up"),
     bind(&[ch('g'), Press::Plain(KeyCode::Home)], "g Home", Act::First, &[], "", "the first row"),
     bind(&[ch('G'), Press::Plain(KeyCode::End)], "G End", Act::Last, &[], "", "the last row"),
-    bind(&[ch('?')], "?", Act::Help, &[], "help", "this list"),
-    bind(&[ch('q'), Press::Ctrl('c')], "q", Act::Quit, &[], "quit", "leave; asks where jobs are running"),
 ];
 
 impl Binding {

@@ -64,12 +64,15 @@ impl Screen {
     /// The terminal has gone away: nothing may be read from it or written to it any more, as both would fail for ever.
     ///
     /// # Errors
-    /// `/dev/null` can't be opened.
+    /// No pipe can be made, or `/dev/null` can't be opened.
     pub fn let_go(&mut self) -> io::Result<()> {
         self.gone = true;
-        let input = File::open("/dev/null")?;
+        // An end of file would be read again and again by the key reader's thread, which can't be stopped; from a pipe that
+        // stays open and empty it waits without a cost.
+        let (input, open) = io::pipe()?;
         let output = File::options().write(true).open("/dev/null")?;
         rustix::stdio::dup2_stdin(&input)?;
+        std::mem::forget(open);
         rustix::stdio::dup2_stdout(&output)?;
         rustix::stdio::dup2_stderr(&output)?;
         Ok(())

@@ -104,7 +104,14 @@ fn hints(app: &App, pen: &mut Pen<'_>, area: Rect) {
         let shown = KEYS
             .iter()
             .filter(|one| one.on(app.tab) && !one.hint.is_empty());
+        let mut room = usize::from(area.width).saturating_sub(1);
         for binding in shown {
+            // A key is shown whole or not at all; the help has them all.
+            let width = binding.shown.len() + binding.hint.len() + 3;
+            let Some(left) = room.checked_sub(width) else {
+                break;
+            };
+            room = left;
             pieces.extend([(binding.shown, Role::Key), (" ", Role::Dim)]);
             pieces.extend([(binding.hint, Role::Dim), ("  ", Role::Dim)]);
         }

@@ -17,7 +17,9 @@ const DETAIL: usize = 200;
 pub fn draw(app: &App, pen: &mut Pen<'_>, area: Rect) {
     button(app, pen, Rect { height: 2, ..area });
     let rest = Rect::new(area.x, area.y + 2, area.width, area.height - 2);
-    let upper = (rest.height * 3 / 5).clamp(8, 14).min(rest.height);
+    let upper = (rest.height * 3 / 5)
+        .clamp(11, 14)
+        .min(rest.height.saturating_sub(4));
     let left = rest.width * 3 / 5;
     let lights_box = Rect::new(rest.x, rest.y, left, upper);
     let figures_box = Rect::new(rest.x + left, rest.y, rest.width - left, upper);
