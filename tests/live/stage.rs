@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -155,7 +155,7 @@ impl Server {
         )
     }
 
-    /// Returns when it accepts connections.
+    /// Returns when it serves.
     pub fn up(mut self) -> Self {
         self.wait();
         self
@@ -163,7 +163,7 @@ impl Server {
 
     fn wait(&mut self) {
         let end = Instant::now() + PATIENCE;
-        while TcpStream::connect(("127.0.0.1", self.port)).is_err() {
+        while !self.serves() {
             let ended = self.process.child.try_wait().unwrap();
             assert!(
                 ended.is_none() && Instant::now() < end,
@@ -173,6 +173,23 @@ impl Server {
             );
             std::thread::sleep(AGAIN);
         }
+    }
+
+    /// Does it take connections? llama.cpp's does before its model is loaded, so that one is asked.
+    fn serves(&self) -> bool {
+        let Ok(mut stream) = TcpStream::connect(("127.0.0.1", self.port)) else {
+            return false;
+        };
+        if self.name != "llama" {
+            return true;
+        }
+        let mut answer = String::new();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        // A server that hangs up is not ready.
+        let _ = stream
+            .write_all(b"GET /health HTTP/1.0\r\n\r\n")
+            .and_then(|()| stream.read_to_string(&mut answer));
+        answer.split(' ').nth(1) == Some("200")
     }
 
     pub fn kill(&mut self) {
