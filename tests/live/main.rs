@@ -189,8 +189,15 @@ fn ollama_faults_for_real() {
     assert_eq!(row["status"], "fail", "{row}");
     assert_eq!(row["fix"], "ollama pull vend-tiny", "{row}");
 
+    // As after a reboot: the shop is there before its model, and opens by itself when the model is.
+    let shop = place.start();
+    let state = shop.event("why it is offline", |event| {
+        event["event"] == "state" && event["state"] == "offline" && event["detail"] != ""
+    });
+    let detail = state["detail"].as_str().unwrap();
+    assert!(detail.contains("ollama pull"), "{state}");
     model.teach();
-    let shop = place.open();
+    shop.state("online");
     let npub = place.npub();
     let sold = || {
         let result = Buyer::ask(&relay.ws(), &npub, QUESTION, "none").result();

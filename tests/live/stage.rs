@@ -359,6 +359,13 @@ impl Place {
 
     /// Starts `vend run`; returns when it sells.
     pub fn open(&self) -> Shop {
+        let shop = self.start();
+        shop.state("online");
+        shop
+    }
+
+    /// Starts `vend run`.
+    pub fn start(&self) -> Shop {
         let errors = self.dir.path().join("stderr.log");
         let mut process = Process::start(
             "vend run",
@@ -368,13 +375,11 @@ impl Place {
                 .stderr(File::create(&errors).unwrap()),
         );
         let events = lines(&mut process);
-        let shop = Shop {
+        Shop {
             process,
             events,
             errors,
-        };
-        shop.state("online");
-        shop
+        }
     }
 }
 
