@@ -1,14 +1,24 @@
 //! `vend run`: the shop with no screen.
 
+use std::time::Duration;
+
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::{broadcast, mpsc};
+use tokio::time::Instant;
 
 use super::Global;
 use super::exit::{Exit, Outcome, runtime, say};
 use super::host::Host;
 use crate::domain::command::{Command, Reply};
 use crate::domain::event::{Event, News};
+use crate::domain::health::ShopState;
+use crate::engine::Order;
+
+/// Before the second try to open the shop.
+const FIRST_PAUSE: Duration = Duration::from_secs(5);
+/// Between later tries, at most.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
 /// `vend run`
 #[derive(Clone, Copy, Debug, clap::Args)]
@@ -30,7 +40,12 @@ pub fn main(global: &Global, args: Args) -> Outcome {
             host.stop(true).await;
             return Err(Exit::failed(&detail));
         }
-        serve(host).await?;
+        let keeper = tokio::spawn(keep_trying(host.engine.listen(), host.engine.orders()));
+        let served = serve(host).await;
+        keeper.abort();
+        // Aborted: nothing to learn from it.
+        let _ = keeper.await;
+        served?;
         if let Some(printer) = printer {
             // It ends with the events; one that died has printed what it could.
             let _ = printer.await;
@@ -62,6 +77,44 @@ pub async fn serve(host: Host) -> Outcome {
         stops.spawn(async move {
             crate::engine::ask(&orders, Command::Stop { now }).await;
         });
+    }
+}
+
+/// Goes online again where that failed: nobody watches, and after a reboot the model server, the wallet or the network may
+/// come up later than vend. A shop that was sent offline stays so: that state has no reason beside it.
+async fn keep_trying(mut events: broadcast::Receiver<Event>, orders: mpsc::Sender<Order>) {
+    let mut pause = FIRST_PAUSE;
+    let mut due: Option<Instant> = None;
+    loop {
+        let again = async {
+            match due {
+                Some(at) => tokio::time::sleep_until(at).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            event = events.recv() => match event {
+                Ok(Event { news: News::State { state, detail, .. }, .. }) => {
+                    if state != ShopState::Offline || detail.is_empty() {
+                        due = None;
+                    } else if due.is_none() {
+                        due = Some(Instant::now() + pause);
+                        pause = (pause * 2).min(LONGEST_PAUSE);
+                    }
+                    if state.sells() {
+                        pause = FIRST_PAUSE;
+                    }
+                }
+                // Of what was missed, the state is told again at its next change.
+                Ok(_) | Err(RecvError::Lagged(_)) => {}
+                Err(RecvError::Closed) => return,
+            },
+            () = again => {
+                // A refusal (settings that are wrong by now) may change no state, so it is heard here.
+                let reply = crate::engine::ask(&orders, Command::GoOnline).await;
+                due = matches!(reply, Reply::Refused { .. }).then(|| Instant::now() + LONGEST_PAUSE);
+            }
+        }
     }
 }
 

@@ -116,6 +116,8 @@ impl Supervisor {
                     self.shop.notice(Level::Error, "shop", &error.0);
                     self.shop.set_state(ShopState::Offline, &error.0);
                 }
+                // Sent offline meanwhile: as wanted, so there is no reason to give.
+                Err(gone) if gone.is_cancelled() => self.shop.set_state(ShopState::Offline, ""),
                 Err(_) => self
                     .shop
                     .set_state(ShopState::Offline, "going online was broken off"),
@@ -184,7 +186,11 @@ impl Supervisor {
 
     fn go_offline(&mut self, now: bool) -> Reply {
         match std::mem::replace(&mut self.phase, Phase::Offline) {
-            Phase::Offline => done("offline already"),
+            Phase::Offline => {
+                // Offline because it is wanted now, no longer because going online failed.
+                self.shop.set_state(ShopState::Offline, "");
+                done("offline already")
+            }
             Phase::Starting(task) => {
                 task.abort();
                 // Awaited by the loop, so that nothing of it is left when the state says offline.

@@ -35,6 +35,8 @@ def main():
     # The server divides its context among the slots; what a test means is the context of one request.
     p.n_ctx = (o.ctx or 256) * o.slots if o.ctx or o.slots > 1 else 0
     p.warmup = False
+    # Threads that wait for each other by spinning lose seconds on a busy machine; one is plenty for so small a model.
+    p.cpuparams.n_threads = p.cpuparams_batch.n_threads = 1
     p.model_alias = {o.alias}
     if o.api_key:
         p.api_keys = [o.api_key]
