@@ -1,0 +1,149 @@
+//! The real binary on a data directory of its own, with a relay and a wallet that outlive it.
+
+#![allow(dead_code, reason = "each test file uses a part of it")]
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use nostr::nips::{nip04, nip44};
+use nostr::{Event, Keys};
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt, BufReader, Lines};
+use tokio::process::{Child, ChildStdout, Command};
+use vend::domain::buyer::{self, Order};
+use vend::domain::job::Encryption;
+use vend::domain::time::Time;
+
+/// Where one shop lives.
+pub struct Home {
+    pub folder: tempfile::TempDir,
+    pub seller: Keys,
+}
+
+/// The shop's process.
+pub struct Running {
+    pub child: Child,
+    pub lines: Lines<BufReader<ChildStdout>>,
+}
+
+impl Home {
+    pub fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let data = folder.path().join("data");
+        fs::create_dir(&data).unwrap();
+        fs::set_permissions(&data, fs::Permissions::from_mode(0o700)).unwrap();
+        let seller = Keys::generate();
+        let identity = data.join("identity");
+        fs::write(&identity, seller.secret_key().to_secret_hex()).unwrap();
+        fs::set_permissions(&identity, fs::Permissions::from_mode(0o600)).unwrap();
+        Self { folder, seller }
+    }
+
+    pub fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    /// The built-in model, one relay, an LNbits-shaped wallet.
+    pub fn configure(&self, mode: &str, relay: &str, wallet: &str, key: &str) {
+        let text = format!(
+            "[nostr]\nrelays = [\"{relay}\"]\nkinds = [5050]\nannounce = false\n\
+             [text]\nmodel = \"vend-tiny\"\nmax_tokens = 16\n\
+             [payment]\nmode = \"{mode}\"\ncredit_sats = 100000\nunpaid_sats_total = 1000000\n\
+             [wallet]\nbackend = \"lnbits\"\nnetwork = \"regtest\"\nurl = \"{wallet}\"\ninvoice_key = \"{key}\"\n\
+             [[endpoint]]\nname = \"tiny\"\nkind = \"builtin\"\nslots = 2\n\
+             [limits]\nper_buyer_per_minute = 100000\nper_minute = 100000\nqueue = 1000\nper_buyer_running = 4\n"
+        );
+        let path = self.config();
+        fs::write(&path, text).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    }
+
+    pub fn config(&self) -> PathBuf {
+        self.folder.path().join("config.toml")
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_vend"));
+        command
+            .arg("--data-dir")
+            .arg(self.data())
+            .arg("--config")
+            .arg(self.config())
+            .stdin(Stdio::null())
+            .kill_on_drop(true);
+        command
+    }
+
+    /// `vend run --events`, to die at a point where one is named.
+    pub fn run(&self, crash_at: Option<&str>) -> Running {
+        let mut command = self.command();
+        command.args(["run", "--events"]).stdout(Stdio::piped());
+        command.stderr(Stdio::null());
+        if let Some(point) = crash_at {
+            command.env("VEND_CRASH_AT", point);
+        }
+        let mut child = command.spawn().unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        Running { child, lines }
+    }
+
+    /// `vend jobs --json`, which works while vend runs and while it does not.
+    pub async fn jobs(&self) -> Vec<Value> {
+        let out = self.command().args(["jobs", "--json"]).output().await.unwrap();
+        assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+        serde_json::from_slice(&out.stdout).unwrap()
+    }
+
+    /// A request to this shop alone.
+    pub fn request(&self, buyer: &Keys, scheme: Encryption, prompt: &str) -> Event {
+        let order = Order {
+            kind: 5050,
+            prompt: prompt.to_owned(),
+            model: None,
+            max_tokens: None,
+            bid: None,
+            output: None,
+            relays: Vec::new(),
+            to: Some(self.seller.public_key()),
+            encrypt: scheme,
+        };
+        let key = buyer.secret_key();
+        buyer::order(&order, &buyer.public_key(), Time::now(), &|scheme, to, text| {
+            match scheme {
+                Encryption::Plain => Ok(text.to_owned()),
+                Encryption::Nip04 => nip04::encrypt(key, to, text).map_err(|e| e.to_string()),
+                Encryption::Nip44 => nip44::encrypt(key, to, text, nip44::Version::default())
+                    .map_err(|e| e.to_string()),
+            }
+        })
+        .unwrap()
+        .sign_with_keys(buyer)
+        .unwrap()
+    }
+}
+
+/// The invoice that an event of the seller asks for, if it asks for one.
+pub fn bolt11(event: &Event) -> Option<String> {
+    event.tags.iter().find_map(|tag| {
+        let parts = tag.as_slice();
+        (parts.first().is_some_and(|name| name == "amount"))
+            .then(|| parts.get(2).cloned())
+            .flatten()
+    })
+}
+
+/// The request that an event of the seller answers.
+pub fn answers(event: &Event) -> Option<String> {
+    event.tags.event_ids().next().map(|id| id.to_hex())
+}
+
+/// Lines of a JSONL record.
+pub fn record(path: &Path) -> Vec<Value> {
+    fs::read_to_string(path)
+        .unwrap_or_default()
+        .lines()
+        .filter_map(|line| serde_json::from_str(line).ok())
+        .collect()
+}
