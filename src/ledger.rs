@@ -64,6 +64,15 @@ pub enum LedgerError {
     Closed,
 }
 
+impl LedgerError {
+    /// Is there no room on the disk?
+    #[must_use]
+    pub fn is_disk_full(&self) -> bool {
+        matches!(self, Self::Sqlite(rusqlite::Error::SqliteFailure(failure, _))
+            if failure.code == rusqlite::ErrorCode::DiskFull)
+    }
+}
+
 /// The open ledger. A clone is the same ledger.
 #[derive(Clone, Debug)]
 pub struct Ledger {

@@ -731,3 +731,6 @@ impl Next {
         Taken
     }
 }
+
+#[cfg(test)]
+mod tests;

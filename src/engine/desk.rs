@@ -43,11 +43,7 @@ impl From<StepError> for DvmError {
     fn from(error: StepError) -> Self {
         let code = match &error {
             StepError::No(_) => InvocationCode::IllegalStep,
-            StepError::Ledger(LedgerError::Sqlite(rusqlite::Error::SqliteFailure(f, _)))
-                if f.code == rusqlite::ErrorCode::DiskFull =>
-            {
-                InvocationCode::DiskFull
-            }
+            StepError::Ledger(error) if error.is_disk_full() => InvocationCode::DiskFull,
             StepError::Ledger(_) => InvocationCode::Ledger,
             StepError::Signing(_) => InvocationCode::Signing,
         };

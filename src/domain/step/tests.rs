@@ -1,0 +1,272 @@
+use nostr::{EventId, Keys};
+use proptest::prelude::*;
+
+use super::*;
+use crate::domain::Hex32;
+use crate::domain::id::{Buyer, RequestId};
+use crate::domain::job::{Encryption, TextParams, Terms};
+use crate::domain::price::PriceRule;
+
+const START: Time = Time(1_800_000_000_000);
+
+fn job(order: PayOrder) -> Job {
+    let mut job = Job {
+        id: RequestId(EventId::from_byte_array([7; 32])),
+        buyer: Buyer(Keys::generate().public_key()),
+        kind: 5050,
+        state: State::Queued,
+        rev: 0,
+        encryption: Encryption::Plain,
+        addressed: true,
+        terms: Terms {
+            model: "m".to_owned(),
+            substituted: None,
+            params: TextParams {
+                max_tokens: 10,
+                temperature: 0.0,
+                top_k: 1,
+                top_p: 1.0,
+                frequency_penalty: 0.0,
+                seed: None,
+            },
+            price: PriceRule {
+                min_sats: 10,
+                per_1k_input: 2,
+                per_1k_output: 2,
+            },
+            order,
+            bid_msat: None,
+            invoice_expiry_secs: 600,
+            job_timeout_secs: 60,
+            check_every_secs: 60,
+            relays: Vec::new(),
+            seen_on: String::new(),
+        },
+        request_json: Some("{}".to_owned()),
+        prompt: Some("hello".to_owned()),
+        answer: None,
+        price: None,
+        paid: Msat::ZERO,
+        owed: Msat::ZERO,
+        attempts: 0,
+        wallet_tries: 0,
+        next_at: None,
+        boot: None,
+        error_code: None,
+        error: None,
+        invoice: None,
+        result_id: None,
+        delivered: false,
+        created_at: START,
+        updated_at: START,
+    };
+    if order == PayOrder::Before {
+        job.state = State::Quoting;
+        job.price = Some(Msat::from_sats(10));
+        job.invoice = Some(intent(&job, Msat::from_sats(10)));
+    }
+    job
+}
+
+fn answer(text: &str) -> Answer {
+    Answer {
+        text: text.to_owned(),
+        prompt_tokens: 5,
+        completion_tokens: 5,
+        estimated: false,
+        cut: false,
+        elapsed_ms: 1,
+        endpoint: "e".to_owned(),
+    }
+}
+
+fn made() -> Input {
+    Input::InvoiceMade {
+        bolt11: "lnbcrt1".to_owned(),
+        payment_hash: PaymentHash(Hex32([9; 32])),
+        backend_ref: None,
+        made_at: START,
+        expires_at: START.plus(Duration::from_secs(600)),
+        wallet: "sandbox".to_owned(),
+        identity: None,
+    }
+}
+
+fn paid() -> Input {
+    Input::Paid {
+        amount: Msat::from_sats(10),
+        at: START,
+    }
+}
+
+fn accepted() -> Input {
+    Input::Accepted {
+        role: Role::Result,
+        relay: "r".to_owned(),
+    }
+}
+
+fn any_input() -> impl Strategy<Value = Input> {
+    prop_oneof![
+        Just(Input::Start {
+            boot: BootId(Hex32([1; 32]))
+        }),
+        Just(Input::Interrupted),
+        Just(Input::Answered(answer("text"))),
+        Just(Input::Answered(answer(" "))),
+        any::<bool>().prop_map(|again| Input::RunFailed {
+            code: "processing.died",
+            message: "m".to_owned(),
+            sentence: Some("s"),
+            again
+        }),
+        Just(made()),
+        Just(Input::InvoiceDelayed {
+            message: "m".to_owned(),
+            until: START
+        }),
+        Just(Input::InvoiceRefused {
+            code: "payment.rejected",
+            message: "m".to_owned(),
+            sentence: None
+        }),
+        Just(accepted()),
+        Just(Input::GaveUp { role: Role::Result }),
+        Just(paid()),
+        any::<bool>().prop_map(|unknown| Input::NotPaid { unknown }),
+        any::<bool>().prop_map(|by_buyer| Input::Cancel { by_buyer }),
+        Just(Input::Retry),
+    ]
+}
+
+/// What the ledger and the wire would hold after the steps so far.
+#[derive(Default)]
+struct Seen {
+    results: u32,
+    invoices: u32,
+    payments: u32,
+}
+
+fn follow(job: &mut Job, input: Input, now: Time, seen: &mut Seen) -> Result<(), TestCaseError> {
+    let before = job.clone();
+    let Ok(step) = step(job, input, now) else {
+        return Ok(());
+    };
+    let mut next = step.job;
+    prop_assert_eq!(next.rev, before.rev + 1);
+    for draft in &step.drafts {
+        if draft.role == Role::Result {
+            seen.results += 1;
+            next.result_id = Some(EventId::from_byte_array([3; 32]));
+        }
+    }
+    let had = before.invoice.as_ref().and_then(|i| i.bolt11.clone());
+    let has = next.invoice.as_ref().and_then(|i| i.bolt11.clone());
+    seen.invoices += u32::from(had.is_none() && has.is_some());
+    prop_assert!(had.is_none() || had == has, "an invoice that a buyer may hold is never forgotten");
+    seen.payments += u32::from(before.paid.is_zero() && !next.paid.is_zero());
+    prop_assert!(next.paid >= before.paid, "paid never goes back");
+    prop_assert!(before.state != State::Paid || next.state == State::Paid);
+    prop_assert!(next.owed <= next.paid, "no more is owed than was paid");
+    let failed = matches!(next.state, State::Error | State::Cancelled);
+    prop_assert!(!failed || next.owed == next.paid || next.delivered, "what failed is owed back");
+    prop_assert!(next.state != State::Paid || (next.delivered && !next.paid.is_zero()));
+    *job = next;
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+    #[test]
+    fn whatever_happens_in_any_order_money_is_right(
+        order in prop_oneof![Just(PayOrder::After), Just(PayOrder::Before), Just(PayOrder::Free)],
+        inputs in proptest::collection::vec((any_input(), 0_u64..2_000), 1..60),
+    ) {
+        let mut job = job(order);
+        let mut now = START;
+        let mut seen = Seen::default();
+        for (input, secs) in inputs {
+            now = now.plus(Duration::from_secs(secs));
+            follow(&mut job, input, now, &mut seen)?;
+        }
+        prop_assert!(seen.results <= 1, "at most one result");
+        prop_assert!(seen.invoices <= 1, "at most one invoice");
+        prop_assert!(seen.payments <= 1, "a payment counts once");
+    }
+}
+
+fn run(order: PayOrder, inputs: Vec<Input>) -> Job {
+    let mut job = job(order);
+    for input in inputs {
+        job = step(&job, input, START.plus(Duration::from_secs(1))).unwrap().job;
+    }
+    job
+}
+
+fn start() -> Input {
+    Input::Start {
+        boot: BootId(Hex32([1; 32])),
+    }
+}
+
+#[test]
+fn payment_after_ends_paid() {
+    let answered = Input::Answered(answer("text"));
+    let job = run(PayOrder::After, vec![start(), answered, made(), accepted(), paid()]);
+    assert_eq!((job.state, job.paid), (State::Paid, Msat::from_sats(10)));
+}
+
+#[test]
+fn payment_before_runs_only_when_paid() {
+    let job = run(PayOrder::Before, vec![made()]);
+    assert_eq!(job.state, State::AwaitingPayment);
+    assert!(step(&job, start(), START).is_err());
+    let job = run(
+        PayOrder::Before,
+        vec![made(), paid(), start(), Input::Answered(answer("text")), accepted()],
+    );
+    assert_eq!((job.state, job.owed), (State::Paid, Msat::ZERO));
+}
+
+#[test]
+fn paid_and_failed_is_owed_back() {
+    let failed = Input::RunFailed {
+        code: "processing.rejected",
+        message: "m".to_owned(),
+        sentence: None,
+        again: false,
+    };
+    let job = run(PayOrder::Before, vec![made(), paid(), start(), failed]);
+    assert_eq!((job.state, job.owed), (State::Error, Msat::from_sats(10)));
+}
+
+#[test]
+fn an_expired_invoice_is_unpaid_until_money_comes_late() {
+    let answered = Input::Answered(answer("text"));
+    let mut job = run(PayOrder::After, vec![start(), answered, made(), accepted()]);
+    let late = START.plus(Duration::from_secs(700));
+    let mut now = late;
+    while job.state == State::PendingPayment {
+        job = step(&job, Input::NotPaid { unknown: false }, now).unwrap().job;
+        now = now.plus(Duration::from_secs(60));
+        assert!(now < late.plus(Duration::from_secs(3_600)), "it is called unpaid");
+    }
+    assert_eq!(job.state, State::Unpaid);
+    let after = step(&job, paid(), now).unwrap();
+    assert!(after.late);
+    assert_eq!(after.job.state, State::Paid);
+}
+
+#[test]
+fn three_interruptions_end_a_job_with_a_word_to_the_buyer() {
+    let mut job = job(PayOrder::After);
+    for _ in 0..2 {
+        job = step(&job, start(), START).unwrap().job;
+        job = step(&job, Input::Interrupted, START).unwrap().job;
+        assert_eq!(job.state, State::Queued);
+    }
+    job = step(&job, start(), START).unwrap().job;
+    let last = step(&job, Input::Interrupted, START).unwrap();
+    assert_eq!(last.job.state, State::Error);
+    assert_eq!(last.drafts[0].role, Role::Error);
+}
