@@ -18,7 +18,7 @@ use crate::engine::Order;
 /// Before the second try to open the shop.
 const FIRST_PAUSE: Duration = Duration::from_secs(5);
 /// Between later tries, at most.
-const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+const LONGEST_PAUSE: Duration = Duration::from_mins(1);
 
 /// `vend run`
 #[derive(Clone, Copy, Debug, clap::Args)]

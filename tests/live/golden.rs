@@ -37,7 +37,7 @@ async fn greedy(endpoint: &dyn Endpoint, prompt: &str) -> Answer {
             frequency_penalty: 0.0,
             seed: None,
         },
-        deadline: Duration::from_secs(60),
+        deadline: Duration::from_mins(1),
     };
     let (progress, _seen) = tokio::sync::watch::channel(Progress::default());
     let answer = endpoint.answer(ask, progress).await;

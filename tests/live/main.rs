@@ -1,4 +1,4 @@
-//! vend against the real programs that it will meet: a relay, Ollama, llama.cpp's server, LNbits and a buyer on another
+//! vend against the real programs that it will meet: a relay, Ollama, llama.cpp's server, `LNbits` and a buyer on another
 //! Nostr library. README.md says what each test proves. A tool that is not installed skips the tests that need it.
 
 mod stage;
@@ -19,7 +19,7 @@ fn ollama(server: &Server) -> String {
     )
 }
 
-/// LNbits' play money makes invoices of the main network: no node is behind them.
+/// `LNbits`' play money makes invoices of the main network: no node is behind them.
 fn lnbits(place: &Place, wallet: &Lnbits) -> String {
     place.secret("invoice_key", &format!("{}\n", wallet.word("seller_inkey")));
     format!(
@@ -121,9 +121,9 @@ fn a_real_sale() {
         .iter()
         .map(|job| job["paid_msat"].as_u64().unwrap())
         .sum();
-    let stats = place.vend(&["stats", "--json"]).json();
+    let figures = place.vend(&["stats", "--json"]).json();
     assert_eq!(jobs.as_array().unwrap().len(), 7);
-    assert_eq!(stats["revenue_msat"], all, "{stats}");
+    assert_eq!(figures["revenue_msat"], all, "{figures}");
     shop.stop(&place);
 }
 

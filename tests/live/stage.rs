@@ -240,7 +240,7 @@ pub fn script(name: &str, arguments: &[&str]) -> Value {
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
-/// A real LNbits with a seller's wallet and a funded buyer's.
+/// A real `LNbits` with a seller's wallet and a funded buyer's.
 pub struct Lnbits {
     _server: Server,
     books: Value,
