@@ -13,7 +13,10 @@ const MAY: &[(&str, &[&str])] = &[
     ("nostr", &["domain", "config"]),
     ("inference", &["domain", "config"]),
     ("wallet", &["domain", "config"]),
-    ("engine", &["domain", "config", "ledger", "nostr", "inference", "wallet"]),
+    (
+        "engine",
+        &["domain", "config", "ledger", "nostr", "inference", "wallet"],
+    ),
     ("control", &["domain", "engine"]),
     ("buyer", &["domain", "config", "wallet"]),
     ("demo", &["domain", "config", "wallet", "engine", "buyer"]),
@@ -38,7 +41,11 @@ fn sources() -> Vec<(String, String, String)> {
     found
         .into_iter()
         .map(|path| {
-            let name = path.strip_prefix(&root).unwrap().to_string_lossy().into_owned();
+            let name = path
+                .strip_prefix(&root)
+                .unwrap()
+                .to_string_lossy()
+                .into_owned();
             let room = name.split(['/', '.']).next().unwrap().to_owned();
             let text = fs::read_to_string(&path).unwrap();
             (room, name, text)
@@ -51,11 +58,17 @@ fn no_room_knows_one_that_it_may_not() {
     let mut wrong = Vec::new();
     for (room, name, text) in sources() {
         let Some((_, may)) = MAY.iter().find(|(known, _)| *known == room) else {
-            assert!(["cli", "lib", "main"].contains(&room.as_str()), "which room is {name}?");
+            assert!(
+                ["cli", "lib", "main"].contains(&room.as_str()),
+                "which room is {name}?"
+            );
             continue;
         };
         for part in text.split("crate::").skip(1) {
-            let used: String = part.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+            let used: String = part
+                .chars()
+                .take_while(|c| c.is_alphanumeric() || *c == '_')
+                .collect();
             let is_room = MAY.iter().any(|(known, _)| *known == used) || used == "cli";
             if is_room && used != room && !may.contains(&used.as_str()) {
                 wrong.push(format!("{name} uses {used}"));

@@ -55,7 +55,10 @@ async fn a_crash_at_any_point_loses_nothing_and_doubles_nothing() {
             Err(why) => wrong.push(format!("{point} × {mode} × {scheme:?}: {why}")),
         }
     }
-    println!("{} of {all} crashes resumed; reached: {reached:?}", all - wrong.len());
+    println!(
+        "{} of {all} crashes resumed; reached: {reached:?}",
+        all - wrong.len()
+    );
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     assert!(reached.values().all(|count| *count > 0), "{reached:?}");
 }
@@ -76,7 +79,10 @@ async fn case(point: &'static str, mode: &'static str, scheme: Encryption) -> Re
 
     let first = home.run(Some(point));
     let died = async {
-        let Running { mut child, mut lines } = first;
+        let Running {
+            mut child,
+            mut lines,
+        } = first;
         // Read to the end, so that a full pipe never holds the shop up.
         while let Ok(Some(_)) = lines.next_line().await {}
         child.wait().await
@@ -94,7 +100,9 @@ async fn case(point: &'static str, mode: &'static str, scheme: Encryption) -> Re
         }
     };
     if status.signal() != Some(SIGABRT) {
-        return Err(format!("it ended by {status} instead of dying at the point"));
+        return Err(format!(
+            "it ended by {status} instead of dying at the point"
+        ));
     }
 
     let mut second = home.run(None);
@@ -160,7 +168,10 @@ async fn audit(
         .filter_map(|line| line["amount_msat"].as_u64())
         .collect();
     let jobs = home.jobs().await;
-    let said: Vec<_> = jobs.iter().filter_map(|job| job["paid_msat"].as_u64()).collect();
+    let said: Vec<_> = jobs
+        .iter()
+        .filter_map(|job| job["paid_msat"].as_u64())
+        .collect();
     if jobs.len() != 1 || results.len() != 1 || invoices.len() != 1 || payments != said {
         return Err(format!(
             "{} jobs, {} results, {} published invoices; the wallet saw {payments:?}, the ledger says {said:?}",

@@ -55,13 +55,15 @@ fn audit(relay: &[Value], wallet: &[Value], jobs: &[Value]) -> Value {
     let mut published: BTreeMap<String, Published> = BTreeMap::new();
     for event in relay {
         let kind = event["kind"].as_u64().unwrap_or(0);
-        let Some(request) = tag(event, "e", 1).filter(|_| kind == 7000 || (6000..7000).contains(&kind))
+        let Some(request) =
+            tag(event, "e", 1).filter(|_| kind == 7000 || (6000..7000).contains(&kind))
         else {
             continue;
         };
         let of = published.entry(request.to_owned()).or_default();
         if kind != 7000 {
-            of.results.insert(event["id"].as_str().unwrap_or("").to_owned());
+            of.results
+                .insert(event["id"].as_str().unwrap_or("").to_owned());
         }
         if let Some(bolt11) = tag(event, "amount", 2) {
             of.invoices.insert(bolt11.to_owned());
@@ -83,7 +85,10 @@ fn audit(relay: &[Value], wallet: &[Value], jobs: &[Value]) -> Value {
             wrong.push(format!("{request}: {} results", of.results.len()));
         }
         if of.invoices.len() > 1 {
-            wrong.push(format!("{request}: {} published invoices", of.invoices.len()));
+            wrong.push(format!(
+                "{request}: {} published invoices",
+                of.invoices.len()
+            ));
         }
         for invoice in &of.invoices {
             if !made.contains_key(invoice.as_str()) {
@@ -106,13 +111,18 @@ fn audit(relay: &[Value], wallet: &[Value], jobs: &[Value]) -> Value {
         known.insert(hash);
         let seen = paid.get(hash).copied().unwrap_or(0);
         if said != seen {
-            wrong.push(format!("{id}: the ledger says {said} msat, the wallet saw {seen}"));
+            wrong.push(format!(
+                "{id}: the ledger says {said} msat, the wallet saw {seen}"
+            ));
         }
         if job["status"] == "paid" && seen == 0 {
             wrong.push(format!("{id}: paid, but the wallet saw nothing"));
         }
         let out = published.get(id);
-        let delivered = matches!(job["status"].as_str(), Some("paid" | "pending_payment" | "completed"));
+        let delivered = matches!(
+            job["status"].as_str(),
+            Some("paid" | "pending_payment" | "completed")
+        );
         let result = job["result_id"].as_str().unwrap_or("");
         if delivered && !out.is_some_and(|out| out.results.contains(result)) {
             wrong.push(format!("{id}: delivered, but its result is on no relay"));
@@ -120,7 +130,9 @@ fn audit(relay: &[Value], wallet: &[Value], jobs: &[Value]) -> Value {
         let price = job["price_msat"].as_u64();
         let asked = job["bolt11"].as_str().and_then(|bolt11| made.get(bolt11));
         if asked.is_some_and(|(_, amount)| Some(*amount) != price) {
-            wrong.push(format!("{id}: the invoice asks for another amount than the price"));
+            wrong.push(format!(
+                "{id}: the invoice asks for another amount than the price"
+            ));
         }
     }
     for (hash, amount) in &paid {

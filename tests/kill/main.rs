@@ -47,7 +47,10 @@ fn number(name: &str, default: u64) -> u64 {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn random_kills_leave_no_difference_for_an_auditor() {
     let kills = number("VEND_KILLS", 10);
-    let seed = number("VEND_KILL_SEED", u64::from(std::process::id()) * 2_654_435_761 + 1);
+    let seed = number(
+        "VEND_KILL_SEED",
+        u64::from(std::process::id()) * 2_654_435_761 + 1,
+    );
     println!("seed {seed}, {kills} kills");
     let mut dice = Dice(seed);
     let home = Home::new();
@@ -76,8 +79,12 @@ async fn random_kills_leave_no_difference_for_an_auditor() {
         payer.pay(&relay, &wallet, &mut dice, false);
     }
     let mut last = home.run(None);
-    let settled = settle(&home, &mut last, &relay, &wallet, &mut payer, &mut dice, sent);
-    let jobs = tokio::time::timeout(LONGEST, settled).await.expect("all is settled in time");
+    let settled = settle(
+        &home, &mut last, &relay, &wallet, &mut payer, &mut dice, sent,
+    );
+    let jobs = tokio::time::timeout(LONGEST, settled)
+        .await
+        .expect("all is settled in time");
     last.child.kill().await.unwrap();
 
     let jobs_file = home.folder.path().join("jobs.json");
@@ -145,7 +152,10 @@ async fn settle(
             .count();
         let jobs = home.jobs().await;
         let at_work = |job: &Value| matches!(job["status"].as_str(), Some("queued" | "processing"));
-        let known = jobs.iter().filter(|job| job["paid_msat"].as_u64() > Some(0)).count();
+        let known = jobs
+            .iter()
+            .filter(|job| job["paid_msat"].as_u64() > Some(0))
+            .count();
         if jobs.len() as u64 == sent && known == paid && !jobs.iter().any(at_work) {
             return jobs;
         }
@@ -175,17 +185,26 @@ fn catches_planted_differences(home: &Home, relay: &Path, wallet: &Path, jobs: &
     let differences = |relay: &Path, wallet: &Path, jobs: &[Value]| {
         let path = file("planted.json");
         std::fs::write(&path, serde_json::to_string(jobs).unwrap()).unwrap();
-        audit(relay, wallet, &path)["differences"].as_array().unwrap().len()
+        audit(relay, wallet, &path)["differences"]
+            .as_array()
+            .unwrap()
+            .len()
     };
     let mut richer = jobs.to_vec();
     let unpaid = richer.iter().position(|job| job["paid_msat"] == 0);
     let index = unpaid.unwrap_or(0);
     richer[index]["paid_msat"] = json!(1_000_000);
-    assert!(differences(relay, wallet, &richer) > 0, "an invented payment");
+    assert!(
+        differences(relay, wallet, &richer) > 0,
+        "an invented payment"
+    );
     let fewer = &jobs[..jobs.len() - 1];
     assert!(differences(relay, wallet, fewer) > 0, "a lost job");
     let text = std::fs::read_to_string(relay).unwrap();
-    let result = text.lines().find(|line| line.contains("\"kind\":6050")).unwrap();
+    let result = text
+        .lines()
+        .find(|line| line.contains("\"kind\":6050"))
+        .unwrap();
     let mut second: Value = serde_json::from_str(result).unwrap();
     second["id"] = json!("00".repeat(32));
     let doubled = file("doubled.jsonl");

@@ -30,6 +30,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use fault::Fault;
+#[allow(unused_imports, reason = "each test file uses a part of it")]
 pub use state::forged;
 use state::{Conn, Out, State};
 

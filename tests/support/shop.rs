@@ -91,8 +91,17 @@ impl Home {
 
     /// `vend jobs --json`, which works while vend runs and while it does not.
     pub async fn jobs(&self) -> Vec<Value> {
-        let out = self.command().args(["jobs", "--json"]).output().await.unwrap();
-        assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+        let out = self
+            .command()
+            .args(["jobs", "--json"])
+            .output()
+            .await
+            .unwrap();
+        assert!(
+            out.status.success(),
+            "{}",
+            String::from_utf8_lossy(&out.stderr)
+        );
         serde_json::from_slice(&out.stdout).unwrap()
     }
 
@@ -110,14 +119,17 @@ impl Home {
             encrypt: scheme,
         };
         let key = buyer.secret_key();
-        buyer::order(&order, &buyer.public_key(), Time::now(), &|scheme, to, text| {
-            match scheme {
+        buyer::order(
+            &order,
+            &buyer.public_key(),
+            Time::now(),
+            &|scheme, to, text| match scheme {
                 Encryption::Plain => Ok(text.to_owned()),
                 Encryption::Nip04 => nip04::encrypt(key, to, text).map_err(|e| e.to_string()),
                 Encryption::Nip44 => nip44::encrypt(key, to, text, nip44::Version::default())
                     .map_err(|e| e.to_string()),
-            }
-        })
+            },
+        )
         .unwrap()
         .sign_with_keys(buyer)
         .unwrap()
@@ -136,7 +148,7 @@ pub fn bolt11(event: &Event) -> Option<String> {
 
 /// The request that an event of the seller answers.
 pub fn answers(event: &Event) -> Option<String> {
-    event.tags.event_ids().next().map(|id| id.to_hex())
+    event.tags.event_ids().next().map(nostr::EventId::to_hex)
 }
 
 /// Lines of a JSONL record.

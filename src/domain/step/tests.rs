@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::domain::Hex32;
 use crate::domain::id::{Buyer, RequestId};
-use crate::domain::job::{Encryption, TextParams, Terms};
+use crate::domain::job::{Encryption, Terms, TextParams};
 use crate::domain::price::PriceRule;
 
 const START: Time = Time(1_800_000_000_000);
@@ -163,13 +163,19 @@ fn follow(job: &mut Job, input: Input, now: Time, seen: &mut Seen) -> Result<(),
     let had = before.invoice.as_ref().and_then(|i| i.bolt11.clone());
     let has = next.invoice.as_ref().and_then(|i| i.bolt11.clone());
     seen.invoices += u32::from(had.is_none() && has.is_some());
-    prop_assert!(had.is_none() || had == has, "an invoice that a buyer may hold is never forgotten");
+    prop_assert!(
+        had.is_none() || had == has,
+        "an invoice that a buyer may hold is never forgotten"
+    );
     seen.payments += u32::from(before.paid.is_zero() && !next.paid.is_zero());
     prop_assert!(next.paid >= before.paid, "paid never goes back");
     prop_assert!(before.state != State::Paid || next.state == State::Paid);
     prop_assert!(next.owed <= next.paid, "no more is owed than was paid");
     let failed = matches!(next.state, State::Error | State::Cancelled);
-    prop_assert!(!failed || next.owed == next.paid || next.delivered, "what failed is owed back");
+    prop_assert!(
+        !failed || next.owed == next.paid || next.delivered,
+        "what failed is owed back"
+    );
     prop_assert!(next.state != State::Paid || (next.delivered && !next.paid.is_zero()));
     *job = next;
     Ok(())
@@ -198,7 +204,9 @@ proptest! {
 fn run(order: PayOrder, inputs: Vec<Input>) -> Job {
     let mut job = job(order);
     for input in inputs {
-        job = step(&job, input, START.plus(Duration::from_secs(1))).unwrap().job;
+        job = step(&job, input, START.plus(Duration::from_secs(1)))
+            .unwrap()
+            .job;
     }
     job
 }
@@ -212,7 +220,10 @@ fn start() -> Input {
 #[test]
 fn payment_after_ends_paid() {
     let answered = Input::Answered(answer("text"));
-    let job = run(PayOrder::After, vec![start(), answered, made(), accepted(), paid()]);
+    let job = run(
+        PayOrder::After,
+        vec![start(), answered, made(), accepted(), paid()],
+    );
     assert_eq!((job.state, job.paid), (State::Paid, Msat::from_sats(10)));
 }
 
@@ -223,7 +234,13 @@ fn payment_before_runs_only_when_paid() {
     assert!(step(&job, start(), START).is_err());
     let job = run(
         PayOrder::Before,
-        vec![made(), paid(), start(), Input::Answered(answer("text")), accepted()],
+        vec![
+            made(),
+            paid(),
+            start(),
+            Input::Answered(answer("text")),
+            accepted(),
+        ],
     );
     assert_eq!((job.state, job.owed), (State::Paid, Msat::ZERO));
 }
@@ -247,9 +264,14 @@ fn an_expired_invoice_is_unpaid_until_money_comes_late() {
     let late = START.plus(Duration::from_secs(700));
     let mut now = late;
     while job.state == State::PendingPayment {
-        job = step(&job, Input::NotPaid { unknown: false }, now).unwrap().job;
+        job = step(&job, Input::NotPaid { unknown: false }, now)
+            .unwrap()
+            .job;
         now = now.plus(Duration::from_secs(60));
-        assert!(now < late.plus(Duration::from_secs(3_600)), "it is called unpaid");
+        assert!(
+            now < late.plus(Duration::from_secs(3_600)),
+            "it is called unpaid"
+        );
     }
     assert_eq!(job.state, State::Unpaid);
     let after = step(&job, paid(), now).unwrap();
