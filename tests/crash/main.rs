@@ -90,12 +90,14 @@ async fn case(point: &'static str, mode: &'static str, scheme: Encryption) -> Re
     let paying = pay_when_asked(&relay, &wallet);
     tokio::pin!(paying);
     let mut paid = None;
+    // A buyer who pays at once makes the relay's yes old news: the payment shows already that the result has arrived.
+    let waits = point.starts_with("accepted") && mode != "before";
     let bound = tokio::time::sleep(LONGEST);
     tokio::pin!(died, bound);
     let status = loop {
         tokio::select! {
             status = &mut died => break status.map_err(|e| e.to_string())?,
-            outcome = &mut paying, if paid.is_none() => paid = Some(outcome?),
+            outcome = &mut paying, if paid.is_none() && !waits => paid = Some(outcome?),
             () = &mut bound => return Err("the point was never reached".to_owned()),
         }
     };
