@@ -173,7 +173,7 @@ fn audit(relay: &Path, wallet: &Path, jobs: &Path) -> Value {
     let out = std::process::Command::new(auditor())
         .args([relay, wallet, jobs])
         .output()
-        .expect("the auditor runs");
+        .expect("the auditor is built: cargo build --example audit");
     serde_json::from_slice(&out.stdout).unwrap_or_else(|_| {
         panic!("the auditor said: {}", String::from_utf8_lossy(&out.stderr));
     })
