@@ -185,7 +185,7 @@ async fn endpoints(
         };
         let name = endpoint.name.to_string();
         shop.checked(CheckKind::Endpoint, &name, status, &endpoint.detail, "");
-        if status != CheckStatus::Ok {
+        if status == CheckStatus::Fail {
             seen = format!("{name}: {}", endpoint.detail);
         }
         shop.tell(News::Endpoint { endpoint });

@@ -137,3 +137,28 @@ proptest! {
         }
     }
 }
+
+/// The pictures in the README and the docs are the real screens. `UPDATE_DOCS=1` draws them anew.
+#[test]
+fn the_pictures_are_the_real_screens() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("screenshots");
+    for (key, name) in [
+        ("1", "sell"),
+        ("2", "settings"),
+        ("3", "jobs"),
+        ("4", "telemetry"),
+    ] {
+        let mut app = busy();
+        press(&mut app, key);
+        let drawn = crate::ui::svg::svg(&buffer(&app, 80, 24));
+        let path = folder.join(format!("{name}-80x24.svg"));
+        if std::env::var_os("UPDATE_DOCS").is_some() {
+            std::fs::write(&path, &drawn).unwrap();
+        }
+        let kept = std::fs::read_to_string(&path).unwrap_or_default();
+        assert!(
+            kept == drawn,
+            "{name} has changed: look at it, then run the tests with UPDATE_DOCS=1"
+        );
+    }
+}
