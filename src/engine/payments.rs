@@ -22,6 +22,8 @@ use crate::wallet::{Issued, Seen, Wallet};
 
 /// Looks at once.
 const AT_ONCE: usize = 8;
+/// Between two words about an invoice of another wallet.
+const OTHER_WALLET: Duration = Duration::from_secs(600);
 /// After a look that the wallet did not answer.
 const AFTER_ERROR: Duration = Duration::from_secs(5);
 
@@ -40,8 +42,20 @@ pub async fn work(shop: Arc<Shop>, stop: CancellationToken) {
     reload(&shop, &mut watches).await;
     while !stop.is_cancelled() {
         let wallet = shop.wallet();
-        if let Some(wallet) = &wallet {
-            launch(wallet, &watches, &mut looking, &mut busy);
+        let now = Time::now();
+        let due = watches
+            .values()
+            .any(|watch| watch.next <= now && !busy.contains(&watch.job.id));
+        if let (Some(wallet), true) = (&wallet, due) {
+            let who = identity(&shop).await;
+            launch(
+                &shop,
+                wallet,
+                who.as_deref(),
+                &mut watches,
+                &mut looking,
+                &mut busy,
+            );
         }
         let wait = earliest(&watches, &busy, wallet.is_some(), looking.len());
         tokio::select! {
@@ -99,13 +113,42 @@ async fn reload(shop: &Shop, watches: &mut HashMap<RequestId, Watch>) {
     }
 }
 
+/// The wallet's own name for itself; asked for once, as another wallet's "unknown" says nothing about our invoices.
+async fn identity(shop: &Shop) -> Option<String> {
+    let known = shop.wallet_health.borrow().identity.clone();
+    match known {
+        Some(identity) => Some(identity),
+        None => shop.look_at_wallet().await.identity,
+    }
+}
+
+/// Was the invoice made by the wallet that is open now? One that does not say who it is, is taken at its word.
+fn is_its_own(job: &Job, wallet: &dyn Wallet, who: Option<&str>) -> bool {
+    job.invoice.as_ref().is_some_and(|invoice| {
+        let named = invoice.wallet_identity.as_deref().zip(who);
+        invoice.wallet == wallet.backend() && named.is_none_or(|(made_by, now)| made_by == now)
+    })
+}
+
 fn launch(
+    shop: &Shop,
     wallet: &Arc<dyn Wallet>,
-    watches: &HashMap<RequestId, Watch>,
+    who: Option<&str>,
+    watches: &mut HashMap<RequestId, Watch>,
     looking: &mut JoinSet<(RequestId, Outcome)>,
     busy: &mut HashSet<RequestId>,
 ) {
     let now = Time::now();
+    for watch in watches.values_mut() {
+        if watch.next <= now && !is_its_own(&watch.job, &**wallet, who) {
+            watch.next = now.plus(OTHER_WALLET);
+            let words = format!(
+                "job {}: its invoice was made by another wallet and can't be looked at with this one",
+                watch.job.id.short()
+            );
+            shop.notice(Level::Warn, "wallet", &words);
+        }
+    }
     let mut due: Vec<&Watch> = watches
         .values()
         .filter(|watch| watch.next <= now && !busy.contains(&watch.job.id))
