@@ -97,6 +97,9 @@ impl Lnbits {
     }
 
     async fn make(&self, new: NewInvoice) -> Result<Issued, WalletError> {
+        if new.hold_hash.is_some() {
+            return Err(WalletError::Unsupported);
+        }
         let sats = whole_sats(new.amount)?;
         if new.label.len() > MAX_LABEL || new.label.contains(char::is_whitespace) {
             let text = format!("a label is at most {MAX_LABEL} bytes without blanks");
@@ -171,6 +174,8 @@ impl Wallet for Lnbits {
             msat: false,
             max_memo_bytes: MAX_MEMO_BYTES,
             label_lookup: true,
+            push: false,
+            hold: false,
         }
     }
 
