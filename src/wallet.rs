@@ -3,9 +3,16 @@
 //! A wallet's word is believed only where it answers a question of ours about a payment hash of ours; a push is a hint to
 //! look. An error is never a status: it changes no invoice.
 
+pub mod cln;
+mod http;
 pub mod lnbits;
+pub mod lnd;
+mod number;
 pub mod open;
+pub mod phoenixd;
 pub mod sandbox;
+
+pub use self::http::ServerError;
 
 use std::fmt;
 use std::time::Duration;
@@ -13,7 +20,7 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 
-use crate::domain::health::WalletHealth;
+use crate::domain::health::{Light, WalletHealth};
 use crate::domain::id::{PaymentHash, Preimage};
 use crate::domain::msat::Msat;
 use crate::domain::time::Time;
@@ -104,6 +111,9 @@ pub enum WalletError {
     /// No answer in time; what was asked may have been done.
     #[error("the wallet did not answer within {} s", .0.as_secs())]
     TimedOut(Duration),
+    /// Its certificate is not the one that it should show.
+    #[error("the wallet can't be trusted: {0}")]
+    Certificate(String),
     /// It refuses our key.
     #[error("the wallet refuses the key: {0}")]
     Unauthorized(String),
@@ -161,5 +171,29 @@ pub trait Wallet: Send + Sync + fmt::Debug {
     /// nothing more; what is settled stays settled (`Rejected`). `Unsupported` unless told otherwise.
     fn cancel(&self, _issued: Issued) -> BoxFuture<'_, Result<(), WalletError>> {
         async { Err(WalletError::Unsupported) }.boxed()
+    }
+}
+
+/// The whole sats of an amount, for a backend that counts in nothing smaller.
+fn whole_sats(amount: Msat, backend: &str) -> Result<u64, WalletError> {
+    let sats = amount.ceil_to_sats();
+    if amount.is_zero() || Msat::from_sats(sats) != amount {
+        let text = format!(
+            "{backend} counts in whole sats, and {} msat is not",
+            amount.0
+        );
+        return Err(WalletError::Rejected(text));
+    }
+    Ok(sats)
+}
+
+/// The health of a wallet that gave this error instead of an answer; `fix` says what mends it.
+fn down(backend: &str, error: &WalletError, fix: &str) -> WalletHealth {
+    WalletHealth {
+        backend: backend.to_owned(),
+        state: "down".to_owned(),
+        light: Light::Down,
+        detail: format!("{error}{fix}"),
+        ..WalletHealth::default()
     }
 }
