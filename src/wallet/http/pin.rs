@@ -99,10 +99,10 @@ pub(super) fn distrust(error: &reqwest::Error, pinned: bool) -> Option<String> {
              if not, somebody stands in between"
                 .to_owned()
         }
-        CertificateError::UnknownIssuer if !pinned => {
-            "this machine does not know who signed its certificate: set wallet.certificate to the server's own file"
-                .to_owned()
-        }
+        _ if !pinned => format!(
+            "its certificate is not one that this machine trusts ({}): where it signed its own, set wallet.certificate to that file",
+            words_of(error)
+        ),
         _ => words_of(error),
     })
 }
