@@ -10,13 +10,16 @@ mod server_faults;
 
 use drill_node::{Certificate, DrillNode, Fault, hex};
 use server_faults::{AMOUNT, EXPIRY, LABEL, ask, checked, paid, provide_tls};
+use vend::config::schema::{Backend, SecretSource, Wallet};
+use vend::config::secret;
 use vend::domain::Hex32;
 use vend::domain::health::Light;
 use vend::domain::id::{PaymentHash, Preimage};
 use vend::domain::invoice::Verdict;
 use vend::domain::msat::Msat;
 use vend::wallet::lnd::Lnd;
-use vend::wallet::{Issued, NewInvoice, Seen, ServerError, Wallet, WalletError};
+use vend::wallet::open::open;
+use vend::wallet::{Issued, NewInvoice, Seen, ServerError, Wallet as _, WalletError};
 
 fn client(node: &DrillNode, certificate: Option<Certificate>) -> Lnd {
     provide_tls();
@@ -198,7 +201,7 @@ async fn a_macaroon_for_invoices_only_sells_and_the_node_keeps_its_name() {
 #[tokio::test]
 async fn a_macaroon_that_can_spend_is_warned_about() {
     let admin = hex(b"\x02\x01\x03lnd\x1a\x17\x0a\x08offchain\x12\x04read\x12\x05write");
-    let node = drill_lnd::start_with(&admin);
+    let node = drill_lnd::start_with(&admin, None);
     let health = client(&node, None).health().await;
     assert_eq!(health.light, Light::Warn);
     assert!(
@@ -241,30 +244,52 @@ async fn a_self_signed_certificate_is_pinned_and_any_other_is_refused_in_plain_w
     );
 }
 
+#[tokio::test]
+async fn the_settings_may_name_lnds_own_files() {
+    provide_tls();
+    let binary = b"\x02\x01\x03lnd\xff\xfe\x0a\x01";
+    let node = drill_lnd::start_with(&hex(binary), Some(Certificate::One));
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("invoice.macaroon"), binary).unwrap();
+    std::fs::write(folder.path().join("tls.cert"), Certificate::One.pem()).unwrap();
+    let settings = Wallet {
+        backend: Backend::Lnd,
+        url: Some(node.url()),
+        macaroon: Some(SecretSource::File {
+            file: "invoice.macaroon".to_owned(),
+        }),
+        certificate: Some("tls.cert".to_owned()),
+        ..Wallet::default()
+    };
+    let resolve = |source: &SecretSource| secret::resolve(source, folder.path());
+    let wallet = open(&settings, resolve, folder.path()).unwrap();
+    checked(&wallet.create(ask()).await.unwrap()).unwrap();
+}
+
 #[test]
 fn settings_that_cant_work_are_refused_before_anything_is_sent() {
     provide_tls();
-    let open = |url: &str, macaroon: &str, pem: Option<&str>| {
+    let try_open = |url: &str, macaroon: &str, pem: Option<&str>| {
         let pem = pem.map(Into::into);
         Lnd::open(url, &macaroon.into(), pem.as_ref()).map(drop)
     };
     for macaroon in ["", " ", "AgEDbG5k", "020"] {
-        let refused = open("https://127.0.0.1:1", macaroon, None);
+        let refused = try_open("https://127.0.0.1:1", macaroon, None);
         assert!(
             matches!(refused, Err(ServerError::Key { .. })),
             "{macaroon}"
         );
     }
     for pem in ["", "no certificate", "-----BEGIN CERTIFICATE-----\nx"] {
-        let refused = open("https://127.0.0.1:1", "0201", Some(pem));
+        let refused = try_open("https://127.0.0.1:1", "0201", Some(pem));
         assert!(matches!(refused, Err(ServerError::Certificate(_))), "{pem}");
     }
-    let refused = open("http://127.0.0.1:1", "0201", Some(Certificate::One.pem()));
+    let refused = try_open("http://127.0.0.1:1", "0201", Some(Certificate::One.pem()));
     assert!(
         matches!(refused, Err(ServerError::Certificate(_))),
         "{refused:?}"
     );
-    let refused = open("http://lnd.example:8080", "0201", None);
+    let refused = try_open("http://lnd.example:8080", "0201", None);
     assert!(
         matches!(refused, Err(ServerError::PlainHttp(_))),
         "{refused:?}"

@@ -20,8 +20,8 @@ pub fn start(certificate: Option<Certificate>) -> DrillNode {
 }
 
 /// Starts it with this macaroon.
-pub fn start_with(macaroon: &str) -> DrillNode {
-    DrillNode::start(api, macaroon, None)
+pub fn start_with(macaroon: &str, certificate: Option<Certificate>) -> DrillNode {
+    DrillNode::start(api, macaroon, certificate)
 }
 
 /// gRPC's errors, as the gateway writes them.
