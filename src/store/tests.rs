@@ -100,6 +100,7 @@ fn progress_lives_as_long_as_the_work() {
     let progress = told(News::Progress {
         id: id(1),
         tokens: 20,
+        of: Some(80),
         elapsed_ms: 2_000,
     });
     store.apply(&progress);
@@ -108,6 +109,7 @@ fn progress_lives_as_long_as_the_work() {
     store.apply(&progress);
     let seen = store.jobs.progress_of(&id(1)).unwrap();
     assert!((seen.speed() - 10.0).abs() < f64::EPSILON);
+    assert_eq!(seen.part(), Some(0.25));
     store.apply(&job_event(job(1, Status::Paid, 2), "paid"));
     assert_eq!(store.jobs.progresses(), 0);
 }
@@ -166,6 +168,7 @@ fn any_event() -> impl Strategy<Value = Event> {
         told(News::Progress {
             id: id(number),
             tokens,
+            of: None,
             elapsed_ms,
         })
     });

@@ -179,6 +179,7 @@ pub fn busy() -> App {
         News::Progress {
             id: job(3, Status::Processing).id,
             tokens: 63,
+            of: Some(512),
             elapsed_ms: 2_000,
         },
         News::Queue {
