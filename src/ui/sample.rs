@@ -25,6 +25,7 @@ pub fn options() -> Options {
     Options {
         ascii: false,
         color: true,
+        theme: crate::ui::theme::ThemeName::Dark,
         config_path: PathBuf::from("vend.toml"),
         banner: None,
         attached: false,

@@ -8,6 +8,7 @@ use ratatui::symbols::border;
 
 use crate::domain::event::Level;
 use crate::domain::health::Light;
+pub use crate::domain::screen::ThemeName;
 
 /// What a piece of text is, which decides how it looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,38 +29,50 @@ pub enum Role {
     Selected,
     /// A key to press.
     Key,
+    /// A column of a chart.
+    Chart,
     /// A warning across the whole screen.
     Banner,
 }
 
 /// How the screen looks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Theme {
+    /// Which colours.
+    pub name: ThemeName,
     /// Only ASCII characters.
     pub ascii: bool,
     /// With colours.
     pub color: bool,
 }
 
+impl Role {
+    /// All of them.
+    pub const ALL: [Self; 10] = [
+        Self::Text,
+        Self::Dim,
+        Self::Title,
+        Self::Good,
+        Self::Warn,
+        Self::Bad,
+        Self::Selected,
+        Self::Key,
+        Self::Chart,
+        Self::Banner,
+    ];
+}
+
 impl Theme {
     /// The look of a piece of text.
     #[must_use]
     pub fn style(self, role: Role) -> Style {
-        let plain = Style::new();
-        let tinted = |color| {
-            if self.color { plain.fg(color) } else { plain }
-        };
-        match role {
-            Role::Text => plain,
-            Role::Dim if self.color => plain.fg(Color::DarkGray),
-            Role::Dim => plain.add_modifier(Modifier::DIM),
-            Role::Title => plain.add_modifier(Modifier::BOLD),
-            Role::Good => tinted(Color::Green),
-            Role::Warn => tinted(Color::Yellow),
-            Role::Bad => tinted(Color::Red).add_modifier(Modifier::BOLD),
-            Role::Selected => plain.add_modifier(Modifier::REVERSED),
-            Role::Key => tinted(Color::Cyan).add_modifier(Modifier::BOLD),
-            Role::Banner => tinted(Color::Yellow).add_modifier(Modifier::REVERSED | Modifier::BOLD),
+        if !self.color {
+            return plain(role);
+        }
+        match self.name {
+            ThemeName::Dark => dark(role),
+            ThemeName::Light => light(role),
+            ThemeName::Contrast => contrast(role),
         }
     }
 
@@ -75,6 +88,40 @@ impl Theme {
             (Light::Down, true) => "x",
             (Light::Down, false) => "✗",
         }
+    }
+
+    /// The step of a small chart, from 0 (nothing) over 1 (a little) to 8 (the most).
+    #[must_use]
+    pub fn step(self, height: usize) -> &'static str {
+        const DRAWN: [&str; 9] = ["▁", "▂", "▂", "▃", "▄", "▅", "▆", "▇", "█"];
+        const TYPED: [&str; 9] = ["_", ".", ".", ":", "-", "=", "+", "*", "#"];
+        let steps = if self.ascii { TYPED } else { DRAWN };
+        steps[height.min(8)]
+    }
+
+    /// A piece of a column of a tall chart, by eighths: 0 is blank, 8 is full.
+    #[must_use]
+    pub fn block(self, eighths: usize) -> &'static str {
+        const DRAWN: [&str; 9] = [" ", "▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"];
+        const TYPED: [&str; 9] = [" ", ".", ".", ".", ":", ":", ":", "#", "#"];
+        let blocks = if self.ascii { TYPED } else { DRAWN };
+        blocks[eighths.min(8)]
+    }
+
+    /// The done and the open part of a bar.
+    #[must_use]
+    pub const fn bar(self) -> (&'static str, &'static str) {
+        if self.ascii {
+            ("#", ".")
+        } else {
+            ("█", "░")
+        }
+    }
+
+    /// Stands before what can be done.
+    #[must_use]
+    pub const fn arrow(self) -> &'static str {
+        if self.ascii { ">" } else { "→" }
     }
 
     /// What stands for text that was cut off.
@@ -99,6 +146,127 @@ impl Theme {
             }
         } else {
             border::PLAIN
+        }
+    }
+}
+
+/// Without colour: weight, dimming and reversal.
+fn plain(role: Role) -> Style {
+    let style = Style::new();
+    match role {
+        Role::Text | Role::Good | Role::Warn | Role::Chart => style,
+        Role::Dim => style.add_modifier(Modifier::DIM),
+        Role::Title | Role::Bad | Role::Key => style.add_modifier(Modifier::BOLD),
+        Role::Selected => style.add_modifier(Modifier::REVERSED),
+        Role::Banner => style.add_modifier(Modifier::REVERSED | Modifier::BOLD),
+    }
+}
+
+/// On the terminal's own dark ground.
+fn dark(role: Role) -> Style {
+    let style = plain(role);
+    match role {
+        Role::Text | Role::Title | Role::Selected => style,
+        Role::Dim => Style::new().fg(Color::DarkGray),
+        Role::Good => style.fg(Color::Green),
+        Role::Warn | Role::Banner => style.fg(Color::Yellow),
+        Role::Bad => style.fg(Color::Red),
+        Role::Key | Role::Chart => style.fg(Color::Cyan),
+    }
+}
+
+/// On the terminal's own light ground. No yellow and no cyan: on white they can hardly be read.
+fn light(role: Role) -> Style {
+    let style = plain(role);
+    match role {
+        Role::Text | Role::Title | Role::Selected => style,
+        Role::Dim => Style::new().fg(Color::DarkGray),
+        Role::Good => style.fg(Color::Green),
+        Role::Warn | Role::Banner => style.fg(Color::Magenta),
+        Role::Bad => style.fg(Color::Red),
+        Role::Key | Role::Chart => style.fg(Color::Blue),
+    }
+}
+
+/// White on black whatever the terminal's ground, with the bright colours, and nothing dimmed.
+fn contrast(role: Role) -> Style {
+    let style = match role {
+        Role::Dim => Style::new(),
+        _ => plain(role),
+    };
+    let ink = match role {
+        Role::Text | Role::Dim | Role::Title | Role::Selected => Color::White,
+        Role::Good => Color::LightGreen,
+        Role::Warn | Role::Banner => Color::LightYellow,
+        Role::Bad => Color::LightRed,
+        Role::Key | Role::Chart => Color::LightCyan,
+    };
+    style.fg(ink).bg(Color::Black)
+}
+
+/// The colours of a picture: ground, plain letters, and the sixteen by their names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Palette {
+    /// Behind everything.
+    pub ground: &'static str,
+    /// Letters without a colour of their own.
+    pub ink: &'static str,
+    red: &'static str,
+    green: &'static str,
+    yellow: &'static str,
+    blue: &'static str,
+    magenta: &'static str,
+    cyan: &'static str,
+    gray: &'static str,
+}
+
+const ON_DARK: Palette = Palette {
+    ground: "#101418",
+    ink: "#d8dee4",
+    red: "#ff6b6b",
+    green: "#7bd88f",
+    yellow: "#f2c55c",
+    blue: "#6cb6ff",
+    magenta: "#d2a8ff",
+    cyan: "#76d9e6",
+    gray: "#8b949e",
+};
+const ON_LIGHT: Palette = Palette {
+    ground: "#ffffff",
+    ink: "#1f2328",
+    red: "#cf222e",
+    green: "#1a7f37",
+    yellow: "#9a6700",
+    blue: "#0969da",
+    magenta: "#8250df",
+    cyan: "#1b7c83",
+    gray: "#656d76",
+};
+
+impl Palette {
+    /// What a terminal of a theme shows.
+    #[must_use]
+    pub const fn of(name: ThemeName) -> Self {
+        match name {
+            ThemeName::Dark | ThemeName::Contrast => ON_DARK,
+            ThemeName::Light => ON_LIGHT,
+        }
+    }
+
+    /// A colour as a picture shows it; `plain` where the terminal's own is meant.
+    #[must_use]
+    pub const fn paint(self, color: Color, plain: &'static str) -> &'static str {
+        match color {
+            Color::Red | Color::LightRed => self.red,
+            Color::Green | Color::LightGreen => self.green,
+            Color::Yellow | Color::LightYellow => self.yellow,
+            Color::Blue | Color::LightBlue => self.blue,
+            Color::Magenta | Color::LightMagenta => self.magenta,
+            Color::Cyan | Color::LightCyan => self.cyan,
+            Color::DarkGray | Color::Gray => self.gray,
+            Color::Black => "#000000",
+            Color::White => "#ffffff",
+            _ => plain,
         }
     }
 }
@@ -144,5 +312,106 @@ pub const fn level_word(level: Level) -> &'static str {
         Level::Info => "info",
         Level::Warn => "warn",
         Level::Error => "error",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn themes(color: bool) -> [Theme; 3] {
+        ThemeName::ALL.map(|name| Theme {
+            name,
+            ascii: false,
+            color,
+        })
+    }
+
+    #[test]
+    fn every_theme_keeps_to_the_sixteen_colours() {
+        for theme in themes(true) {
+            for role in Role::ALL {
+                let style = theme.style(role);
+                for color in [style.fg, style.bg].into_iter().flatten() {
+                    assert!(!matches!(color, Color::Rgb(..) | Color::Indexed(_)));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn without_colour_every_theme_is_the_same_and_has_none() {
+        for theme in themes(false) {
+            for role in Role::ALL {
+                let style = theme.style(role);
+                assert_eq!((style.fg, style.bg), (None, None));
+                assert_eq!(style, themes(false)[0].style(role));
+            }
+        }
+    }
+
+    #[test]
+    fn what_must_stand_out_does_so_without_colour() {
+        let theme = themes(false)[0];
+        for role in [
+            Role::Bad,
+            Role::Selected,
+            Role::Key,
+            Role::Banner,
+            Role::Title,
+        ] {
+            assert_ne!(theme.style(role), theme.style(Role::Text), "{role:?}");
+        }
+        let marks = [Light::Unknown, Light::Ok, Light::Warn, Light::Down];
+        for ascii in [false, true] {
+            let theme = Theme { ascii, ..theme };
+            let mut seen = marks.map(|light| theme.mark(light)).to_vec();
+            seen.dedup();
+            assert_eq!(seen.len(), marks.len());
+        }
+    }
+
+    #[test]
+    fn contrast_dims_nothing_and_sets_its_own_ground() {
+        let theme = themes(true)[2];
+        for role in Role::ALL {
+            let style = theme.style(role);
+            assert_eq!(style.bg, Some(Color::Black));
+            assert!(!style.add_modifier.contains(Modifier::DIM));
+            assert_ne!(style.fg, Some(Color::DarkGray));
+        }
+    }
+
+    #[test]
+    fn the_light_theme_has_no_colour_that_white_swallows() {
+        let theme = themes(true)[1];
+        for role in Role::ALL {
+            let ink = theme.style(role).fg;
+            assert!(!matches!(
+                ink,
+                Some(Color::Yellow | Color::Cyan | Color::White)
+            ));
+        }
+    }
+
+    #[test]
+    fn a_chart_in_ascii_is_ascii_and_its_steps_never_fall() {
+        let theme = Theme {
+            ascii: true,
+            ..Theme::default()
+        };
+        for height in 0..=9 {
+            assert!(theme.step(height).is_ascii() && theme.block(height).is_ascii());
+        }
+        assert!(theme.bar().0.is_ascii() && theme.arrow().is_ascii());
+        assert_ne!(theme.step(0), theme.step(1));
+    }
+
+    #[test]
+    fn a_theme_is_known_by_its_word() {
+        for name in ThemeName::ALL {
+            assert_eq!(ThemeName::from_word(name.word()), Some(name));
+        }
+        assert_eq!(ThemeName::from_word("pink"), None);
     }
 }

@@ -150,7 +150,7 @@ fn the_pictures_are_the_real_screens() {
     ] {
         let mut app = busy();
         press(&mut app, key);
-        let drawn = crate::ui::svg::svg(&buffer(&app, 80, 24));
+        let drawn = crate::ui::svg::svg(&buffer(&app, 80, 24), app.theme);
         let path = folder.join(format!("{name}-80x24.svg"));
         if std::env::var_os("UPDATE_DOCS").is_some() {
             std::fs::write(&path, &drawn).unwrap();
