@@ -19,7 +19,7 @@ mod figures;
 mod jobs;
 mod verdict;
 
-pub use jobs::{JOBS_MAX, Jobs, Progress};
+pub use jobs::{JOBS_MAX, Jobs, Progress, has_ended};
 pub use verdict::{Mood, Verdict};
 
 /// The most lines of the feed.
@@ -92,9 +92,14 @@ impl Store {
                 since,
                 npub,
             } => {
-                // A new start has new checks.
-                if *state == ShopState::Starting && self.state != ShopState::Starting {
+                let other = *state != self.state;
+                // A new start has new checks, and may have other relays and endpoints; offline has none of either.
+                if other && *state == ShopState::Starting {
                     self.checks.clear();
+                }
+                if other && matches!(state, ShopState::Starting | ShopState::Offline) {
+                    self.relays.clear();
+                    self.endpoints.clear();
                 }
                 self.state = *state;
                 self.detail.clone_from(detail);

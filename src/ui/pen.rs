@@ -81,6 +81,21 @@ impl Pen<'_> {
         self.fill(area, Role::Text);
     }
 
+    /// Joins a box to what stands on its top line: its corners there, and at these columns the foot of a line from above.
+    pub fn join(&mut self, area: Rect, feet: &[u16]) {
+        let joints = self.theme.joints();
+        let right = area.right().saturating_sub(1);
+        self.put(area.x, area.y, 1, joints.left, Role::Dim);
+        self.put(right, area.y, 1, joints.right, Role::Dim);
+        for foot in feet {
+            let x = area.x.saturating_add(*foot);
+            // A title is not cut through.
+            if x < right && self.buf[(x, area.y)].symbol() == self.theme.border().horizontal_top {
+                self.put(x, area.y, 1, joints.foot, Role::Dim);
+            }
+        }
+    }
+
     /// Draws a box with a title and gives the area within.
     pub fn frame(&mut self, area: Rect, title: &str) -> Rect {
         let area = area.intersection(self.buf.area);
@@ -196,6 +211,22 @@ pub fn words(text: &str, width: u16, lines: usize) -> Vec<String> {
             }
         }
     }
+    out
+}
+
+/// The text with blanks behind it up to `width` columns, or cut to that.
+#[must_use]
+pub fn pad(text: &str, width: usize) -> String {
+    let mut out = String::new();
+    let mut used = 0;
+    for c in text.chars() {
+        if used + columns(c) > width {
+            break;
+        }
+        out.push(c);
+        used += columns(c);
+    }
+    out.extend(std::iter::repeat_n(' ', width - used));
     out
 }
 

@@ -46,6 +46,17 @@ pub struct Theme {
     pub color: bool,
 }
 
+/// The signs where the lines of boxes meet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Joints {
+    /// At the left side.
+    pub left: &'static str,
+    /// At the right side.
+    pub right: &'static str,
+    /// Where a line from above ends.
+    pub foot: &'static str,
+}
+
 impl Role {
     /// All of them.
     pub const ALL: [Self; 10] = [
@@ -80,7 +91,7 @@ impl Theme {
     #[must_use]
     pub const fn mark(self, light: Light) -> &'static str {
         match (light, self.ascii) {
-            (Light::Unknown, true) => "?",
+            (Light::Unknown, true) => "-",
             (Light::Unknown, false) => "○",
             (Light::Ok, true) => "+",
             (Light::Ok, false) => "●",
@@ -124,10 +135,34 @@ impl Theme {
         if self.ascii { ">" } else { "→" }
     }
 
+    /// The mark of what is neither well nor wrong.
+    #[must_use]
+    pub const fn calm(self) -> &'static str {
+        if self.ascii { "-" } else { "○" }
+    }
+
     /// What stands for text that was cut off.
     #[must_use]
     pub const fn ellipsis(self) -> char {
         if self.ascii { '~' } else { '…' }
+    }
+
+    /// Where a box stands on another.
+    #[must_use]
+    pub const fn joints(self) -> Joints {
+        if self.ascii {
+            Joints {
+                left: "+",
+                right: "+",
+                foot: "+",
+            }
+        } else {
+            Joints {
+                left: "├",
+                right: "┤",
+                foot: "┴",
+            }
+        }
     }
 
     /// The lines of a box.
@@ -286,7 +321,7 @@ pub const fn of_light(light: Light) -> Role {
 #[must_use]
 pub const fn word(light: Light) -> &'static str {
     match light {
-        Light::Unknown => "?",
+        Light::Unknown => "off",
         Light::Ok => "ok",
         Light::Warn => "warn",
         Light::Down => "down",

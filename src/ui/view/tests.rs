@@ -2,6 +2,8 @@ use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use proptest::prelude::*;
 
 use super::*;
+
+mod sell;
 use crate::domain::event::{Level, News};
 use crate::domain::job::Status;
 use crate::domain::text::is_hostile;
