@@ -85,14 +85,14 @@ fn closed(store: &Store) -> Option<Verdict> {
         ShopState::Offline if detail.is_empty() => Verdict::new(
             Mood::Quiet,
             "not selling: the shop is offline, so no buyer is heard",
-            "press o to go online",
+            "go online",
         ),
         ShopState::Offline => {
             let fix = match store.failed_check() {
                 Some((_, fix)) if !fix.is_empty() => {
-                    format!("{}, then press o", clean(fix, REASON))
+                    format!("{}, then go online", clean(fix, REASON))
                 }
-                _ => "run `vend doctor`, mend it, then press o".to_owned(),
+                _ => "run `vend doctor`, mend it, then go online".to_owned(),
             };
             Verdict::new(Mood::Bad, format!("could not go online: {detail}"), fix)
         }
@@ -217,7 +217,7 @@ fn undelivered(store: &Store, lately: &HourStats) -> Verdict {
         return Verdict::new(Mood::Quiet, text, "");
     }
     let text = format!("{} taken lately, none delivered", jobs(lately.admitted));
-    Verdict::new(Mood::Look, text, "see why in Jobs (press 3)")
+    Verdict::new(Mood::Look, text, "the Jobs tab says why")
 }
 
 fn unpaid(store: &Store, lately: &HourStats) -> Verdict {

@@ -341,7 +341,7 @@ pub fn hostile() -> App {
         .models
         .insert(STRANGE.to_owned(), ModelStats::default());
     totals.funnel.seen = u64::MAX;
-    totals.revenue_msat = Msat(u64::MAX);
+    totals.revenue_msat = Msat(crate::domain::msat::MAX_MSAT);
     let news = [
         News::Job {
             job: Box::new(running),

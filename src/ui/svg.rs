@@ -3,10 +3,13 @@
 use std::fmt::Write as _;
 
 use ratatui::buffer::{Buffer, Cell};
+use ratatui::layout::Rect;
 use ratatui::style::Modifier;
 use unicode_width::UnicodeWidthStr as _;
 
+use super::app::App;
 use super::theme::{Palette, Theme};
+use super::view;
 
 /// Pixels of a column.
 const WIDE: u32 = 9;
@@ -14,6 +17,15 @@ const WIDE: u32 = 9;
 const HIGH: u32 = 19;
 /// From the top of a row to the foot of its letters.
 const FOOT: u32 = 14;
+
+/// Draws the screen of an app at a size.
+#[must_use]
+pub fn picture(app: &App, width: u16, height: u16) -> String {
+    let area = Rect::new(0, 0, width, height);
+    let mut buffer = Buffer::empty(area);
+    view::draw(app, area, &mut buffer);
+    svg(&buffer, app.theme)
+}
 
 /// Draws a buffer as a terminal of this theme shows it. The text is escaped; frames and blocks are drawn as shapes, so that
 /// they join whatever the viewer's font.
@@ -197,7 +209,6 @@ fn escaped(text: &str) -> String {
 mod tests {
     use super::*;
     use crate::ui::theme::ThemeName;
-    use ratatui::layout::Rect;
     use ratatui::style::{Color, Style};
 
     fn picture(text: &str, style: Style, name: ThemeName) -> String {

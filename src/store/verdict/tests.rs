@@ -93,13 +93,13 @@ fn every_way_of_not_earning_has_its_answer() {
             offline("", None),
             Mood::Quiet,
             "the shop is offline",
-            "press o",
+            "go online",
         ),
         (
             offline("no endpoint has m", Some("ollama pull m")),
             Mood::Bad,
             "could not go online: no endpoint has m",
-            "ollama pull m, then press o",
+            "ollama pull m, then go online",
         ),
         (
             offline("no relay answers", None),
@@ -195,7 +195,7 @@ fn every_way_of_not_earning_has_its_answer() {
             }),
             Mood::Look,
             "1 job taken lately, none delivered",
-            "press 3",
+            "Jobs tab",
         ),
         (
             changed(

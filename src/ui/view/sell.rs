@@ -6,6 +6,7 @@ use crate::domain::health::{Light, ShopState};
 use crate::domain::text::clean;
 use crate::store::Mood;
 use crate::ui::app::App;
+use crate::ui::keymap::{Act, KEYS};
 use crate::ui::pen::{Pen, words};
 use crate::ui::theme::{Role, Theme, of_light};
 
@@ -65,7 +66,7 @@ fn stacked(app: &App, pen: &mut Pen<'_>, area: Rect) {
     let upper = if area.height < 22 {
         9
     } else {
-        area.height * 2 / 5
+        area.height * 9 / 20 + 1
     };
     let below = area.height + 1 - upper;
     let asked = wanted.min(below - 3).min((below * 3 / 5).max(6));
@@ -82,22 +83,27 @@ fn stacked(app: &App, pen: &mut Pen<'_>, area: Rect) {
     pen.join(asked_at, &[]);
 }
 
-/// Three boxes side by side, and two below.
+/// Three columns, and the work below them: lights and models, earnings, requests.
 fn wide(app: &App, pen: &mut Pen<'_>, area: Rect) {
     let upper = area.height / 2;
     let at = |y, height| Rect::new(area.x, area.y + y, area.width, height);
     let third = area.width / 3;
-    let [lights_at, money_at, asked_at] =
-        columns(at(0, upper), [third, third, area.width - 2 * third]);
+    let [left, money_at, asked_at] = columns(at(0, upper), [third, third, area.width - 2 * third]);
+    let models = models::lines(&app.store, left.width - 2);
+    let sold = u16::try_from(models.len()).unwrap_or(upper);
+    let sold = (sold + 2).clamp(upper / 3, upper / 2);
+    let lights_at = Rect {
+        height: upper - sold + 1,
+        ..left
+    };
+    let models_at = Rect::new(left.x, left.y + upper - sold, left.width, sold);
     lights_box(app, pen, lights_at);
+    let inner = pen.frame(models_at, "Models, all time");
+    write(pen, inner, &models);
+    pen.join(models_at, &[]);
     earnings_box(app, pen, money_at);
     requests_box(app, pen, asked_at);
-    let left = 2 * third;
-    let [work_at, models_at] = columns(at(upper, area.height - upper), [left, area.width - left]);
-    work_box(app, pen, work_at);
-    let inner = pen.frame(models_at, "Models, all time");
-    let lines = models::lines(&app.store, inner.width);
-    write(pen, inner, &lines);
+    work_box(app, pen, at(upper, area.height - upper));
 }
 
 fn columns<const N: usize>(area: Rect, widths: [u16; N]) -> [Rect; N] {
@@ -178,7 +184,7 @@ fn button(app: &App, theme: Theme) -> Line {
     let mut line = vec![
         piece(" ", Role::Text),
         piece(label, Role::Selected),
-        piece(" o  ", Role::Key),
+        piece(format!(" {}  ", toggle_key()), Role::Key),
         piece(state, of_light(light)),
     ];
     if store.state.sells() {
@@ -191,6 +197,12 @@ fn button(app: &App, theme: Theme) -> Line {
         line.push(piece(detail, Role::Text));
     }
     line
+}
+
+/// The key that presses the button.
+fn toggle_key() -> &'static str {
+    let toggle = KEYS.iter().find(|one| one.act == Act::Toggle);
+    toggle.map_or("", |one| one.shown)
 }
 
 /// The seller's key, where there is a line for it.
@@ -215,11 +227,13 @@ fn with_value(app: &App, text: &str, key: Option<&str>) -> String {
 
 /// A count in at most six columns.
 fn count(number: u64) -> String {
-    match number {
-        0..100_000 => number.to_string(),
-        100_000..10_000_000 => format!("{}k", number / 1_000),
-        _ => format!("{}M", number / 1_000_000),
+    let (mut number, mut unit) = (number, 0);
+    while number >= 100_000 {
+        number /= 1_000;
+        unit += 1;
     }
+    let units = ["", "k", "M", "G", "T", "P"];
+    format!("{number}{}", units.get(unit).unwrap_or(&""))
 }
 
 /// `1 job`, `2 jobs`.

@@ -16,9 +16,9 @@ const FIGURES: u16 = 5;
 pub fn lines(store: &Store, theme: Theme, width: u16, height: u16) -> Vec<Line> {
     let mut lines = figures(store);
     let left = height.saturating_sub(FIGURES);
-    if left >= 9 {
-        // Two charts, each with a caption, and a blank line before it.
-        let high = (left - 4) / 2;
+    if left >= 8 {
+        // Two charts, each with a blank line before it.
+        let high = (left - 2) / 2;
         for (name, values, most) in series(store) {
             lines.push(Line::new());
             lines.extend(chart(&name, &values, &most, theme, width, high));
@@ -58,7 +58,7 @@ fn figures(store: &Store) -> Vec<Line> {
             "owed to you",
             totals.open_credit_msat,
             Role::Text,
-            "open".to_owned(),
+            "open invoices".to_owned(),
         ),
         row("owed back", totals.owed_msat, back, "to buyers".to_owned()),
     ]

@@ -20,6 +20,8 @@ const MODELS: usize = 3;
 pub struct Lamp {
     /// How it is.
     pub light: Light,
+    /// The word beside its mark.
+    pub word: &'static str,
     /// wallet, model, relay, clock, …
     pub kind: &'static str,
     /// Which one.
@@ -58,7 +60,7 @@ pub fn lamps(store: &Store) -> Vec<Lamp> {
     lamps
 }
 
-/// The lights, in as many lines as there are: all of them; or those that work in one line a kind; or the worst first.
+/// The lights, as there is room: all of them; or those that work in one line a kind; or one line a kind with its worst.
 pub fn lines(store: &Store, theme: Theme, width: u16, height: u16) -> Vec<Line> {
     let height = usize::from(height);
     let mut lamps = lamps(store);
@@ -73,27 +75,45 @@ pub fn lines(store: &Store, theme: Theme, width: u16, height: u16) -> Vec<Line> 
             return fewer;
         }
     }
-    lamps.sort_by_key(|lamp| std::cmp::Reverse(badness(lamp.light)));
-    let mut shown = lamps.len();
-    loop {
-        let mut lines = drawn(&lamps[..shown], theme, width, 1);
-        if lines.len() < height || shown <= 1 {
-            let left = format!("and {} more", lamps.len() - shown);
-            lines.truncate(height.saturating_sub(1));
-            lines.push(vec![piece(left, Role::Dim)]);
-            return lines;
+    // Still too many: a crowd of relays must not push the wallet off the screen.
+    let mut lines = Vec::new();
+    let kinds = kinds(store, theme);
+    let room = height.saturating_sub(kinds.len());
+    let fixes = kinds.iter().filter(|(_, fix)| fix.is_some()).count();
+    for (line, fix) in kinds {
+        lines.push(line);
+        if let Some(fix) = fix.filter(|_| fixes <= room) {
+            lines.push(fix);
         }
-        shown -= 1;
     }
+    // Where there is room left, the others that are not well.
+    let worst = |lamp: &Lamp| lines_name(&lines, &lamp.name);
+    let others: Vec<Lamp> = lamps
+        .into_iter()
+        .filter(|lamp| badness(lamp.light) > 1 && !worst(lamp))
+        .collect();
+    lines.extend(drawn(&others, theme, width, 1));
+    lines.truncate(height);
+    lines
+}
+
+/// Is a light of this name told of already?
+fn lines_name(lines: &[Line], name: &str) -> bool {
+    let mut pieces = lines.iter().flatten();
+    pieces.any(|(text, _)| text.contains(name))
 }
 
 /// One line for each kind: how many of it work, and the worst of them.
 pub fn kinds(store: &Store, theme: Theme) -> Vec<(Line, Option<Line>)> {
     let lamps = lamps(store);
     let mut lines = Vec::new();
-    for kind in ["wallet", "model", "relay"] {
+    let mut kinds: Vec<&str> = lamps.iter().map(|lamp| lamp.kind).collect();
+    kinds.dedup();
+    for kind in kinds {
         let of_kind: Vec<_> = lamps.iter().filter(|lamp| lamp.kind == kind).collect();
-        let Some(worst) = of_kind.iter().max_by_key(|lamp| badness(lamp.light)) else {
+        // Of two as bad the first, so that the line does not jump.
+        let worst = of_kind.iter().rev().max_by_key(|lamp| badness(lamp.light));
+        let Some(worst) = worst else {
             continue;
         };
         let well = of_kind
@@ -155,7 +175,7 @@ fn drawn(lamps: &[Lamp], theme: Theme, width: u16, most: usize) -> Vec<Line> {
 }
 
 fn front(theme: Theme, lamp: &Lamp, name: &str, what: &str) -> Line {
-    let state = format!("{} {:<5}", theme.mark(lamp.light), word(lamp.light));
+    let state = format!("{} {:<5}", theme.mark(lamp.light), lamp.word);
     let detail = match lamp.light {
         Light::Ok | Light::Unknown => Role::Dim,
         Light::Warn | Light::Down => Role::Text,
@@ -239,6 +259,7 @@ fn wallet(store: &Store) -> Lamp {
     }
     Lamp {
         light: wallet.light,
+        word: word(wallet.light),
         kind: "wallet",
         name: clean(&wallet.backend, NAME),
         what: facts.join(", "),
@@ -279,6 +300,7 @@ fn endpoint(store: &Store, one: &EndpointHealth) -> Lamp {
     }
     Lamp {
         light: one.light,
+        word: word(one.light),
         kind: "model",
         name: clean(&one.name.0, NAME),
         what,
@@ -306,6 +328,7 @@ fn relay(store: &Store, one: &RelayHealth) -> Lamp {
     };
     Lamp {
         light: one.light,
+        word: word(one.light),
         kind: "relay",
         name: host(&one.url),
         what: facts.join(", "),
@@ -335,6 +358,7 @@ fn checks(store: &Store, kind: &'static str, kinds: &[CheckKind]) -> Vec<Lamp> {
         .filter(|check| check.status != CheckStatus::Ok || starting)
         .map(|check| Lamp {
             light: light_of(check.status),
+            word: word(light_of(check.status)),
             kind,
             name: host(&check.target),
             what: clean(&check.detail, DETAIL),
@@ -345,12 +369,13 @@ fn checks(store: &Store, kind: &'static str, kinds: &[CheckKind]) -> Vec<Lamp> {
 
 /// Nothing is known of a kind: it has not been looked at, or is not wanted.
 fn unknown(store: &Store, kind: &'static str) -> Lamp {
-    let what = match store.state {
-        ShopState::Offline | ShopState::Stopping => "not connected while offline",
-        _ => "not looked at yet",
+    let (word, what) = match store.state {
+        ShopState::Offline | ShopState::Stopping => ("off", "not connected while offline"),
+        _ => ("wait", "not looked at yet"),
     };
     Lamp {
         light: Light::Unknown,
+        word,
         kind,
         name: String::new(),
         what: what.to_owned(),

@@ -103,17 +103,20 @@ fn drops(app: &App, theme: Theme, width: u16) -> Vec<Line> {
         };
         return vec![vec![piece(text, Role::Dim)]];
     }
+    let long = |(_, times): &(&str, u64)| count(*times).len();
+    let pad = reasons.iter().map(long).max().unwrap_or(0);
     let mut lines = Vec::new();
     for (reason, times) in reasons {
-        lines.extend(drop_lines(app, theme, width, reason, times));
+        let times = format!("{:>pad$}", count(times));
+        lines.extend(drop_lines(app, theme, width, reason, &times));
     }
     lines
 }
 
 /// One reason: `7 bid_too_low → lower price.min_price_sats (now 10), or leave it`.
-pub fn drop_lines(app: &App, theme: Theme, width: u16, reason: &str, times: u64) -> Vec<Line> {
+pub fn drop_lines(app: &App, theme: Theme, width: u16, reason: &str, times: &str) -> Vec<Line> {
     let mut line = vec![
-        piece(format!("{:>6} ", count(times)), Role::Title),
+        piece(format!("{times} "), Role::Title),
         piece(clean(reason, 24), Role::Text),
     ];
     let taken: usize = line.iter().map(|(text, _)| text.chars().count()).sum();

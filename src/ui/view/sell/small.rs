@@ -2,7 +2,7 @@
 
 use ratatui::layout::Rect;
 
-use super::{Line, earnings, head, jobs, lights, piece, requests, work, write};
+use super::{Line, count, earnings, head, jobs, lights, piece, requests, work, write};
 use crate::store::Store;
 use crate::ui::app::App;
 use crate::ui::pen::Pen;
@@ -35,7 +35,7 @@ fn ranked(app: &App, theme: Theme, width: u16) -> Vec<(u8, Line)> {
     let funnel = requests::funnel(app, theme, width);
     lines.extend(funnel.into_iter().map(|line| (3, line)));
     for (reason, times) in store.top_drops(1) {
-        let told = requests::drop_lines(app, theme, width, reason, times);
+        let told = requests::drop_lines(app, theme, width, reason, &count(times));
         lines.extend(told.into_iter().map(|line| (5, line)));
     }
     let sparks = earnings::sparks(store, theme, width);

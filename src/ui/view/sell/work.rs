@@ -31,7 +31,7 @@ pub fn lines(store: &Store, theme: Theme, width: u16, height: u16) -> Vec<Line> 
     if lines.is_empty() {
         lines.push(vec![piece("nothing is running", Role::Dim)]);
     }
-    if lines.len() > room {
+    if lines.len() > room && room > 1 {
         let more = lines.len() + 1 - room;
         lines.truncate(room.saturating_sub(1));
         lines.push(vec![piece(format!("and {more} more running"), Role::Dim)]);
@@ -43,6 +43,7 @@ pub fn lines(store: &Store, theme: Theme, width: u16, height: u16) -> Vec<Line> 
     for job in ended.take(room - lines.len().min(room)) {
         lines.push(other(job, width, Role::Dim));
     }
+    lines.truncate(room);
     if height > 1 {
         lines.resize_with(room, Line::new);
         lines.extend(load);
@@ -55,7 +56,7 @@ const fn is_over(status: Status) -> bool {
     has_ended(status) || matches!(status, Status::PendingPayment)
 }
 
-/// A job at work: `running 03030303 gemma2:latest  63 of 512 tokens  31.5 tok/s  2 s  ██░░░░`.
+/// A job at work: `running   03030303 gemma2:latest  63 of 512 tokens  31.5 tok/s  2 s  ██░░░░`.
 pub fn running(store: &Store, job: &JobView, theme: Theme, width: u16) -> Line {
     let progress = store.jobs.progress_of(&job.id).unwrap_or_default();
     let tokens = match progress.of {
@@ -64,7 +65,7 @@ pub fn running(store: &Store, job: &JobView, theme: Theme, width: u16) -> Line {
     };
     let seconds = progress.elapsed_ms / 1_000;
     let mut line = vec![
-        piece("running  ", Role::Good),
+        piece("running   ", Role::Good),
         piece(format!("{} ", job.id.short()), Role::Text),
         piece(
             format!(
@@ -79,7 +80,7 @@ pub fn running(store: &Store, job: &JobView, theme: Theme, width: u16) -> Line {
     let bar = if left >= 40 {
         20
     } else {
-        left.saturating_sub(15).min(8)
+        left.saturating_sub(14).min(8)
     };
     if bar >= 4 {
         if let Some(part) = progress.part() {
@@ -106,13 +107,11 @@ fn part_of(part: f64, columns: usize) -> usize {
     done.clamp(usize::from(part > 0.0), columns)
 }
 
-/// A job that waits or has ended: `paid     01010101  11:06  21 sats  112 tokens  gemma2:latest`.
+/// A job that waits or has ended: `paid      01010101  11:06  21 sats  112 tokens  gemma2:latest`.
 fn other(job: &JobView, width: u16, role: Role) -> Line {
     let word = match job.status {
         Status::Queued => "waiting",
-        Status::PendingPayment => "unpaid",
-        Status::Unpaid => "expired",
-        Status::Cancelled => "canceled",
+        Status::PendingPayment => "delivered",
         status => status.word(),
     };
     let shown = match job.status {
@@ -127,7 +126,7 @@ fn other(job: &JobView, width: u16, role: Role) -> Line {
         format!("{} tokens", count(u64::from(tokens)))
     });
     let mut line = vec![
-        piece(format!("{word:<9}"), shown),
+        piece(format!("{word:<10}"), shown),
         piece(format!("{} ", job.id.short()), role),
         piece(format!("{} ", job.created_at.clock()), Role::Dim),
         piece(format!("{amount:>13}  {tokens:<13} "), role),
@@ -159,7 +158,7 @@ pub fn machine(load: &MachineLoad) -> Line {
         parts.push(words.join(" "));
     }
     vec![
-        piece("machine  ", Role::Dim),
+        piece("machine   ", Role::Dim),
         piece(parts.join("  "), Role::Text),
     ]
 }
