@@ -107,7 +107,10 @@ fn same(left: &Cell, right: &Cell) -> bool {
 
 fn letters(out: &mut String, cells: &[&Cell], left: u32, top: u32, ink: &str) {
     let text: String = cells.iter().map(|cell| cell.symbol()).collect();
-    let text = text.trim_end();
+    // Not every viewer keeps blanks at the ends; they show nothing anyway.
+    let before = text.chars().take_while(|c| *c == ' ').count();
+    let left = left + u32::try_from(before).unwrap_or(0) * WIDE;
+    let text = text.trim_matches(' ');
     let Some(first) = cells.first().filter(|_| !text.is_empty()) else {
         return;
     };

@@ -88,7 +88,7 @@ fn every_way_of_not_earning_has_its_answer() {
         light,
         ..RelayHealth::default()
     };
-    let table = [
+    let table = vec![
         (
             offline("", None),
             Mood::Quiet,
@@ -133,7 +133,7 @@ fn every_way_of_not_earning_has_its_answer() {
         ),
         (
             changed(online(), |s| {
-                drop(s.endpoints.insert("a".to_owned(), endpoint(Light::Down)))
+                drop(s.endpoints.insert("a".to_owned(), endpoint(Light::Down)));
             }),
             Mood::Bad,
             "no model answers",
@@ -141,7 +141,7 @@ fn every_way_of_not_earning_has_its_answer() {
         ),
         (
             changed(online(), |s| {
-                drop(s.relays.insert("a".to_owned(), relay(Light::Down)))
+                drop(s.relays.insert("a".to_owned(), relay(Light::Down)));
             }),
             Mood::Bad,
             "no relay can be reached",
@@ -212,7 +212,7 @@ fn every_way_of_not_earning_has_its_answer() {
         ),
         (
             changed(delivered(), |s| {
-                s.totals.open_credit_msat = Msat::from_sats(21)
+                s.totals.open_credit_msat = Msat::from_sats(21);
             }),
             Mood::Quiet,
             "2 jobs delivered lately, not paid yet: 21 sats open",

@@ -82,14 +82,12 @@ pub fn running(store: &Store, job: &JobView, theme: Theme, width: u16) -> Line {
     } else {
         left.saturating_sub(14).min(8)
     };
-    if bar >= 4 {
-        if let Some(part) = progress.part() {
-            let (full, open) = theme.bar();
-            let done = part_of(part, bar);
-            line.push(piece(full.repeat(done), Role::Chart));
-            line.push(piece(open.repeat(bar - done), Role::Dim));
-            line.push(piece(" ", Role::Text));
-        }
+    if let Some(part) = progress.part().filter(|_| bar >= 4) {
+        let (full, open) = theme.bar();
+        let done = part_of(part, bar);
+        line.push(piece(full.repeat(done), Role::Chart));
+        line.push(piece(open.repeat(bar - done), Role::Dim));
+        line.push(piece(" ", Role::Text));
     }
     let model = clean(job.model.as_deref().unwrap_or("-"), MODEL);
     line.push(piece(model, Role::Dim));
