@@ -58,7 +58,7 @@ fn figures(store: &Store) -> Vec<Line> {
             "owed to you",
             totals.open_credit_msat,
             Role::Text,
-            "open invoices".to_owned(),
+            "by buyers".to_owned(),
         ),
         row("owed back", totals.owed_msat, back, "to buyers".to_owned()),
     ]
