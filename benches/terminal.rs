@@ -57,13 +57,13 @@ impl Session {
         let output = Arc::new(Output::default());
         let heard = Arc::clone(&output);
         std::thread::spawn(move || {
-            let mut buffer = [0; 65_536];
+            let mut buffer = [0; 8_192];
             while let Ok(count) = reader.read(&mut buffer)
                 && count > 0
             {
                 let mut screen = heard.screen.lock().expect("the screen");
                 screen.0 += count;
-                let parser = screen.1.get_or_insert_with(|| parser());
+                let parser = screen.1.get_or_insert_with(parser);
                 parser.process(&buffer[..count]);
                 heard.more.notify_all();
             }
