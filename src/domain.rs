@@ -18,6 +18,7 @@ pub mod price;
 pub mod refusal;
 pub mod reply;
 pub mod request;
+pub mod screen;
 pub mod stats;
 pub mod step;
 pub mod telemetry;
