@@ -87,4 +87,6 @@ fn clock(at: crate::domain::time::Time) -> String {
 }
 
 #[cfg(test)]
+mod form_tests;
+#[cfg(test)]
 mod tests;

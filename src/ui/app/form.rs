@@ -73,10 +73,10 @@ impl App {
         let changes = self.form.changes();
         if changes.is_empty() {
             self.form.drop_changes();
-            self.form.note = Some("nothing is changed".to_owned());
             return match self.form.then.take() {
                 Some(then) => self.go_on(then),
-                None => Vec::new(),
+                // The file may hold what the shop does not know yet.
+                None => vec![Action::Send(Command::ApplySettings)],
             };
         }
         self.form.saving = true;

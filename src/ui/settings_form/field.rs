@@ -67,8 +67,8 @@ impl Field {
     pub const fn applies(&self) -> &'static str {
         match self.key.applies {
             Applies::Now | Applies::AtOnce => "applies now",
-            Applies::NextOnline => "next time online",
-            Applies::NextStart => "next start",
+            Applies::NextOnline => "applies the next time online",
+            Applies::NextStart => "applies at the next start",
         }
     }
 }

@@ -32,6 +32,11 @@ impl Form {
     pub fn loaded(&mut self, read: &Read) {
         let old = std::mem::replace(&mut self.base, read.fields.clone());
         if !old.is_empty() {
+            let same =
+                |(one, two): (&Field, &Field)| one.name == two.name && one.stamp == two.stamp;
+            if old.len() != self.base.len() || !old.iter().zip(&self.base).all(same) {
+                self.note = Some("the file was changed by somebody else; w applies it".to_owned());
+            }
             self.compare(&old);
         }
         self.error = None;

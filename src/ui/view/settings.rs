@@ -259,7 +259,10 @@ fn typed(edit: &Edit, width: u16) -> String {
 }
 
 fn help(form: &Form, pen: &mut Pen<'_>, area: Rect) {
-    let inner = pen.frame(area, "What it is for");
+    let title = form
+        .cell()
+        .map_or("What it is for", |cell| &cell.field.name);
+    let inner = pen.frame(area, &clean(title, 80));
     let mut lines: Vec<(String, Role)> = Vec::new();
     if let Some(cell) = form.cell() {
         let field = &cell.field;
