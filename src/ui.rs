@@ -40,6 +40,8 @@ pub struct Link {
 
 /// How the screen is shown.
 #[derive(Clone, Debug)]
+// Each is a switch of its own that is set by its name.
+#[allow(clippy::struct_excessive_bools)]
 pub struct Options {
     /// Only ASCII characters.
     pub ascii: bool,

@@ -137,4 +137,45 @@ mod tests {
         let mode = std::fs::metadata(&path).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
     }
+
+    /// Crashes where the test below says so, in a process of its own: a hook is there for the whole process.
+    #[test]
+    fn crashes_on_demand() {
+        if let Some(logs) = std::env::var_os("VEND_TEST_CRASH") {
+            let _watch = Watch::begin(logs.into());
+            panic!("the key is {:?}", "hunter2");
+        }
+    }
+
+    #[test]
+    fn a_crash_gives_the_terminal_back_and_says_where_the_report_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let logs = dir.path().join("logs");
+        let crashed = std::process::Command::new(std::env::current_exe().unwrap())
+            .args([
+                "--exact",
+                "ui::crash::tests::crashes_on_demand",
+                "--nocapture",
+            ])
+            .env("VEND_TEST_CRASH", &logs)
+            .output()
+            .unwrap();
+        assert!(!crashed.status.success());
+        let out = String::from_utf8_lossy(&crashed.stdout);
+        assert!(out.contains("\u{1b}[?1049l"), "{out}");
+        let told = String::from_utf8_lossy(&crashed.stderr);
+        let path = std::fs::read_dir(&logs)
+            .unwrap()
+            .next()
+            .unwrap()
+            .unwrap()
+            .path();
+        assert!(told.contains(&path.display().to_string()), "{told}");
+        let report = std::fs::read_to_string(path).unwrap();
+        assert!(
+            report.contains("the key is ***") && !report.contains("hunter2"),
+            "{report}"
+        );
+        assert!(!told.contains("hunter2"), "{told}");
+    }
 }

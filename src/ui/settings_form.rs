@@ -174,20 +174,10 @@ impl Form {
                     let url = cell.entries().get(*entry)?.clone();
                     return Some(Probe::Relay { url });
                 }
-                self.probe_of(cell)
+                probe_of(cell)
             }
-            Row::Field(cell) => self.probe_of(self.cells.get(*cell)?),
+            Row::Field(cell) => probe_of(self.cells.get(*cell)?),
             Row::Table(..) | Row::More(_) => None,
-        }
-    }
-
-    fn probe_of(&self, cell: &Cell) -> Option<Probe> {
-        match cell.field.key.section {
-            Section::Wallet => Some(Probe::Wallet),
-            Section::Endpoint => Some(Probe::Endpoint {
-                name: cell.field.table.clone()?,
-            }),
-            _ => None,
         }
     }
 
@@ -243,5 +233,15 @@ impl Form {
         if (self.revealed.as_ref()).is_some_and(|shown| shown.number == number) {
             self.revealed = None;
         }
+    }
+}
+
+fn probe_of(cell: &Cell) -> Option<Probe> {
+    match cell.field.key.section {
+        Section::Wallet => Some(Probe::Wallet),
+        Section::Endpoint => Some(Probe::Endpoint {
+            name: cell.field.table.clone()?,
+        }),
+        _ => None,
     }
 }

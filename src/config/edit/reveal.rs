@@ -60,31 +60,22 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("config.toml");
         for key in keys::KEYS.iter().filter(|key| key.is_secret()) {
-            let text = match key.section {
-                Section::Endpoint => format!("[[endpoint]]\n{} = \"hush\"\n", key.field),
-                _ => {
-                    let backend = match key.field {
-                        "uri" => "nwc",
-                        "invoice_key" => "lnbits",
-                        "macaroon" => "lnd",
-                        "rune" => "cln",
-                        _ => "phoenixd",
-                    };
-                    let url = if backend == "nwc" {
-                        ""
-                    } else {
-                        "url = \"http://x\"\n"
-                    };
-                    let value = if backend == "nwc" {
-                        "{ file = \"hush\" }"
-                    } else {
-                        "\"hush\""
-                    };
-                    format!(
-                        "[wallet]\nbackend = \"{backend}\"\n{url}{} = {value}\n",
-                        key.field
-                    )
-                }
+            let backend = match key.field {
+                "uri" => "nwc",
+                "invoice_key" => "lnbits",
+                "macaroon" => "lnd",
+                "rune" => "cln",
+                _ => "phoenixd",
+            };
+            let text = if key.section == Section::Endpoint {
+                format!("[[endpoint]]\n{} = \"hush\"\n", key.field)
+            } else if backend == "nwc" {
+                "[wallet]\nbackend = \"nwc\"\nuri = { file = \"hush\" }\n".to_owned()
+            } else {
+                format!(
+                    "[wallet]\nbackend = \"{backend}\"\nurl = \"http://x\"\n{} = \"hush\"\n",
+                    key.field
+                )
             };
             std::fs::write(&path, text).unwrap();
             std::fs::write(dir.path().join("hush"), "hush\n").unwrap();

@@ -81,7 +81,9 @@ pub(super) fn remove(
     let above = match item {
         Item::ArrayOfTables(tables) => take(tables, at),
         item => {
-            item.as_array_mut().map(|list| cut(list, at));
+            if let Some(list) = item.as_array_mut() {
+                cut(list, at);
+            }
             None
         }
     };

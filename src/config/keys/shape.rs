@@ -145,7 +145,12 @@ impl Shape {
             Self::Flag => text
                 .parse::<bool>()
                 .map_or_else(|_| text.into(), Value::from),
-            Self::Word(_) | Self::Text(_) => unquoted(text).into(),
+            Self::Presses if text.len() > 1 && (text.starts_with('[') || text.contains(',')) => {
+                list(text, |entry| entry.into())
+            }
+            // The quotation marks are keys too.
+            Self::Presses if text.len() == 1 => text.into(),
+            Self::Word(_) | Self::Text(_) | Self::Presses => unquoted(text).into(),
             Self::Whole { .. } => whole(text),
             Self::Number { .. } => text
                 .parse::<Value>()
@@ -155,14 +160,6 @@ impl Shape {
             Self::Secret => secret(text),
             Self::Texts(_) => list(text, |entry| entry.into()),
             Self::Wholes { .. } => list(text, whole),
-            Self::Presses if text.starts_with('[') && text.len() > 1 => {
-                list(text, |entry| entry.into())
-            }
-            Self::Presses if text.contains(',') && text.len() > 1 => {
-                list(text, |entry| entry.into())
-            }
-            Self::Presses if text.len() == 1 => text.into(),
-            Self::Presses => unquoted(text).into(),
         };
         self.check(&value)?;
         Ok(value)

@@ -113,7 +113,9 @@ impl Form {
             }
             Some(Row::Table(section, name)) => {
                 // The row of a table stands for its name.
-                if self.choose(&format!("{}.name", table_name(section, &name))) {
+                let field = format!("{}.name", table_name(section, &name));
+                let found = self.choose(&field);
+                if found {
                     self.begin();
                 }
             }
@@ -343,7 +345,7 @@ impl Form {
         let text = edit.line.value().to_owned();
         match &edit.target {
             Target::Field(_) | Target::Entry(..) if !edit.changed() => {}
-            Target::Field(name) => self.keep_field(name, text),
+            Target::Field(name) => self.keep_field(name, &text),
             Target::Entry(name, at) => {
                 let Some(cell) = self.find(name) else {
                     return true;
@@ -370,7 +372,7 @@ impl Form {
                     .position(|row| self.is_entry(row, name, last));
                 self.at = at.unwrap_or(self.at);
             }
-            Target::NewTable(section) => self.keep_table(*section, text),
+            Target::NewTable(section) => self.keep_table(*section, &text),
         }
         true
     }
@@ -380,12 +382,12 @@ impl Form {
             if *at == entry && self.cells.get(*cell).is_some_and(|cell| cell.field.name == name))
     }
 
-    fn keep_field(&mut self, name: &str, text: String) {
+    fn keep_field(&mut self, name: &str, text: &str) {
         let Some(cell) = self.find(name) else { return };
         let field = &cell.field;
         let gone = field.key.optional && text.trim().is_empty();
         // A number or a list is kept as it will be read back, so that the same value is no change.
-        let value = match field.key.shape.parse(&text) {
+        let value = match field.key.shape.parse(text) {
             Ok(value) if !field.secret() && field.key.section != Section::Keys => {
                 field.key.shape.text(&value)
             }
@@ -394,7 +396,7 @@ impl Form {
         self.set(name, (!gone).then_some(value));
     }
 
-    fn keep_table(&mut self, section: Section, name: String) {
+    fn keep_table(&mut self, section: Section, name: &str) {
         let mut with = Vec::new();
         if section == Section::PriceModel {
             // Never free by an oversight: it begins with the general price.
@@ -406,11 +408,11 @@ impl Form {
         }
         self.draft.push(super::Change::Add {
             section,
-            name: name.clone(),
+            name: name.to_owned(),
             with,
         });
         self.recompute();
-        self.choose(&table_name(section, &name));
+        self.choose(&table_name(section, name));
     }
 }
 

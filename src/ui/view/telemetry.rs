@@ -58,22 +58,21 @@ pub fn draw(app: &App, pen: &mut Pen<'_>, area: Rect) {
 }
 
 fn title(feed: &Feed) -> String {
-    let mut title = match (feed.frozen(), feed.chosen) {
+    let state = match (feed.frozen(), feed.chosen) {
         (true, _) => format!("Feed, frozen, {} came since", feed.since),
         (false, Some(_)) => "Feed, scrolled".to_owned(),
         (false, None) => "Feed, following".to_owned(),
     };
-    if let Some(level) = feed.level {
-        title += &format!(", {} and above", level_word(level));
-    }
-    if let Some(category) = &feed.category {
-        title += &format!(", only {}", clean(category, 32));
-    }
-    if !feed.search.is_empty() {
-        let search = clean(&feed.search, 30);
-        title += &format!(", \"{search}\" {} times", feed.matches());
-    }
-    title
+    let level = feed.level.map(level_word);
+    let level = level.map_or_else(String::new, |word| format!(", {word} and above"));
+    let category = feed.category.as_ref();
+    let category = category.map_or_else(String::new, |name| format!(", only {}", clean(name, 32)));
+    let search = if feed.search.is_empty() {
+        String::new()
+    } else {
+        format!(", \"{}\" in {}", clean(&feed.search, 30), feed.matches())
+    };
+    format!("{state}{level}{category}{search}")
 }
 
 /// The texts of a line, each with its columns.
