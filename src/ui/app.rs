@@ -229,7 +229,10 @@ impl App {
             Act::Remove => self.form.remove(),
             Act::Palette => self.palette = Some(Palette::default()),
             Act::Help => (self.help, self.help_at) = (true, 0),
-            Act::Filter => self.typing = true,
+            Act::Filter => {
+                self.typing = true;
+                self.feed.detail = None;
+            }
             Act::Sort => self.jobs.sort(),
             Act::Follow if self.tab == Tab::Jobs => self.jobs.toggle_follow(&self.store),
             Act::Follow => self.feed.toggle_follow(&self.store),

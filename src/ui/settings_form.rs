@@ -14,6 +14,7 @@ use crate::domain::health::Check;
 
 mod draft;
 mod edit;
+mod fault;
 mod field;
 mod file;
 mod merge;

@@ -12,6 +12,10 @@ use crate::ui::settings_form::{Read, SaveError, Typed};
 impl App {
     /// The settings file was read, as the tab was opened or as somebody changed it.
     pub(super) fn fields(&mut self, read: Result<Box<Read>, String>) -> Vec<Action> {
+        if self.form.saving {
+            // What is being saved comes back with the file as it then is.
+            return Vec::new();
+        }
         match read {
             Ok(read) => {
                 self.form.loaded(&read);

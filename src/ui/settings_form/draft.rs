@@ -133,7 +133,7 @@ impl Form {
         match (self.base.iter().find(|field| field.name == *name), value) {
             (None, value) => value.is_some(),
             (Some(field), None) => field.value != field.default,
-            (Some(field), Some(value)) => field.secret() || field.value.as_ref() != Some(&value.0),
+            (Some(field), Some(value)) => !field.is(&value.0),
         }
     }
 

@@ -5,10 +5,7 @@ use tui_input::{Input as Line, InputRequest};
 use super::draft::table_name;
 use super::field::masked;
 use super::{Cell, Form, Row, Typed};
-use crate::config::edit as file;
-use crate::config::keys::{Rule, Section};
-use crate::config::schema::KeyNames;
-use crate::ui::keymap::Keymap;
+use crate::config::keys::Section;
 
 /// Where a typed text goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -169,7 +166,7 @@ impl Form {
                 let Some(cell) = self.cells.get(at) else {
                     return;
                 };
-                let mut entries = cell.entries();
+                let mut entries = cell.entries().to_vec();
                 if entry < entries.len() {
                     entries.remove(entry);
                 }
@@ -253,77 +250,6 @@ impl Form {
         }
     }
 
-    fn fault(&self, edit: &Edit) -> Option<String> {
-        let text = edit.line.value();
-        match &edit.target {
-            Target::Field(name) => {
-                let cell = self.find(name)?;
-                let key = cell.field.key;
-                if key.section.repeated() && key.field == "name" && text != edit.before {
-                    return self.name_fault(key.section, text);
-                }
-                if key.section == Section::Keys {
-                    return self.keys_fault(name, text);
-                }
-                value_fault(name, text)
-            }
-            Target::Entry(name, _) | Target::NewEntry(name) => {
-                let cell = self.find(name)?;
-                let at = match edit.target {
-                    Target::Entry(_, at) => Some(at),
-                    _ => None,
-                };
-                let there = cell.entries();
-                let twin = (0..)
-                    .zip(&there)
-                    .any(|(place, entry)| Some(place) != at && entry == text);
-                if twin {
-                    return Some("it is in the list already".to_owned());
-                }
-                if text.trim().is_empty() {
-                    return Some("must not be empty; x takes an entry out".to_owned());
-                }
-                value_fault(name, &cell.field.key.shape.join(&[text.to_owned()]))
-            }
-            Target::NewTable(section) => self.name_fault(*section, text),
-        }
-    }
-
-    fn name_fault(&self, section: Section, text: &str) -> Option<String> {
-        if let Err(hint) = Rule::Name.check(text) {
-            return Some(format!("must be {}{}", Rule::Name.words(), after(hint)));
-        }
-        let taken = self.taken(section, text);
-        taken.then(|| "this name is taken; each has its own".to_owned())
-    }
-
-    /// A key that would mean two things is told while it is typed.
-    fn keys_fault(&self, name: &str, text: &str) -> Option<String> {
-        if let Some(fault) = value_fault(name, text) {
-            return Some(fault);
-        }
-        let action = name.strip_prefix("keys.")?;
-        let mut own = self.own_keys();
-        own.insert(action.to_owned(), key_names(text));
-        let error = Keymap::new(&own).err()?;
-        Some(format!(
-            "{}: found {}{}",
-            error.action,
-            error.found,
-            after(&error.hint)
-        ))
-    }
-
-    /// The keys as they would be after a save.
-    pub(super) fn own_keys(&self) -> std::collections::BTreeMap<String, KeyNames> {
-        let own = self
-            .cells
-            .iter()
-            .filter(|cell| cell.field.key.section == Section::Keys && !cell.is_default());
-        own.filter_map(|cell| Some((cell.field.table.clone()?, key_names(&cell.value()?))))
-            .collect()
-    }
-
     pub(super) fn find(&self, name: &str) -> Option<&Cell> {
         self.cells.iter().find(|cell| cell.field.name == name)
     }
@@ -350,7 +276,7 @@ impl Form {
                 let Some(cell) = self.find(name) else {
                     return true;
                 };
-                let mut entries = cell.entries();
+                let mut entries = cell.entries().to_vec();
                 if let Some(entry) = entries.get_mut(*at) {
                     *entry = text;
                 }
@@ -361,7 +287,7 @@ impl Form {
                 let Some(cell) = self.find(name) else {
                     return true;
                 };
-                let mut entries = cell.entries();
+                let mut entries = cell.entries().to_vec();
                 entries.push(text);
                 let list = cell.field.key.shape.join(&entries);
                 self.set(name, Some(list));
@@ -413,33 +339,6 @@ impl Form {
         });
         self.recompute();
         self.choose(&table_name(section, name));
-    }
-}
-
-fn value_fault(name: &str, text: &str) -> Option<String> {
-    let error = file::check_value(name, text).err()?;
-    Some(format!("must be {}{}", error.allowed, after(&error.hint)))
-}
-
-fn after(hint: &str) -> String {
-    if hint.is_empty() {
-        String::new()
-    } else {
-        format!("; {hint}")
-    }
-}
-
-/// Keys as they are typed: with commas between them, or as TOML.
-pub fn key_names(text: &str) -> KeyNames {
-    let value = crate::config::keys::Shape::Presses.parse(text);
-    let list = value.as_ref().ok().and_then(|value| value.as_array());
-    match list {
-        Some(list) => KeyNames::Many(
-            list.iter()
-                .filter_map(|entry| entry.as_str().map(str::to_owned))
-                .collect(),
-        ),
-        None => KeyNames::One(text.trim().to_owned()),
     }
 }
 

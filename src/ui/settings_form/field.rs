@@ -37,6 +37,16 @@ impl Field {
         self.key.is_secret()
     }
 
+    /// Does the file have this text for it? A secret is known by its stamp.
+    #[must_use]
+    pub fn is(&self, text: &str) -> bool {
+        if self.secret() {
+            self.stamp == stamp(text)
+        } else {
+            self.value.as_deref() == Some(text)
+        }
+    }
+
     /// Is it a list whose entries have rows of their own?
     #[must_use]
     pub const fn is_list(&self) -> bool {

@@ -163,7 +163,7 @@ impl Form {
             });
         };
         let same = match value {
-            Some(value) => !now.secret() && now.value.as_ref() == Some(&value.0),
+            Some(value) => now.is(&value.0),
             None => now.value == now.default,
         };
         (now.stamp != before.stamp && !same).then(|| Conflict {

@@ -8,7 +8,7 @@ use crate::config::keys::{self, Section};
 use crate::config::schema::Backend;
 
 /// A field with what was changed in it.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Cell {
     /// As the file has it.
     pub field: Field,
@@ -16,6 +16,18 @@ pub struct Cell {
     pub typed: Option<Option<Typed>>,
     /// Its table is not in the file yet.
     pub fresh: bool,
+    /// The entries of a list, read once: a list may have thousands.
+    entries: Vec<String>,
+}
+
+/// The value only as it may be shown.
+impl std::fmt::Debug for Cell {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Cell")
+            .field("field", &self.field)
+            .field("typed", &self.typed)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Cell {
@@ -47,7 +59,7 @@ impl Cell {
             None => self.fresh,
             Some(_) if self.fresh => true,
             Some(None) => self.field.value != self.field.default,
-            Some(Some(typed)) => self.field.secret() || self.field.value.as_ref() != Some(&typed.0),
+            Some(Some(typed)) => !self.field.is(&typed.0),
         }
     }
 
@@ -59,9 +71,8 @@ impl Cell {
 
     /// The entries of a list.
     #[must_use]
-    pub fn entries(&self) -> Vec<String> {
-        let value = self.value().unwrap_or_default();
-        self.field.key.shape.entries(&value)
+    pub fn entries(&self) -> &[String] {
+        &self.entries
     }
 }
 
@@ -85,6 +96,10 @@ impl Form {
         let mut cells: Vec<Cell> = self.base.iter().cloned().map(plain).collect();
         for change in &self.draft {
             overlay(&mut cells, change);
+        }
+        for cell in cells.iter_mut().filter(|cell| cell.field.is_list()) {
+            let value = cell.value().unwrap_or_default();
+            cell.entries = cell.field.key.shape.entries(&value);
         }
         self.rows = rows(&cells);
         self.cells = cells;
@@ -123,6 +138,7 @@ fn plain(field: Field) -> Cell {
         field,
         typed: None,
         fresh: false,
+        entries: Vec::new(),
     }
 }
 
@@ -186,6 +202,7 @@ fn fresh(key: &'static keys::Key, table: &str) -> Cell {
         field,
         typed: None,
         fresh: true,
+        entries: Vec::new(),
     }
 }
 

@@ -59,7 +59,7 @@ impl Place {
             .and_then(Cell::value)
     }
 
-    fn entries(&self, name: &str) -> Vec<String> {
+    fn entries(&self, name: &str) -> &[String] {
         let mut cells = self.form.cells.iter();
         cells
             .find(|cell| cell.field.name == name)

@@ -250,12 +250,16 @@ fn typed(edit: &Edit, width: u16) -> String {
     shown.push('_');
     shown.extend(&text[at..]);
     let room = usize::from(width.saturating_sub(8)).max(8);
+    let before = match edit.target {
+        Target::NewEntry(_) => "new: ",
+        _ => "",
+    };
     let wide = |chars: &[char]| chars.iter().filter_map(|c| c.width()).sum::<usize>();
     let mut from = 0;
     while from < at && wide(&shown[from..=at]) > room {
         from += 1;
     }
-    shown.into_iter().skip(from).collect()
+    before.chars().chain(shown.into_iter().skip(from)).collect()
 }
 
 fn help(form: &Form, pen: &mut Pen<'_>, area: Rect) {
