@@ -2,6 +2,7 @@
 //!
 //! Pure: no runtime, no files, no sockets. Time and randomness come in as arguments where a rule depends on them.
 
+pub mod advice;
 pub mod announce;
 pub mod buyer;
 pub mod command;
@@ -12,6 +13,7 @@ mod hex32;
 pub mod id;
 pub mod invoice;
 pub mod job;
+pub mod load;
 pub mod model_name;
 pub mod msat;
 pub mod price;

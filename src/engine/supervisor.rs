@@ -11,7 +11,7 @@ use super::preflight::{self, NotReady, Opened, Place};
 use super::shop::Shop;
 use super::trade::{Closing, Trade};
 use super::trials::Trials;
-use super::{Order, figures, invoicer, payments};
+use super::{Order, figures, invoicer, load, payments};
 use crate::config;
 use crate::config::Settings;
 use crate::domain::command::{Command, Reply};
@@ -51,6 +51,7 @@ pub async fn run(shop: Arc<Shop>, place: Place, mut inbox: mpsc::Receiver<Order>
         tokio::spawn(payments::work(shop.clone(), stop.clone())),
         tokio::spawn(invoicer::work(shop.clone(), stop.clone())),
         tokio::spawn(figures::work(shop.clone(), stop.clone())),
+        tokio::spawn(load::work(shop.clone(), stop.clone())),
     ];
     let mut supervisor = Supervisor {
         shop: shop.clone(),
@@ -350,6 +351,7 @@ impl Supervisor {
             running: status.queue.running,
         });
         figures::tell(&self.shop).await;
+        self.shop.bells.load.notify_one();
         let filter = JobFilter {
             limit: Some(SNAPSHOT_JOBS),
             ..JobFilter::default()

@@ -122,7 +122,17 @@ CREATE TABLE day_totals (
 ) STRICT, WITHOUT ROWID;
 ";
 
+/// Figures by the hour: one row for each figure (`seen`, `jobs`, `drop:busy`, …), kept for two days.
+const HOURS: &str = "
+CREATE TABLE hour_totals (
+  hour            TEXT NOT NULL,
+  name            TEXT NOT NULL,
+  value           INTEGER NOT NULL,
+  PRIMARY KEY (hour, name)
+) STRICT, WITHOUT ROWID;
+";
+
 /// Every version of the tables, oldest first.
 pub(super) fn migrations() -> Migrations<'static> {
-    Migrations::new(vec![M::up(FIRST)])
+    Migrations::new(vec![M::up(FIRST), M::up(HOURS)])
 }

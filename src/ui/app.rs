@@ -125,6 +125,7 @@ impl App {
             store: Store::new(),
             tab: Tab::default(),
             theme: Theme {
+                name: options.theme,
                 ascii: options.ascii,
                 color: options.color,
             },

@@ -93,6 +93,13 @@ impl Form {
         self.edit.as_ref().is_some_and(Edit::changed) || !self.changes().is_empty()
     }
 
+    /// The value that a field has in the file, as it may be shown; none where it is not set or not read yet.
+    #[must_use]
+    pub fn in_file(&self, name: &str) -> Option<String> {
+        let field = self.base.iter().find(|field| field.name == name)?;
+        field.value.as_deref().map(field::masked)
+    }
+
     /// How many changes wait to be saved.
     #[must_use]
     pub fn waiting(&self) -> usize {
