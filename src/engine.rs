@@ -11,10 +11,12 @@ mod load;
 mod outbox;
 mod payments;
 pub mod preflight;
+pub mod probe;
 mod recovery;
 mod shop;
 mod supervisor;
 mod trade;
+mod trials;
 mod worker;
 
 use std::sync::Arc;

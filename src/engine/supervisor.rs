@@ -10,6 +10,7 @@ use super::desk::StepError;
 use super::preflight::{self, NotReady, Opened, Place};
 use super::shop::Shop;
 use super::trade::{Closing, Trade};
+use super::trials::Trials;
 use super::{Order, figures, invoicer, load, payments};
 use crate::config;
 use crate::config::Settings;
@@ -38,6 +39,8 @@ struct Supervisor {
     stopping: Vec<oneshot::Sender<Reply>>,
     /// Rings when the phase's task ends.
     ended: Arc<Notify>,
+    /// Tests that were asked for.
+    trials: Trials,
 }
 
 /// Runs until a `stop` command is carried out, or nobody can give commands any more.
@@ -56,8 +59,10 @@ pub async fn run(shop: Arc<Shop>, place: Place, mut inbox: mpsc::Receiver<Order>
         phase: Phase::Offline,
         stopping: Vec::new(),
         ended: Arc::new(Notify::new()),
+        trials: Trials::default(),
     };
     supervisor.serve(&mut inbox).await;
+    supervisor.trials.end().await;
     stop.cancel();
     for task in always {
         if task.await.is_err() {
@@ -144,6 +149,9 @@ impl Supervisor {
             Command::GoOnline => self.go_online(),
             Command::GoOffline { now } => self.go_offline(now),
             Command::Stop { now } => return self.stop(now, back),
+            Command::Test { what } => {
+                return self.trials.begin(&self.shop, &self.place, what, back);
+            }
             Command::ApplySettings => self.apply_settings(),
             Command::Cancel { id } => self.step(id, Input::Cancel { by_buyer: false }).await,
             Command::Retry { id } => self.step(id, Input::Retry).await,
