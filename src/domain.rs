@@ -15,6 +15,7 @@ pub mod job;
 pub mod model_name;
 pub mod msat;
 pub mod price;
+pub mod query;
 pub mod refusal;
 pub mod reply;
 pub mod request;

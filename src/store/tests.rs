@@ -23,6 +23,7 @@ fn job(number: u32, status: Status, updated: i64) -> JobView {
         model: Some("m".to_owned()),
         prompt_tokens: None,
         completion_tokens: None,
+        elapsed_ms: None,
         price_msat: Some(Msat(21_000)),
         paid_msat: Msat::ZERO,
         bolt11: None,

@@ -57,6 +57,7 @@ pub fn job(number: u8, status: Status) -> JobView {
         model: Some("gemma2:latest".to_owned()),
         prompt_tokens: Some(12),
         completion_tokens: Some(100 + u32::from(number)),
+        elapsed_ms: Some(3_300),
         price_msat: Some(Msat::from_sats(20 + u64::from(number))),
         paid_msat: Msat::ZERO,
         bolt11: Some(format!("lnbc210n1{}", "qpzry9x8".repeat(30))),
