@@ -5,6 +5,7 @@
 pub mod announce;
 pub mod buyer;
 pub mod command;
+pub mod detail;
 pub mod error;
 pub mod event;
 pub mod health;

@@ -50,6 +50,8 @@ fn told(reply: Reply) -> Outcome {
         Reply::Done { detail } => say(&detail),
         Reply::Refused { detail } => Err(Exit::failed(&detail)),
         Reply::Status { status } => print(&status),
+        // Nothing here asks for them.
+        Reply::Jobs { .. } | Reply::Job { .. } => Ok(()),
     }
 }
 

@@ -134,7 +134,7 @@ impl App {
             Input::Reply(Reply::Done { detail } | Reply::Refused { detail }) => {
                 self.message = Some(detail);
             }
-            Input::Reply(Reply::Status { .. }) => {}
+            Input::Reply(_) => {}
             Input::Fields(fields, saved) => {
                 let good = fields.is_ok();
                 self.form.loaded(fields);

@@ -190,7 +190,7 @@ impl Filter {
             if terms.len() >= TERMS_MAX {
                 return Err(FilterError::TooLong);
             }
-            terms.push(term(piece)?);
+            terms.push(term(&piece)?);
         }
         Ok(Self { terms })
     }
@@ -284,7 +284,7 @@ fn pieces(text: &str) -> Result<Vec<Piece>, FilterError> {
     Ok(pieces)
 }
 
-fn term(piece: Piece) -> Result<Term, FilterError> {
+fn term(piece: &Piece) -> Result<Term, FilterError> {
     let value = piece.text.to_ascii_lowercase();
     let test = match piece.key.as_deref() {
         None => word(value),
