@@ -128,6 +128,31 @@ fn ended_jobs_are_bounded_and_live_ones_are_kept() {
 }
 
 #[test]
+fn the_store_knows_how_far_back_no_job_is_missing() {
+    let mut store = Store::new();
+    let unbroken = |store: &Store, there| store.jobs.unbroken(there).count();
+    for number in 10..20 {
+        store.apply(&job_event(job(number, Status::Paid, 1), "known"));
+    }
+    assert_eq!(unbroken(&store, 10), 10);
+    // Others of the oldest one's moment may be missing.
+    assert_eq!(unbroken(&store, 50), 9);
+    // A payment for an old job does not fill the gap before it.
+    store.apply(&job_event(job(3, Status::Paid, 1), "paid"));
+    store.apply(&job_event(job(20, Status::Queued, 1), "admitted"));
+    assert_eq!(unbroken(&store, 50), 10);
+    store.apply(&told(News::Resync { missed: 7 }));
+    assert_eq!(unbroken(&store, 50), 0);
+    store.apply(&job_event(job(15, Status::Paid, 1), "known"));
+    assert_eq!(unbroken(&store, 50), 5);
+    for number in 100..2_200 {
+        store.apply(&job_event(job(number, Status::Paid, 1), "paid"));
+    }
+    // Forgotten down to number 199; the one that is alive stays beyond the gap.
+    assert_eq!(unbroken(&store, 5_000), JOBS_MAX);
+}
+
+#[test]
 fn gauges_and_snapshots_stay_out_of_the_feed() {
     let mut store = Store::new();
     store.apply(&job_event(job(1, Status::Paid, 1), "known"));

@@ -9,17 +9,18 @@ use super::settings_form::{Field, Form};
 use super::theme::Theme;
 use super::{Leave, Options};
 use crate::domain::command::{Command, Reply};
-use crate::domain::event::Event;
+use crate::domain::event::{Event, News};
 use crate::domain::health::ShopState;
 use crate::domain::id::{Buyer, RequestId};
 use crate::store::Store;
 
 mod feed;
+mod on_jobs;
 
 pub use feed::Feed;
 
 /// The longest filter, in characters.
-const FILTER_MAX: usize = 64;
+const FILTER_MAX: usize = crate::domain::query::FILTER_MAX;
 
 /// What comes in.
 #[derive(Clone, Debug)]
@@ -32,6 +33,8 @@ pub enum Input {
     Event(Box<Event>),
     /// The engine answers, or why it can't.
     Reply(Reply),
+    /// The engine answers a question about jobs, or why it can't.
+    Looked(Reply),
     /// The settings file was read (true: after a save), or why not.
     Fields(Result<Vec<Field>, String>, bool),
 }
@@ -130,7 +133,13 @@ impl App {
         match input {
             Input::Key(key) => return self.key(key),
             Input::Size(width, height) => self.size = (width, height),
-            Input::Event(event) => self.store.apply(&event),
+            Input::Event(event) => {
+                if let News::Job { job, .. } = &event.news {
+                    self.jobs.changed(job);
+                }
+                self.store.apply(&event);
+            }
+            Input::Looked(reply) => return self.looked(reply),
             Input::Reply(Reply::Done { detail } | Reply::Refused { detail }) => {
                 self.message = Some(detail);
             }
@@ -151,6 +160,7 @@ impl App {
         if key.is_release() {
             return Vec::new();
         }
+        self.jobs.wake();
         let leave = keymap::act(self.tab, &key) == Some(Act::Quit);
         let control = leave && key.code == KeyCode::Char('c');
         if let Some(ask) = self.ask {
@@ -167,6 +177,9 @@ impl App {
             self.type_filter(key.code);
             return Vec::new();
         }
+        if std::mem::take(&mut self.jobs.copying) && !control {
+            return keymap::copy_act(&key).map_or_else(Vec::new, |act| self.act(act));
+        }
         match keymap::act(self.tab, &key) {
             Some(act) => self.act(act),
             None => Vec::new(),
@@ -180,14 +193,21 @@ impl App {
             Act::PrevTab => return self.show(self.tab.further(Tab::ALL.len() - 1)),
             Act::Toggle => return self.toggle(),
             Act::Quit => return self.quit(),
+            Act::Copy if self.tab == Tab::Jobs => self.begin_copy(),
+            Act::CopyId | Act::CopyInvoice | Act::CopyJson | Act::CopyBuyer | Act::CopyEvent => {
+                return self.copy_of_job(act);
+            }
             Act::Copy => return self.copied().map(Action::Copy).into_iter().collect(),
             Act::Open => return self.open(),
             Act::Reset => return self.reset(),
             Act::Help => self.help = true,
             Act::Filter => self.typing = true,
             Act::Sort => self.jobs.sort(),
+            Act::Reverse => self.jobs.reverse(),
+            Act::Raw => self.toggle_raw(),
             Act::Follow if self.tab == Tab::Jobs => self.jobs.toggle_follow(&self.store),
             Act::Follow => self.feed.toggle_follow(&self.store),
+            Act::Freeze if self.tab == Tab::Jobs => self.jobs.toggle_freeze(&self.store),
             Act::Freeze => self.feed.toggle_freeze(&self.store),
             Act::Back => self.back(),
             Act::Cancel | Act::Retry | Act::Block => self.ask_about_job(act),
@@ -267,27 +287,11 @@ impl App {
         vec![action]
     }
 
-    fn ask_about_job(&mut self, act: Act) {
-        let Some(job) = self.jobs.chosen(&self.store) else {
-            return;
-        };
-        self.ask = match act {
-            Act::Cancel => Some(Ask::Cancel(job.id)),
-            Act::Retry => Some(Ask::Retry(job.id)),
-            _ => Some(Ask::Block(job.buyer)),
-        };
-    }
-
     fn open(&mut self) -> Vec<Action> {
         match self.tab {
             Tab::Sell => return self.toggle(),
             Tab::Settings => self.form.begin(),
-            Tab::Jobs => {
-                // The detail stays with its job while others come in above it.
-                self.jobs.chosen = self.jobs.chosen(&self.store).map(|job| job.id);
-                self.jobs.detail = self.jobs.chosen.is_some();
-                self.jobs.scroll = 0;
-            }
+            Tab::Jobs => self.jobs.open(&self.store),
             Tab::Telemetry => {}
         }
         Vec::new()
@@ -296,13 +300,8 @@ impl App {
     fn back(&mut self) {
         self.message = None;
         match self.tab {
-            Tab::Jobs if self.jobs.detail => {
-                self.jobs.detail = false;
-                if self.jobs.follow {
-                    self.jobs.chosen = None;
-                }
-            }
-            Tab::Jobs => self.jobs.filter.clear(),
+            Tab::Jobs if self.jobs.detail => self.jobs.close(),
+            Tab::Jobs => self.jobs.unfilter(),
             Tab::Telemetry => self.feed.filter.clear(),
             Tab::Sell | Tab::Settings => {}
         }
@@ -354,6 +353,9 @@ impl App {
             KeyCode::Char(c) if filter.chars().count() < FILTER_MAX => filter.push(c),
             _ => {}
         }
+        if self.tab == Tab::Jobs {
+            self.jobs.refilter();
+        }
     }
 
     fn go(&mut self, rows: usize, down: bool) {
@@ -370,8 +372,10 @@ impl App {
                 let last = self.form.fields.len().saturating_sub(1);
                 self.form.at = moved(self.form.at, last);
             }
-            // The view stops at the end of the text; a thousand lines are more than any job has.
-            Tab::Jobs if self.jobs.detail => self.jobs.scroll = moved(self.jobs.scroll, 1_000),
+            Tab::Jobs if self.jobs.detail => {
+                let last = super::view::last_line_of_job(self);
+                self.jobs.scroll = moved(self.jobs.scroll.min(last), last);
+            }
             Tab::Jobs => self.jobs.go(&self.store, moved),
             Tab::Telemetry => self.feed.go(&self.store, rows, down),
         }
@@ -386,7 +390,8 @@ impl App {
         match self.tab {
             Tab::Sell => Some(self.store.npub.clone()).filter(|npub| !npub.is_empty()),
             Tab::Settings => self.form.chosen().and_then(|field| field.value.clone()),
-            Tab::Jobs => self.jobs.chosen(&self.store).map(|job| job.id.to_string()),
+            // A job has several things to copy: see `copy_of_job`.
+            Tab::Jobs => None,
             Tab::Telemetry => {
                 let lines = self.feed.lines(&self.store);
                 lines

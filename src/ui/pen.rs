@@ -149,16 +149,20 @@ const fn ascii(c: char) -> char {
     }
 }
 
-/// Breaks a word without blanks (an invoice) into lines of `width` columns.
+/// Breaks a text into lines of `width` columns, wherever they end: nothing is lost (invoices, events).
 #[must_use]
 pub fn wrap(text: &str, width: u16) -> Vec<String> {
     let width = usize::from(width.max(1));
     let mut lines = Vec::new();
     let mut line = String::new();
+    let mut taken = 0;
     for c in text.chars() {
-        if line.width() + c.width().unwrap_or(0) > width {
+        let wide = c.width().unwrap_or(0);
+        if taken + wide > width {
             lines.push(std::mem::take(&mut line));
+            taken = 0;
         }
+        taken += wide;
         line.push(c);
     }
     lines.push(line);

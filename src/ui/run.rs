@@ -41,6 +41,7 @@ pub async fn run(link: Link, options: Options) -> Result<Leave, UiError> {
         app,
         commands: link.commands,
         pending: FuturesUnordered::new(),
+        looks: FuturesUnordered::new(),
         path: options.config_path,
     };
     let leave = session.watch(&mut screen, link.events, hangup).await;
@@ -55,6 +56,8 @@ struct Session {
     app: App,
     commands: mpsc::Sender<(Command, oneshot::Sender<Reply>)>,
     pending: FuturesUnordered<oneshot::Receiver<Reply>>,
+    /// Questions about jobs; their answers are not shown as messages.
+    looks: FuturesUnordered<oneshot::Receiver<Reply>>,
     path: PathBuf,
 }
 
@@ -76,6 +79,7 @@ impl Session {
                 }
                 dirty = false;
                 next = Instant::now() + FRAME;
+                self.look();
             }
             let input = tokio::select! {
                 key = keys.next() => match key {
@@ -96,6 +100,7 @@ impl Session {
                     None => return self.without_engine(),
                 },
                 Some(reply) = self.pending.next() => Input::Reply(reply.unwrap_or_else(|_| no_answer())),
+                Some(reply) = self.looks.next() => Input::Looked(reply.unwrap_or_else(|_| no_answer())),
                 () = sleep_until(next), if dirty => continue,
             };
             dirty = true;
@@ -148,6 +153,20 @@ impl Session {
             }
         }
         None
+    }
+
+    /// Asks what the screen wants to know of the jobs, without waiting; it has one such question open at a time.
+    fn look(&mut self) {
+        let Some(command) = self.app.look() else {
+            return;
+        };
+        let (answer, reply) = oneshot::channel();
+        if self.commands.try_send((command, answer)).is_ok() {
+            self.looks.push(reply);
+        } else {
+            // Asked again after the next key.
+            self.app.handle(Input::Looked(no_answer()));
+        }
     }
 
     /// Sends a command without waiting; the input tells why it could not be sent.

@@ -30,6 +30,10 @@ pub enum Role {
     Key,
     /// A warning across the whole screen.
     Banner,
+    /// Dark on light whatever the theme, without colours too: a camera reads it.
+    Code,
+    /// A dark square of what a camera reads, where it is drawn with two letters.
+    CodeDark,
 }
 
 /// How the screen looks.
@@ -59,6 +63,8 @@ impl Theme {
             Role::Bad => tinted(Color::Red).add_modifier(Modifier::BOLD),
             Role::Selected => plain.add_modifier(Modifier::REVERSED),
             Role::Key => tinted(Color::Cyan).add_modifier(Modifier::BOLD),
+            Role::Code => plain.fg(Color::Black).bg(Color::White),
+            Role::CodeDark => plain.fg(Color::Black).bg(Color::Black),
             Role::Banner => tinted(Color::Yellow).add_modifier(Modifier::REVERSED | Modifier::BOLD),
         }
     }

@@ -6,7 +6,7 @@ use crate::domain::event::Level;
 use crate::domain::health::ShopState;
 use crate::domain::text::clean;
 use crate::ui::app::{App, Ask};
-use crate::ui::keymap::{KEYS, Tab};
+use crate::ui::keymap::{COPIES, KEYS, Tab};
 use crate::ui::pen::Pen;
 use crate::ui::theme::{Role, of_level};
 
@@ -73,7 +73,7 @@ fn message(app: &App, pen: &mut Pen<'_>, area: Rect) {
             Tab::Jobs => &app.jobs.filter,
             _ => &app.feed.filter,
         };
-        let typed = format!("{}_", clean(filter, 64));
+        let typed = format!("{}_", clean(filter, 200));
         pen.row(area, row, &[(" filter: ", Role::Key), (&typed, Role::Text)]);
     } else if let Some(message) = &app.message {
         pen.row(
@@ -166,7 +166,8 @@ fn yes_no() -> String {
 }
 
 fn help(app: &App, pen: &mut Pen<'_>, area: Rect) {
-    let bindings: Vec<_> = KEYS.iter().filter(|one| one.on(app.tab)).collect();
+    let keys = KEYS.iter().chain(COPIES);
+    let bindings: Vec<_> = keys.filter(|one| one.on(app.tab)).collect();
     let rows = area.height.saturating_sub(4).max(1);
     let columns = bindings.len().div_ceil(usize::from(rows)).max(1);
     let height = bindings.len().div_ceil(columns);
