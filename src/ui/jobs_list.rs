@@ -35,6 +35,7 @@ enum Asked {
 
 /// The table's state.
 #[derive(Clone, Debug)]
+#[allow(clippy::struct_excessive_bools)] // Each is a choice of its own; no two of them exclude each other.
 pub struct JobsList {
     /// The filter as it is typed.
     pub filter: String,

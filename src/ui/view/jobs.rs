@@ -70,7 +70,8 @@ fn title(app: &App, total: u64) -> String {
         "" => String::new(),
         text => format!(", only {}", clean(text, 60)),
     };
-    format!("{total} jobs by {}{held}{filter}", list.order())
+    let jobs = if total == 1 { "job" } else { "jobs" };
+    format!("{total} {jobs} by {}{held}{filter}", list.order())
 }
 
 fn table(app: &App, pen: &mut Pen<'_>, area: Rect) {
@@ -149,3 +150,6 @@ fn copies(pen: &mut Pen<'_>, area: Rect) {
         pen.row(inner, row, &pieces);
     }
 }
+
+#[cfg(test)]
+mod tests;

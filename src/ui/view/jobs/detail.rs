@@ -2,6 +2,7 @@
 
 use ratatui::layout::Rect;
 
+use super::super::{LEAST, clock};
 use super::columns::{seconds, speed};
 use super::qr::Code;
 use crate::domain::detail::JobDetail;
@@ -117,7 +118,7 @@ fn sheet(app: &App, job: &JobView, width: u16, height: u16) -> Sheet {
         } else if width >= wide && height >= high {
             sheet.among = Some(code);
         } else {
-            wanted = Some((wide + 2, high + around(app)));
+            wanted = Some(((wide + 2).max(LEAST.0), (high + around(app)).max(LEAST.1)));
         }
     }
     let beside = sheet.beside.as_ref().map_or(0, |code| code.size().0 + 1);
@@ -208,10 +209,9 @@ fn facts(lines: &mut Vec<Line>, app: &App, job: &JobView, whole: Option<&JobDeta
     facts.push(("inference", some(took)));
     if let Some(whole) = whole {
         let endpoint = whole.endpoint.as_deref().map(|name| clean(name, 200));
-        facts.push((
-            "endpoint",
-            format!("{}, {} runs", some(endpoint), whole.attempts),
-        ));
+        let runs = if whole.attempts == 1 { "run" } else { "runs" };
+        let runs = format!("{}, {} {runs}", some(endpoint), whole.attempts);
+        facts.push(("endpoint", runs));
         facts.push(("came from", clean(&whole.seen_on, 200)));
     }
     facts.push(("admitted", job.created_at.to_string()));
@@ -251,7 +251,11 @@ fn history(lines: &mut Vec<Line>, whole: &JobDetail, width: u16) {
     gap(lines, "History");
     for entry in &whole.timeline {
         let (what, detail) = (clean(&entry.what, 16), clean(&entry.detail, 1_000));
-        let told = format!("{}  {what:<16} {detail}", entry.at);
+        let told = format!(
+            "{} {}  {what:<16} {detail}",
+            entry.at.day(),
+            clock(entry.at)
+        );
         lines.extend(
             wrap(&told, width)
                 .into_iter()
