@@ -16,7 +16,9 @@ use crate::domain::job::{JobView, Status};
 use crate::domain::query::{Filter, JobsQuery, PAGE_MAX, Sort, Test};
 
 /// The most places of one list that are kept.
-const MARKS_MAX: usize = 512;
+const MARKS_MAX: usize = 2_048;
+/// Of the rows that a walk passes by, every so many-th is kept as a place.
+const MARK_EVERY: u64 = if cfg!(test) { 16 } else { 4_096 };
 /// How long the places of a list hold in which jobs change their place. A drift of some rows harms nobody.
 const MARKS_HOLD: Duration = Duration::from_secs(10);
 /// A list is looked for again when it is this many times older than the looking took.
@@ -83,11 +85,16 @@ impl<T> Kept<T> {
     }
 }
 
+/// What was looked for: the order, its way, the filter.
+type Found = (Sort, bool, Filter);
+/// What a walk came to: the keys asked for, and some on the way with the steps to each.
+type Walked = (Vec<Key>, Vec<(u64, Key)>);
+
 /// What is remembered of the lists that were asked for last.
 #[derive(Debug, Default)]
 pub(super) struct Lists {
     walks: Vec<Walk>,
-    found: Option<(JobsQuery, Kept<Vec<i64>>)>,
+    found: Option<(Found, Kept<Vec<i64>>)>,
 }
 
 /// Walked lists that are remembered.
@@ -114,7 +121,7 @@ impl Ledger {
                     .unwrap_or_else(std::sync::PoisonError::into_inner);
                 // One view of the ledger for the count and the page.
                 let reading = connection.unchecked_transaction()?;
-                let page = lists.page(&reading, query, &filter, offset, limit.min(PAGE_MAX));
+                let page = lists.page(&reading, &query, &filter, offset, limit.min(PAGE_MAX));
                 reading.finish()?;
                 page
             })
@@ -126,7 +133,7 @@ impl Lists {
     fn page(
         &mut self,
         connection: &Connection,
-        query: JobsQuery,
+        query: &JobsQuery,
         filter: &Filter,
         offset: u64,
         limit: u32,
@@ -168,23 +175,22 @@ impl Lists {
         &mut self,
         connection: &Connection,
         version: i64,
-        query: JobsQuery,
+        query: &JobsQuery,
         filter: &Filter,
         offset: u64,
         limit: u32,
     ) -> Result<(u64, Vec<i64>), LedgerError> {
+        let what = (query.sort, query.ascending, filter.clone());
         let held = self.found.take();
-        let held = held.filter(|(known, kept)| *known == query && kept.serves(version));
-        let (query, kept) = if let Some(held) = held {
-            held
-        } else {
-            let kept = Kept::find(version, || look(connection, &query, filter))?;
-            (query, kept)
+        let held = held.filter(|(known, kept)| *known == what && kept.serves(version));
+        let kept = match held {
+            Some((_, kept)) => kept,
+            None => Kept::find(version, || look(connection, query, filter))?,
         };
         let from = usize::try_from(offset).unwrap_or(usize::MAX);
         let page = kept.what.iter().skip(from).take(limit as usize);
         let answer = (kept.what.len() as u64, page.copied().collect());
-        self.found = Some((query, kept));
+        self.found = Some((what, kept));
         Ok(answer)
     }
 }
@@ -241,6 +247,9 @@ impl Walk {
         let total = self.total(connection, version)?;
         let offset = offset.min(total);
         let count = u64::from(limit).min(total - offset);
+        if count == 0 {
+            return Ok((total, Vec::new()));
+        }
         // Ranks from the least on: `low` to `high`, without `high`.
         let low = if ascending {
             offset
@@ -256,26 +265,42 @@ impl Walk {
         if self.marks.is_empty() {
             self.marked = Instant::now();
         }
-        let below = self.marks.range(..low).next_back();
-        let above = self.marks.range(high..).next();
-        let skip_up = below.map_or(low, |(rank, _)| low - rank - 1);
-        let skip_down = above.map_or(total - high, |(rank, _)| rank - high);
+        let below = self.marks.range(..=low).next_back();
+        let above = self.marks.range(high.saturating_sub(1)..).next();
+        let skip_up = below.map_or(low, |(rank, _)| low - rank);
+        let skip_down = above.map_or(total - high, |(rank, _)| (rank + 1).saturating_sub(high));
         let up = skip_up < skip_down;
         let (from, skip) = if up {
-            (below.map(|(_, key)| key), skip_up)
+            (below, skip_up)
         } else {
-            (above.map(|(_, key)| key), skip_down)
+            (above, skip_down)
         };
-        let mut keys = self.step(connection, from, up, skip, count)?;
+        let from = from.map(|(_, key)| key.clone());
+        // The rank of the row at which the walk begins.
+        let begin = if up {
+            low - skip_up
+        } else {
+            (high + skip_down).saturating_sub(1)
+        };
+        let rank = |steps: u64| {
+            if up {
+                begin + steps
+            } else {
+                begin.saturating_sub(steps)
+            }
+        };
+        let (mut keys, passed) = self.step(connection, from.as_ref(), up, skip, count)?;
+        let ends = [(skip, keys.first()), (skip + count - 1, keys.last())];
+        if keys.len() as u64 == count {
+            for (steps, key) in ends {
+                self.marks.extend(key.map(|key| (rank(steps), key.clone())));
+            }
+        }
+        let passed = passed.into_iter();
+        self.marks
+            .extend(passed.map(|(steps, key)| (rank(steps), key)));
         if !up {
             keys.reverse();
-        }
-        if keys.len() as u64 == count {
-            for (rank, key) in [(low, keys.first()), (high.saturating_sub(1), keys.last())] {
-                if let Some(key) = key {
-                    self.marks.insert(rank, key.clone());
-                }
-            }
         }
         let mut found: Vec<i64> = keys.into_iter().map(|key| key.row).collect();
         if !ascending {
@@ -308,7 +333,8 @@ impl Walk {
         Ok(count)
     }
 
-    /// The `count` keys after `from`, which is left out, and after `skip` more; without `from`, from the end on.
+    /// The `count` keys from `from` on, or from the end on, after `skip` of them; and some of those that were skipped, each
+    /// with the steps to it.
     fn step(
         &self,
         connection: &Connection,
@@ -316,30 +342,34 @@ impl Walk {
         up: bool,
         skip: u64,
         count: u64,
-    ) -> Result<Vec<Key>, LedgerError> {
-        let mut keys = Vec::new();
-        let mut left = skip;
+    ) -> Result<Walked, LedgerError> {
+        let (mut keys, mut passed) = (Vec::new(), Vec::new());
+        let mut steps = 0;
+        let end = skip.saturating_add(count);
         for (sql, mut values) in walks(self.sort, self.status, from, up) {
-            let want = left.saturating_add(count) - keys.len() as u64;
-            values.push(Value::Integer(i64::try_from(want).unwrap_or(i64::MAX)));
+            let left = i64::try_from(end - steps).unwrap_or(i64::MAX);
+            values.push(Value::Integer(left));
             let mut statement = connection.prepare_cached(&sql)?;
             let mut found = statement.query(params_from_iter(values))?;
-            while (keys.len() as u64) < count
-                && let Some(row) = found.next()?
-            {
-                if left > 0 {
-                    left -= 1;
-                    continue;
+            while let Some(row) = found.next()? {
+                if steps >= skip {
+                    keys.push(key(row)?);
+                } else if steps % MARK_EVERY == MARK_EVERY - 1 {
+                    passed.push((steps, key(row)?));
                 }
-                keys.push(Key {
-                    row: row.get(0)?,
-                    value: row.get(1)?,
-                    created: row.get(2)?,
-                });
+                steps += 1;
             }
         }
-        Ok(keys)
+        Ok((keys, passed))
     }
+}
+
+fn key(row: &rusqlite::Row<'_>) -> Result<Key, LedgerError> {
+    Ok(Key {
+        row: row.get(0)?,
+        value: row.get(1)?,
+        created: row.get(2)?,
+    })
 }
 
 /// The queries of a walk, one after the other, with the values they bind; each binds its limit last. Two of them after a
@@ -379,7 +409,8 @@ fn walks(
     let Some(key) = from else {
         return vec![query(&beyond, &by_all, vec![bound(up)])];
     };
-    let tie = format!("(created_at, rowid) {sign} (?, ?)");
+    // The key itself is the first that is found.
+    let tie = format!("(created_at, rowid) {sign}= (?, ?)");
     let place = [Value::Integer(key.created), Value::Integer(key.row)];
     if sort == Sort::Time {
         return vec![query(&tie, &by_time, place.to_vec())];

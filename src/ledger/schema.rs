@@ -137,3 +137,28 @@ CREATE INDEX jobs_seconds ON jobs (coalesce(json_extract(answer, '$.elapsed_ms')
 pub(super) fn migrations() -> Migrations<'static> {
     Migrations::new(vec![M::up(FIRST), M::up(LISTS)])
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ledger_of_the_first_version_is_taken_over_with_a_copy_beside_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("vend.db");
+        let mut old = rusqlite::Connection::open(&path).unwrap();
+        let first = Migrations::new(vec![M::up(FIRST)]);
+        first.to_latest(&mut old).unwrap();
+        old.execute("INSERT INTO totals VALUES ('jobs', 7)", [])
+            .unwrap();
+        drop(old);
+        let opened = crate::ledger::open_writer(&path).unwrap();
+        let jobs: i64 = opened
+            .query_row("SELECT value FROM totals", [], |row| row.get(0))
+            .unwrap();
+        assert_eq!(jobs, 7);
+        let files = std::fs::read_dir(dir.path()).unwrap();
+        let names = files.map(|file| file.unwrap().file_name().into_string().unwrap());
+        assert_eq!(names.filter(|name| name.contains("before")).count(), 1);
+    }
+}

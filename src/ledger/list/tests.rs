@@ -77,7 +77,7 @@ fn any_page_of_any_list_is_where_the_whole_list_has_it() {
                 // There and back again, and from the middle: every way to come to a page.
                 for offset in [0, 20, 40, 290, 270, 150, 130, 151, 0, 9_999] {
                     let page = lists
-                        .page(&connection, query.clone(), &parsed, offset, 20)
+                        .page(&connection, &query, &parsed, offset, 20)
                         .unwrap();
                     assert_eq!(page.total, whole.len() as u64);
                     let expected: Vec<_> = whole
@@ -93,7 +93,7 @@ fn any_page_of_any_list_is_where_the_whole_list_has_it() {
                 // Pages side by side share no job.
                 let pages = (0..15).flat_map(|page| {
                     lists
-                        .page(&connection, query.clone(), &parsed, page * 20, 20)
+                        .page(&connection, &query, &parsed, page * 20, 20)
                         .unwrap()
                         .jobs
                 });
@@ -156,7 +156,7 @@ fn a_page_next_to_a_known_one_is_found_from_there() {
     let mut walk = Walk::new(Sort::Amount, None);
     walk.page(&connection, 0, false, 100, 20).unwrap();
     assert_eq!(walk.marks.len(), 2);
-    // Ranks 180 to 199 are known, so 160 to 179 begin one step below them.
+    // Ranks 180 and 199 are known, so 160 to 179 begin one step below them.
     let (rank, _) = walk.marks.range(180..).next().unwrap();
     assert_eq!(*rank, 180);
     let (_, next) = walk.page(&connection, 0, false, 120, 20).unwrap();
