@@ -155,10 +155,9 @@ fn a_page_next_to_a_known_one_is_found_from_there() {
     let connection = crate::ledger::open_reader(&path).unwrap();
     let mut walk = Walk::new(Sort::Amount, None);
     walk.page(&connection, 0, false, 100, 20).unwrap();
-    assert_eq!(walk.marks.len(), 2);
-    // Ranks 180 and 199 are known, so 160 to 179 begin one step below them.
-    let (rank, _) = walk.marks.range(180..).next().unwrap();
-    assert_eq!(*rank, 180);
+    // Both ends of the page are known now, and so are some of the rows on the way to it.
+    assert!(walk.marks.contains_key(&180) && walk.marks.contains_key(&199));
+    assert!(walk.marks.len() > 2);
     let (_, next) = walk.page(&connection, 0, false, 120, 20).unwrap();
     let whole = Walk::new(Sort::Amount, None)
         .page(&connection, 0, false, 0, 200)
