@@ -2,6 +2,7 @@
 //!
 //! Pure: no runtime, no files, no sockets. Time and randomness come in as arguments where a rule depends on them.
 
+pub mod advice;
 pub mod announce;
 pub mod buyer;
 pub mod command;
@@ -13,6 +14,7 @@ mod hex32;
 pub mod id;
 pub mod invoice;
 pub mod job;
+pub mod load;
 pub mod model_name;
 pub mod msat;
 pub mod price;
@@ -20,6 +22,7 @@ pub mod query;
 pub mod refusal;
 pub mod reply;
 pub mod request;
+pub mod screen;
 pub mod stats;
 pub mod step;
 pub mod telemetry;

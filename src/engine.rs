@@ -7,6 +7,7 @@ pub mod desk;
 mod figures;
 mod invoicer;
 mod lights;
+mod load;
 mod lookup;
 mod outbox;
 mod payments;

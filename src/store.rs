@@ -10,13 +10,17 @@ use crate::domain::health::{
     Check, EndpointHealth, QueueHealth, RelayHealth, ShopState, WalletHealth,
 };
 use crate::domain::job::{JobView, Status};
-use crate::domain::stats::{DayStats, Totals};
+use crate::domain::load::MachineLoad;
+use crate::domain::stats::Totals;
 use crate::domain::telemetry::{Telemetry, telemetry};
 use crate::domain::time::Time;
 
+mod figures;
 mod jobs;
+mod verdict;
 
-pub use jobs::{JOBS_MAX, Jobs, Progress};
+pub use jobs::{JOBS_MAX, Jobs, Progress, has_ended};
+pub use verdict::{Mood, Verdict};
 
 /// The most lines of the feed.
 pub const FEED_MAX: usize = 5_000;
@@ -62,6 +66,8 @@ pub struct Store {
     pub queue: QueueHealth,
     /// The figures.
     pub totals: Totals,
+    /// The machine's load, once told.
+    pub load: Option<MachineLoad>,
     /// The jobs.
     pub jobs: Jobs,
     /// The last notice.
@@ -89,9 +95,14 @@ impl Store {
                 since,
                 npub,
             } => {
-                // A new start has new checks.
-                if *state == ShopState::Starting && self.state != ShopState::Starting {
+                let other = *state != self.state;
+                // A new start has new checks, and may have other relays and endpoints; offline has none of either.
+                if other && *state == ShopState::Starting {
                     self.checks.clear();
+                }
+                if other && matches!(state, ShopState::Starting | ShopState::Offline) {
+                    self.relays.clear();
+                    self.endpoints.clear();
                 }
                 self.state = *state;
                 self.detail.clone_from(detail);
@@ -115,9 +126,18 @@ impl Store {
             News::Progress {
                 id,
                 tokens,
+                of,
                 elapsed_ms,
-            } => self.jobs.progress(*id, *tokens, *elapsed_ms),
+            } => {
+                let progress = Progress {
+                    tokens: *tokens,
+                    of: *of,
+                    elapsed_ms: *elapsed_ms,
+                };
+                self.jobs.progress(*id, progress);
+            }
             News::Totals { totals } => self.totals.clone_from(totals),
+            News::Load { load } => self.load = Some((**load).clone()),
             News::Queue { waiting, running } => {
                 self.queue = QueueHealth {
                     waiting: *waiting,
@@ -156,13 +176,6 @@ impl Store {
         self.fed
     }
 
-    /// The figures of the UTC day of the last event.
-    #[must_use]
-    pub fn today(&self) -> DayStats {
-        let day = self.now.day();
-        self.totals.days.get(&day).cloned().unwrap_or_default()
-    }
-
     /// The jobs in inference, newest first.
     pub fn running(&self) -> impl Iterator<Item = &JobView> {
         self.jobs
@@ -170,17 +183,12 @@ impl Store {
             .filter(|job| job.status == Status::Processing)
     }
 
-    /// Why most requests were not taken: the `count` most frequent reasons.
-    #[must_use]
-    pub fn top_drops(&self, count: usize) -> Vec<(&str, u64)> {
-        let drops = self.totals.drops.iter();
-        let mut drops: Vec<_> = drops
-            .filter(|(_, times)| **times > 0)
-            .map(|(reason, times)| (reason.as_str(), *times))
-            .collect();
-        drops.sort_by_key(|(_, times)| std::cmp::Reverse(*times));
-        drops.truncate(count);
-        drops
+    /// The jobs that wait for a slot or for their price, the longest waiting first.
+    pub fn waiting(&self) -> impl Iterator<Item = &JobView> {
+        self.jobs
+            .newest_first()
+            .rev()
+            .filter(|job| job.status == Status::Queued)
     }
 
     fn check(&mut self, check: &Check) {
@@ -207,7 +215,9 @@ impl Store {
 /// Is it news for the feed? Not what a gauge shows, and not what a snapshot says again.
 fn is_fed(news: &News) -> bool {
     match news {
-        News::Progress { .. } | News::Totals { .. } | News::Queue { .. } => false,
+        News::Progress { .. } | News::Totals { .. } | News::Load { .. } | News::Queue { .. } => {
+            false
+        }
         News::Job { what, .. } => what != KNOWN,
         _ => true,
     }

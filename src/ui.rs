@@ -40,6 +40,8 @@ pub struct Options {
     pub ascii: bool,
     /// With colours (off for `NO_COLOR`).
     pub color: bool,
+    /// Which colours.
+    pub theme: theme::ThemeName,
     /// The settings file that the form edits.
     pub config_path: PathBuf,
     /// A line across every tab.

@@ -3,22 +3,34 @@
 //! A wallet's word is believed only where it answers a question of ours about a payment hash of ours; a push is a hint to
 //! look. An error is never a status: it changes no invoice.
 
+pub mod cln;
+mod http;
 pub mod lnbits;
+pub mod lnd;
+mod number;
 pub mod open;
+pub mod phoenixd;
 pub mod sandbox;
+
+pub use self::http::ServerError;
 
 use std::fmt;
 use std::time::Duration;
 
+use futures::FutureExt;
 use futures::future::BoxFuture;
 
-use crate::domain::health::WalletHealth;
+use crate::domain::health::{Light, WalletHealth};
 use crate::domain::id::{PaymentHash, Preimage};
 use crate::domain::msat::Msat;
 use crate::domain::time::Time;
 
 /// What a backend can do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "abilities that say nothing of one another, not a state"
+)]
 pub struct Caps {
     /// Amounts below a sat?
     pub msat: bool,
@@ -26,10 +38,14 @@ pub struct Caps {
     pub max_memo_bytes: usize,
     /// Can an invoice be found again by our label?
     pub label_lookup: bool,
+    /// Does [`Wallet::next_hint`] ever say anything?
+    pub push: bool,
+    /// Hold invoices: can the payment be held until we settle or cancel it?
+    pub hold: bool,
 }
 
 /// An invoice to make.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NewInvoice {
     /// What is asked. Never zero: an invoice without an amount takes any amount.
     pub amount: Msat,
@@ -39,6 +55,9 @@ pub struct NewInvoice {
     pub expiry: Duration,
     /// Our label, for wallets that keep one.
     pub label: String,
+    /// A hold invoice for this payment hash: the wallet holds the payment until [`Wallet::settle`] or [`Wallet::cancel`].
+    /// None: an ordinary one, whose preimage the wallet makes.
+    pub hold_hash: Option<PaymentHash>,
 }
 
 /// An invoice as the wallet made it. Not yet checked: see [`crate::domain::invoice::check`].
@@ -57,6 +76,11 @@ pub struct Issued {
 pub enum Seen {
     /// Not paid yet.
     Pending,
+    /// A hold invoice whose payment has come and waits for [`Wallet::settle`]: not ours yet, and the payer may get it back.
+    Held {
+        /// What waits; none where the wallet does not say.
+        amount: Option<Msat>,
+    },
     /// The money is here.
     Paid {
         /// What arrived; none where the wallet does not say.
@@ -70,6 +94,8 @@ pub enum Seen {
     },
     /// The wallet says it can't be paid any more.
     Expired,
+    /// It was canceled: it can't be paid any more, and what was held went back.
+    Canceled,
     /// The wallet does not know it. Never taken as "unpaid" by itself.
     Unknown,
     /// Something that needs a person; never taken as "unpaid".
@@ -85,6 +111,9 @@ pub enum WalletError {
     /// No answer in time; what was asked may have been done.
     #[error("the wallet did not answer within {} s", .0.as_secs())]
     TimedOut(Duration),
+    /// Its certificate is not the one that it should show.
+    #[error("the wallet can't be trusted: {0}")]
+    Certificate(String),
     /// It refuses our key.
     #[error("the wallet refuses the key: {0}")]
     Unauthorized(String),
@@ -119,6 +148,7 @@ pub trait Wallet: Send + Sync + fmt::Debug {
     fn health(&self) -> BoxFuture<'_, WalletHealth>;
 
     /// Makes an invoice. Called twice it may make two; only a stored one is ever shown to a buyer.
+    /// With a `hold_hash`, `Unsupported` where hold invoices are.
     fn create(&self, new: NewInvoice) -> BoxFuture<'_, Result<Issued, WalletError>>;
 
     /// Looks at one invoice.
@@ -130,4 +160,40 @@ pub trait Wallet: Send + Sync + fmt::Debug {
     /// Waits until the wallet hints that something was paid: the hash, or none for "look at all".
     /// A wallet without pushes waits for ever.
     fn next_hint(&self) -> BoxFuture<'_, Option<PaymentHash>>;
+
+    /// Takes the payment that is held for the invoice of this preimage. Called twice it changes nothing more. `Unsupported`
+    /// unless told otherwise.
+    fn settle(&self, _preimage: Preimage) -> BoxFuture<'_, Result<(), WalletError>> {
+        async { Err(WalletError::Unsupported) }.boxed()
+    }
+
+    /// Closes an invoice: what is held goes back to the payer, and nobody can pay it any more. Called twice it changes
+    /// nothing more; what is settled stays settled (`Rejected`). `Unsupported` unless told otherwise.
+    fn cancel(&self, _issued: Issued) -> BoxFuture<'_, Result<(), WalletError>> {
+        async { Err(WalletError::Unsupported) }.boxed()
+    }
+}
+
+/// The whole sats of an amount, for a backend that counts in nothing smaller.
+fn whole_sats(amount: Msat, backend: &str) -> Result<u64, WalletError> {
+    let sats = amount.ceil_to_sats();
+    if amount.is_zero() || Msat::from_sats(sats) != amount {
+        let text = format!(
+            "{backend} counts in whole sats, and {} msat is not",
+            amount.0
+        );
+        return Err(WalletError::Rejected(text));
+    }
+    Ok(sats)
+}
+
+/// The health of a wallet that gave this error instead of an answer; `fix` says what mends it.
+fn down(backend: &str, error: &WalletError, fix: &str) -> WalletHealth {
+    WalletHealth {
+        backend: backend.to_owned(),
+        state: "down".to_owned(),
+        light: Light::Down,
+        detail: format!("{error}{fix}"),
+        ..WalletHealth::default()
+    }
 }

@@ -56,6 +56,7 @@ fn ask() -> NewInvoice {
         memo: "a job".to_owned(),
         expiry: EXPIRY,
         label: LABEL.to_owned(),
+        hold_hash: None,
     }
 }
 

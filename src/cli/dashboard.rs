@@ -64,6 +64,7 @@ mod screen {
         Options {
             ascii: global.ascii,
             color: !global.no_color && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty()),
+            theme: ui::theme::ThemeName::default(),
             config_path: places.config.clone(),
             banner: banner.map(str::to_owned),
             attached,

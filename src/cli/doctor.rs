@@ -324,6 +324,7 @@ async fn trial(settings: &Settings, wallet: &dyn Wallet) -> Vec<Check> {
         memo: "vend doctor".to_owned(),
         expiry,
         label: format!("vend:doctor:{}", Time::now().0),
+        hold_hash: None,
     };
     let issued = match wallet.create(new).await {
         Ok(issued) => issued,

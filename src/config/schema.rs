@@ -219,7 +219,7 @@ pub struct Wallet {
     /// lnbits: the invoice key.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub invoice_key: Option<SecretSource>,
-    /// lnd: the macaroon, hex.
+    /// lnd: the macaroon; a file of LND's, or hex.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub macaroon: Option<SecretSource>,
     /// cln: the rune.

@@ -66,15 +66,31 @@ fn from_file(path: &Path) -> Result<SecretString, String> {
             "the file {shown} is larger than {SECRET_MAX} bytes"
         ));
     }
-    let text = std::str::from_utf8(&bytes).map_err(|_| {
-        format!("the file {shown} is not text; write a binary secret as hex: xxd -p -c 0 FILE")
-    })?;
+    let Ok(text) = std::str::from_utf8(&bytes) else {
+        return macaroon(&bytes).ok_or_else(|| {
+            format!("the file {shown} is not text; write a binary secret as hex: xxd -p -c 0 FILE")
+        });
+    };
     let text = text.strip_suffix('\n').unwrap_or(text);
     let text = text.strip_suffix('\r').unwrap_or(text);
     if text.trim().is_empty() {
         return Err(format!("the file {shown} is empty"));
     }
     Ok(text.into())
+}
+
+/// The hex digits of a binary macaroon (its second format: the first byte is its number), which is how LND keeps its own.
+fn macaroon(bytes: &[u8]) -> Option<SecretString> {
+    use std::fmt::Write as _;
+    if bytes.first() != Some(&2) {
+        return None;
+    }
+    let mut hex = Zeroizing::new(String::with_capacity(bytes.len() * 2));
+    for byte in bytes {
+        // Writing to a text can't fail.
+        let _ = write!(hex, "{byte:02x}");
+    }
+    Some(hex.as_str().into())
 }
 
 /// Where a path of the settings leads: a relative one begins at `config_dir`, and `~/` at the home folder.
@@ -192,6 +208,20 @@ mod tests {
         for name in ["binary", "empty", "large"] {
             assert!(read(&file(name), dir.path()).is_err(), "{name}");
         }
+    }
+
+    #[test]
+    fn a_macaroon_file_is_read_as_the_hex_that_a_header_holds() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(
+            dir.path().join("invoice.macaroon"),
+            b"\x02\x01\x03lnd\xff\x0a",
+        )
+        .unwrap();
+        assert_eq!(
+            read(&file("invoice.macaroon"), dir.path()).unwrap(),
+            "0201036c6e64ff0a"
+        );
     }
 
     #[test]

@@ -34,14 +34,23 @@ pub struct Bought {
     pub paid: Msat,
 }
 
+fn prompts() -> Vec<&'static str> {
+    let lines = PROMPTS.lines();
+    lines.filter(|line| !line.trim().is_empty()).collect()
+}
+
 fn prompt(number: usize) -> String {
-    let lines: Vec<&str> = PROMPTS
-        .lines()
-        .filter(|line| !line.trim().is_empty())
-        .collect();
+    let lines = prompts();
     lines
         .get(number % lines.len().max(1))
         .map_or_else(|| "Hello.".to_owned(), |line| (*line).to_owned())
+}
+
+/// Some orders carry a bid. A prompt that comes round again carries a higher one: within one second the same words would be
+/// the same event, and no shop works twice for one event.
+fn bid(number: usize) -> Option<Msat> {
+    let round = number / prompts().len().max(1);
+    (round > 0 || number % 5 == 3).then(|| Msat::from_sats(100 + round as u64))
 }
 
 /// The first three orders of every four go in clear and in both encryptions, so that each is seen at work.
@@ -56,7 +65,7 @@ fn order(number: usize, relay: &str, seller: PublicKey) -> Order {
         prompt: prompt(number),
         model: None,
         max_tokens: None,
-        bid: (number % 5 == 3).then(|| Msat::from_sats(100)),
+        bid: bid(number),
         output: Some("text/plain".to_owned()),
         relays: vec![relay.to_owned()],
         to: (encrypt != Encryption::Plain || number.is_multiple_of(2)).then_some(seller),
@@ -180,5 +189,21 @@ async fn ask_and_pay(relay: &str, sandbox: &Path, seller: PublicKey) -> Result<(
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn no_two_orders_are_the_same_event() {
+        let seller = Keys::generate().public_key();
+        let orders: HashSet<String> = (0..2_000)
+            .map(|number| format!("{:?}", order(number, "ws://127.0.0.1", seller)))
+            .collect();
+        assert_eq!(orders.len(), 2_000);
     }
 }

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::health::{Check, EndpointHealth, RelayHealth, ShopState, WalletHealth};
 use super::id::RequestId;
 use super::job::JobView;
+use super::load::MachineLoad;
 use super::msat::Msat;
 use super::stats::Totals;
 use super::time::Time;
@@ -78,6 +79,9 @@ pub enum News {
         id: RequestId,
         /// Tokens so far.
         tokens: u32,
+        /// The most tokens it may have; none where the teller does not say.
+        #[serde(default)]
+        of: Option<u32>,
         /// Milliseconds since it started.
         elapsed_ms: u64,
     },
@@ -123,6 +127,11 @@ pub enum News {
         waiting: u32,
         /// In inference.
         running: u32,
+    },
+    /// How busy the machine is (told while a job runs, once after it, and with a snapshot).
+    Load {
+        /// The machine now.
+        load: Box<MachineLoad>,
     },
     /// Settings were read again.
     Settings {

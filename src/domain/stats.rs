@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::msat::Msat;
+use super::time::Time;
 
 /// From every request seen to every job paid.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,6 +44,40 @@ pub struct DayStats {
     pub revenue_msat: Msat,
 }
 
+/// One hour's figures (UTC). Kept for two days, told for the last twenty-four hours.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HourStats {
+    /// Requests that arrived.
+    pub seen: u64,
+    /// Jobs taken.
+    pub admitted: u64,
+    /// Jobs delivered.
+    pub jobs: u64,
+    /// Jobs whose payment the wallet confirmed.
+    pub paid: u64,
+    /// What the wallet confirmed.
+    pub revenue_msat: Msat,
+    /// Why requests were not admitted.
+    pub drops: BTreeMap<String, u64>,
+}
+
+impl HourStats {
+    /// Both together.
+    #[must_use]
+    pub fn and(mut self, other: &Self) -> Self {
+        self.seen = self.seen.saturating_add(other.seen);
+        self.admitted = self.admitted.saturating_add(other.admitted);
+        self.jobs = self.jobs.saturating_add(other.jobs);
+        self.paid = self.paid.saturating_add(other.paid);
+        self.revenue_msat += other.revenue_msat;
+        for (reason, times) in &other.drops {
+            let sum = self.drops.entry(reason.clone()).or_default();
+            *sum = sum.saturating_add(*times);
+        }
+        self
+    }
+}
+
 /// All figures: `vend stats --json`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Totals {
@@ -58,6 +93,12 @@ pub struct Totals {
     pub revenue_msat: Msat,
     /// What buyers paid for work that they did not get.
     pub owed_msat: Msat,
+    /// What buyers owe: delivered, and its invoice is still open.
+    #[serde(default)]
+    pub open_credit_msat: Msat,
+    /// When the last request arrived; none before the first.
+    #[serde(default)]
+    pub last_request_at: Option<Time>,
     /// From seen to paid.
     pub funnel: Funnel,
     /// Why requests were not admitted.
@@ -66,4 +107,7 @@ pub struct Totals {
     pub models: BTreeMap<String, ModelStats>,
     /// Per day, `2026-11-21`.
     pub days: BTreeMap<String, DayStats>,
+    /// Per hour of the last twenty-four, `2026-11-21T08`; an hour without anything is left out.
+    #[serde(default)]
+    pub hours: BTreeMap<String, HourStats>,
 }

@@ -85,6 +85,7 @@ pub fn telemetry(event: &Event) -> Telemetry {
             id,
             tokens,
             elapsed_ms,
+            ..
         } => {
             let label = format!("{tokens} tokens in {:.1} s", lossy(*elapsed_ms) / 1_000.0);
             line(Level::Debug, "job", "progress", &label)
@@ -129,6 +130,13 @@ pub fn telemetry(event: &Event) -> Telemetry {
             &format!("{waiting} waiting, {running} running"),
         )
         .value(f64::from(*waiting)),
+        News::Load { load } => line(
+            Level::Debug,
+            "shop",
+            "load",
+            &format!("processors {} %", load.cpu_percent),
+        )
+        .value(f64::from(load.cpu_percent)),
         News::Settings { detail } => line(Level::Info, "shop", "settings", detail),
         News::Notice {
             level,

@@ -65,6 +65,18 @@ impl Time {
         self.to_string().chars().take(10).collect()
     }
 
+    /// The UTC hour, as `2026-11-21T08`.
+    #[must_use]
+    pub fn hour(self) -> String {
+        self.to_string().chars().take(13).collect()
+    }
+
+    /// The time of day in UTC to the minute, as `08:30`.
+    #[must_use]
+    pub fn clock(self) -> String {
+        self.to_string().chars().skip(11).take(5).collect()
+    }
+
     /// Reads RFC 3339, or a plain day `2026-11-21` (its start, UTC).
     ///
     /// # Errors

@@ -92,6 +92,7 @@ async fn invoice_for(shop: &Shop, job: &Job, wallet: &dyn Wallet) -> Input {
         memo: MEMO.to_owned(),
         expiry: Duration::from_secs(job.terms.invoice_expiry_secs),
         label: intent.label.clone(),
+        hold_hash: None,
     };
     let issued = match made_before(wallet, &new.label).await {
         Ok(Some(issued)) if still_good(shop, job, &issued) => Ok(issued),

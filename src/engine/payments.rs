@@ -296,7 +296,10 @@ fn judged(shop: &Shop, job: &Job, seen: Seen, now: Time) -> Option<Input> {
                 at: at.unwrap_or(now),
             })
         }
-        Seen::Pending | Seen::Expired if over => Some(Input::NotPaid { unknown: false }),
+        // No hold invoice is asked for, so a held payment is no more than one on its way, and a canceled one is over.
+        Seen::Pending | Seen::Held { .. } | Seen::Expired | Seen::Canceled if over => {
+            Some(Input::NotPaid { unknown: false })
+        }
         Seen::Unknown if over => Some(Input::NotPaid { unknown: true }),
         Seen::Unknown => {
             let words = format!(
@@ -311,6 +314,6 @@ fn judged(shop: &Shop, job: &Job, seen: Seen, now: Time) -> Option<Input> {
             shop.notice(Level::Error, "wallet", &words);
             None
         }
-        Seen::Pending | Seen::Expired => None,
+        Seen::Pending | Seen::Held { .. } | Seen::Expired | Seen::Canceled => None,
     }
 }

@@ -195,12 +195,13 @@ async fn endpoints(
         shop.checked(CheckKind::Model, model, CheckStatus::Ok, "ready", "");
         return Ok(pool);
     }
-    let fix = format!("ollama pull {model}");
-    let words = if seen.is_empty() {
-        format!("no endpoint has the model {model}: run `{fix}` or set text.model")
-    } else {
-        seen
-    };
+    let mut fix = format!("ollama pull {model}");
+    let mut words = format!("no endpoint has the model {model}: run `{fix}` or set text.model");
+    if !seen.is_empty() {
+        // A model can't be pulled into a server that does not answer.
+        "start the model server, or run `vend doctor`".clone_into(&mut fix);
+        words = seen;
+    }
     shop.checked(CheckKind::Model, model, CheckStatus::Fail, &words, &fix);
     Err(NotReady(words))
 }

@@ -33,6 +33,8 @@ pub struct Bells {
     pub figures: Notify,
     /// A light may have changed.
     pub lights: Notify,
+    /// The machine's load is worth a look.
+    pub load: Notify,
 }
 
 /// The shop's state with its words.

@@ -10,7 +10,7 @@ use super::desk::StepError;
 use super::preflight::{self, NotReady, Opened, Place};
 use super::shop::Shop;
 use super::trade::{Closing, Trade};
-use super::{Order, figures, invoicer, lookup, payments};
+use super::{Order, figures, invoicer, load, lookup, payments};
 use crate::config;
 use crate::config::Settings;
 use crate::domain::command::{Command, Reply};
@@ -52,6 +52,7 @@ pub async fn run(shop: Arc<Shop>, place: Place, mut inbox: mpsc::Receiver<Order>
         tokio::spawn(payments::work(shop.clone(), stop.clone())),
         tokio::spawn(invoicer::work(shop.clone(), stop.clone())),
         tokio::spawn(figures::work(shop.clone(), stop.clone())),
+        tokio::spawn(load::work(shop.clone(), stop.clone())),
     ];
     let mut supervisor = Supervisor {
         shop: shop.clone(),
@@ -376,6 +377,7 @@ impl Supervisor {
             running: status.queue.running,
         });
         figures::tell(&self.shop).await;
+        self.shop.bells.load.notify_one();
         let filter = JobFilter {
             limit: Some(SNAPSHOT_JOBS),
             ..JobFilter::default()

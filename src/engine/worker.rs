@@ -114,6 +114,7 @@ fn start(
             },
         )
     });
+    shop.bells.load.notify_one();
     let (shop, pool) = (shop.clone(), market.pool.clone());
     runs.spawn(async move {
         let id = job.id;
@@ -124,7 +125,8 @@ fn start(
             deadline: Duration::from_secs(job.terms.job_timeout_secs),
         };
         let (progress, seen) = watch::channel(Progress::default());
-        let telling = tokio::spawn(tell_progress(shop.clone(), id, seen, stop.clone()));
+        let of = job.terms.params.max_tokens;
+        let telling = tokio::spawn(tell_progress(shop.clone(), id, of, seen, stop.clone()));
         let answer = tokio::select! {
             answer = pool.answer(slot, ask, progress) => Some(answer),
             () = stop.cancelled() => None,
@@ -206,6 +208,7 @@ fn failed(error: &InferenceError) -> Input {
 async fn tell_progress(
     shop: Arc<Shop>,
     id: RequestId,
+    of: u32,
     mut seen: watch::Receiver<Progress>,
     stop: CancellationToken,
 ) {
@@ -219,6 +222,7 @@ async fn tell_progress(
         shop.tell(News::Progress {
             id,
             tokens,
+            of: Some(of),
             elapsed_ms: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
         });
         tokio::select! {

@@ -9,6 +9,11 @@ use crate::domain::job::{Job, State};
 use crate::domain::stats::{DayStats, Funnel, ModelStats, Totals};
 use crate::domain::time::Time;
 
+mod hours;
+
+/// The figure that says when the last request arrived, in milliseconds since the epoch.
+const LAST_SEEN: &str = "last_seen_at";
+
 /// What admission counted since the last time it was written down.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counted {
@@ -27,8 +32,10 @@ pub(super) fn tally(
     after: &Job,
 ) -> Result<(), LedgerError> {
     let was = before.map(|job| job.state);
+    let at = after.updated_at;
     if was.is_none() {
         bump(connection, "jobs", 1)?;
+        hours::bump(connection, at, "admitted", 1)?;
     }
     for (name, states) in [
         ("successful", &[State::Paid, State::Completed][..]),
@@ -45,14 +52,15 @@ pub(super) fn tally(
     bump(connection, "owed_msat", owed)?;
     let delivered = i64::from(after.delivered) - i64::from(before.is_some_and(|job| job.delivered));
     bump(connection, "delivered", delivered)?;
-    bump(
-        connection,
-        "paid",
-        i64::from(!after.paid.is_zero()) - i64::from(before.is_some_and(|job| !job.paid.is_zero())),
-    )?;
+    let paid =
+        i64::from(!after.paid.is_zero()) - i64::from(before.is_some_and(|job| !job.paid.is_zero()));
+    bump(connection, "paid", paid)?;
+    hours::bump(connection, at, "paid", paid)?;
+    hours::bump(connection, at, "jobs", delivered)?;
+    hours::bump(connection, at, "revenue_msat", revenue)?;
     if delivered != 0 || revenue != 0 {
         by_model(connection, after, delivered, revenue)?;
-        by_day(connection, after.updated_at, delivered, revenue)?;
+        by_day(connection, at, delivered, revenue)?;
     }
     Ok(())
 }
@@ -104,6 +112,21 @@ fn bump(connection: &Connection, name: &str, by: i64) -> Result<(), LedgerError>
     Ok(())
 }
 
+/// A figure that is no sum.
+fn set(connection: &Connection, name: &str, value: i64) -> Result<(), LedgerError> {
+    connection
+        .prepare_cached(
+            "INSERT INTO totals VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET value = ?2",
+        )?
+        .execute(params![name, value])?;
+    Ok(())
+}
+
+/// What buyers owe for delivered work. The index of the live jobs answers it, so it costs what is open, not what ever was.
+const OPEN_CREDIT: &str =
+    "SELECT coalesce(sum(price_msat), 0) FROM jobs WHERE state = 'pending_payment'
+    AND state NOT IN ('paid', 'completed', 'unpaid', 'error', 'cancelled')";
+
 impl Ledger {
     /// Adds what admission counted.
     ///
@@ -113,6 +136,12 @@ impl Ledger {
         self.writer
             .call(move |connection| {
                 let signed = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+                let now = Time::now();
+                hours::count(connection, now, &counted)?;
+                hours::forget(connection, now)?;
+                if counted.seen > 0 {
+                    set(connection, LAST_SEEN, now.0)?;
+                }
                 bump(connection, "seen", signed(counted.seen))?;
                 bump(connection, "understood", signed(counted.understood))?;
                 for (reason, count) in counted.drops {
@@ -132,7 +161,13 @@ impl Ledger {
     /// # Errors
     /// Where the ledger can't be read.
     pub async fn totals(&self) -> Result<Totals, LedgerError> {
-        self.reader.call(read).await
+        self.reader
+            .call(|connection| {
+                let mut totals = read(connection)?;
+                totals.hours = hours::read(connection, Time::now())?;
+                Ok(totals)
+            })
+            .await
     }
 
     /// Remembers how far each relay was heard.
@@ -180,6 +215,9 @@ fn read(connection: &Connection) -> Result<Totals, LedgerError> {
         let (name, value) = row?;
         names.insert(name, value);
     }
+    let open_credit = connection
+        .prepare_cached(OPEN_CREDIT)?
+        .query_row([], |row| row.get(0))?;
     let get = |name: &str| names.get(name).copied().unwrap_or(0);
     let mut totals = Totals {
         jobs: unsigned(get("jobs")),
@@ -188,6 +226,8 @@ fn read(connection: &Connection) -> Result<Totals, LedgerError> {
         unpaid: unsigned(get("unpaid")),
         revenue_msat: rows::msat(get("revenue_msat")),
         owed_msat: rows::msat(get("owed_msat")),
+        open_credit_msat: rows::msat(open_credit),
+        last_request_at: names.get(LAST_SEEN).map(|at| Time(*at)),
         funnel: Funnel {
             seen: unsigned(get("seen")),
             understood: unsigned(get("understood")),
@@ -238,3 +278,6 @@ fn speed(tokens: i64, elapsed_ms: i64) -> Option<f64> {
     (tokens > 0 && elapsed_ms > 0)
         .then(|| (tokens as f64 * 10_000.0 / elapsed_ms as f64).round() / 10.0)
 }
+
+#[cfg(test)]
+mod tests;

@@ -122,20 +122,30 @@ CREATE TABLE day_totals (
 ) STRICT, WITHOUT ROWID;
 ";
 
+/// Figures by the hour: one row for each figure (`seen`, `jobs`, `drop:busy`, …), kept for two days.
+const HOURS: &str = "
+CREATE TABLE hour_totals (
+  hour            TEXT NOT NULL,
+  name            TEXT NOT NULL,
+  value           INTEGER NOT NULL,
+  PRIMARY KEY (hour, name)
+) STRICT, WITHOUT ROWID;
+";
+
 /// What the jobs are listed by, the time of admission second, so that a page is found from any job of the list.
 /// `ledger::filter` has the same expressions: SQLite uses an index only where they are the same to the letter.
 const LISTS: &str = "
-DROP INDEX jobs_newest;
-CREATE INDEX jobs_time ON jobs (created_at);
-CREATE INDEX jobs_amount ON jobs (coalesce(price_msat, -1), created_at);
-CREATE INDEX jobs_status ON jobs (status, created_at);
-CREATE INDEX jobs_tokens ON jobs (coalesce(json_extract(answer, '$.completion_tokens'), -1), created_at);
-CREATE INDEX jobs_seconds ON jobs (coalesce(json_extract(answer, '$.elapsed_ms'), -1), created_at);
+DROP INDEX IF EXISTS jobs_newest;
+CREATE INDEX IF NOT EXISTS jobs_time ON jobs (created_at);
+CREATE INDEX IF NOT EXISTS jobs_amount ON jobs (coalesce(price_msat, -1), created_at);
+CREATE INDEX IF NOT EXISTS jobs_status ON jobs (status, created_at);
+CREATE INDEX IF NOT EXISTS jobs_tokens ON jobs (coalesce(json_extract(answer, '$.completion_tokens'), -1), created_at);
+CREATE INDEX IF NOT EXISTS jobs_seconds ON jobs (coalesce(json_extract(answer, '$.elapsed_ms'), -1), created_at);
 ";
 
 /// Every version of the tables, oldest first.
 pub(super) fn migrations() -> Migrations<'static> {
-    Migrations::new(vec![M::up(FIRST), M::up(LISTS)])
+    Migrations::new(vec![M::up(FIRST), M::up(HOURS), M::up(LISTS)])
 }
 
 #[cfg(test)]

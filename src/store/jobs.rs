@@ -15,11 +15,20 @@ pub const JOBS_MAX: usize = 2_000;
 pub struct Progress {
     /// Tokens so far.
     pub tokens: u32,
+    /// The most tokens it may have, where known.
+    pub of: Option<u32>,
     /// Milliseconds since it started.
     pub elapsed_ms: u64,
 }
 
 impl Progress {
+    /// How much of the most it may have is done, 0 to 1; none where that is not known.
+    #[must_use]
+    pub fn part(self) -> Option<f64> {
+        let of = self.of.filter(|of| *of > 0)?;
+        Some((f64::from(self.tokens) / f64::from(of)).min(1.0))
+    }
+
     /// Tokens per second so far; 0 before the first millisecond.
     #[must_use]
     #[allow(clippy::cast_precision_loss)] // A speed on a screen needs no 53 bits.
@@ -136,12 +145,12 @@ impl Jobs {
     }
 
     /// Takes in how far a job is. A job that isn't at work has none: the figure is late, or its job not yet told of.
-    pub(super) fn progress(&mut self, id: RequestId, tokens: u32, elapsed_ms: u64) {
+    pub(super) fn progress(&mut self, id: RequestId, progress: Progress) {
         let at_work = |job: &JobView| job.status == Status::Processing;
         if !self.all.get(&id).is_some_and(at_work) {
             return;
         }
-        self.progress.insert(id, Progress { tokens, elapsed_ms });
+        self.progress.insert(id, progress);
     }
 
     fn forget_oldest(&mut self) {

@@ -2,7 +2,7 @@ use super::*;
 use crate::domain::health::{CheckKind, CheckStatus};
 use crate::domain::id::{Buyer, RequestId};
 use crate::domain::msat::Msat;
-use crate::domain::stats::DayStats;
+use crate::domain::stats::{DayStats, HourStats};
 use nostr::{EventId, PublicKey};
 use proptest::prelude::*;
 
@@ -88,6 +88,28 @@ fn a_new_start_forgets_the_checks_of_the_last_one() {
 }
 
 #[test]
+fn relays_and_endpoints_of_another_time_are_not_shown() {
+    let relay = told(News::Relay {
+        relay: RelayHealth {
+            url: "wss://a".to_owned(),
+            ..RelayHealth::default()
+        },
+    });
+    let mut store = Store::new();
+    for (before, after) in [
+        (ShopState::Starting, ShopState::Offline),
+        (ShopState::Offline, ShopState::Starting),
+    ] {
+        store.apply(&state(before));
+        store.apply(&relay);
+        store.apply(&state(before));
+        assert_eq!(store.relays.len(), 1);
+        store.apply(&state(after));
+        assert!(store.relays.is_empty());
+    }
+}
+
+#[test]
 fn a_late_word_on_a_job_does_not_undo_a_later_one() {
     let mut store = Store::new();
     store.apply(&job_event(job(1, Status::Paid, 9), "paid"));
@@ -101,6 +123,7 @@ fn progress_lives_as_long_as_the_work() {
     let progress = told(News::Progress {
         id: id(1),
         tokens: 20,
+        of: Some(80),
         elapsed_ms: 2_000,
     });
     store.apply(&progress);
@@ -109,6 +132,7 @@ fn progress_lives_as_long_as_the_work() {
     store.apply(&progress);
     let seen = store.jobs.progress_of(&id(1)).unwrap();
     assert!((seen.speed() - 10.0).abs() < f64::EPSILON);
+    assert_eq!(seen.part(), Some(0.25));
     store.apply(&job_event(job(1, Status::Paid, 2), "paid"));
     assert_eq!(store.jobs.progresses(), 0);
 }
@@ -183,6 +207,35 @@ fn today_is_the_utc_day_of_the_last_event() {
     assert_eq!(store.today(), figures);
 }
 
+#[test]
+fn days_and_hours_are_counted_back_from_the_last_event() {
+    const HOUR: i64 = 3_600_000;
+    let mut totals = Totals::default();
+    for days in [0, 6, 7] {
+        let day = DayStats {
+            jobs: 1,
+            revenue_msat: Msat(1_000),
+        };
+        let at = Time(DAY - days * 24 * HOUR);
+        totals.days.insert(at.day(), day);
+    }
+    for hours in [0, 23, 24] {
+        let hour = HourStats {
+            jobs: 1,
+            ..HourStats::default()
+        };
+        totals.hours.insert(Time(DAY - hours * HOUR).hour(), hour);
+    }
+    let mut store = Store::new();
+    store.apply(&told(News::Totals {
+        totals: Box::new(totals),
+    }));
+    assert_eq!(store.last_days(7).jobs, 2);
+    let hours: Vec<u64> = store.last_hours(24).iter().map(|hour| hour.jobs).collect();
+    assert_eq!(hours.len(), 24);
+    assert_eq!((hours[0], hours[23], hours.iter().sum()), (1, 1, 2_u64));
+}
+
 fn any_event() -> impl Strategy<Value = Event> {
     let number = 0_u32..40;
     let jobs = (number.clone(), 0..Status::ALL.len(), 0_i64..9).prop_map(|(number, status, at)| {
@@ -192,6 +245,7 @@ fn any_event() -> impl Strategy<Value = Event> {
         told(News::Progress {
             id: id(number),
             tokens,
+            of: None,
             elapsed_ms,
         })
     });

@@ -112,6 +112,7 @@ impl App {
             store: Store::new(),
             tab: Tab::default(),
             theme: Theme {
+                name: options.theme,
                 ascii: options.ascii,
                 color: options.color,
             },

@@ -5,7 +5,7 @@
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
-use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+use unicode_width::UnicodeWidthChar;
 
 use super::theme::{Role, Theme};
 use crate::domain::text::is_hostile;
@@ -78,6 +78,22 @@ impl Pen<'_> {
                 self.buf[(x, y)].reset();
             }
         }
+        self.fill(area, Role::Text);
+    }
+
+    /// Joins a box to what stands on its top line: its corners there, and at these columns the foot of a line from above.
+    pub fn join(&mut self, area: Rect, feet: &[u16]) {
+        let joints = self.theme.joints();
+        let right = area.right().saturating_sub(1);
+        self.put(area.x, area.y, 1, joints.left, Role::Dim);
+        self.put(right, area.y, 1, joints.right, Role::Dim);
+        for foot in feet {
+            let x = area.x.saturating_add(*foot);
+            // A title is not cut through.
+            if x < right && self.buf[(x, area.y)].symbol() == self.theme.border().horizontal_top {
+                self.put(x, area.y, 1, joints.foot, Role::Dim);
+            }
+        }
     }
 
     /// Draws a box with a title and gives the area within.
@@ -106,35 +122,57 @@ impl Pen<'_> {
 #[must_use]
 pub fn fit(text: &str, width: u16, theme: Theme) -> String {
     let width = usize::from(width);
-    // Four times the width is more than any line can need, and bounds the work on a text without end.
     let mut marks = 0;
-    let shown: String = text
+    // Four times the width is more than any line can need, and bounds the work on a text without end.
+    let shown = text
         .chars()
         .map(|c| if c.is_whitespace() { ' ' } else { c })
         .filter(|c| !is_hostile(*c))
+        .filter_map(steady)
         .map(|c| if theme.ascii { ascii(c) } else { c })
         .filter(|c| {
-            marks = if c.width() == Some(0) { marks + 1 } else { 0 };
+            marks = if columns(*c) == 0 { marks + 1 } else { 0 };
             marks <= MARKS_MAX
         })
-        .take(width.saturating_mul(4) + 4)
-        .collect();
-    if shown.width() <= width {
-        return shown;
-    }
-    let mut out = String::new();
-    for c in shown.chars() {
-        let mut longer = out.clone();
-        longer.push(c);
-        if longer.width() + 1 > width {
-            break;
+        .take(width.saturating_mul(4) + 4);
+    let (mut out, mut used) = (String::new(), 0);
+    // Up to here it fits with the mark of a cut behind it.
+    let mut whole = 0;
+    for c in shown {
+        used += columns(c);
+        if used > width {
+            out.truncate(whole);
+            out.extend((width > 0).then(|| theme.ellipsis()));
+            return out;
         }
-        out = longer;
-    }
-    if width > 0 {
-        out.push(theme.ellipsis());
+        out.push(c);
+        if used < width {
+            whole = out.len();
+        }
     }
     out
+}
+
+/// The columns of a character. Added up they are never less than what a cell of the screen takes for them together.
+fn columns(c: char) -> usize {
+    c.width().unwrap_or(0)
+}
+
+/// What every terminal shows in the same number of columns. Signs that are put together from several (families, skin
+/// tones, flags, keycaps) take two columns in one terminal and five in the next, and so would break the frame: they are
+/// shown by their parts, and the parts that only join or style are left out. Nor is there room for what is wide and
+/// invisible.
+const fn steady(c: char) -> Option<char> {
+    match c {
+        '\u{fe00}'..='\u{fe0f}'          // variation selectors
+        | '\u{e0100}'..='\u{e01ef}'      // more of them
+        | '\u{1f3fb}'..='\u{1f3ff}'      // skin tones
+        | '\u{20e3}'                     // keycap
+        | '\u{34f}'                      // grapheme joiner
+        | '\u{115f}'..='\u{1160}' | '\u{3164}' | '\u{ffa0}' => None, // Hangul fillers
+        '\u{1f1e6}'..='\u{1f1ff}' => char::from_u32(c as u32 - 0x1_f1e6 + 'A' as u32),
+        c => Some(c),
+    }
 }
 
 /// The nearest ASCII character.
@@ -143,10 +181,53 @@ const fn ascii(c: char) -> char {
         ' '..='~' => c,
         '…' => '~',
         '→' => '>',
-        '·' | '─' => '-',
+        '·' | '─' | '–' | '—' => '-',
         '│' => '|',
+        '‘' | '’' => '\'',
+        '“' | '”' => '"',
         _ => '?',
     }
+}
+
+/// Breaks a sentence into at most `lines` lines of `width` columns, at blanks where it can. What is left over stays in the
+/// last line, for the pen to cut.
+#[must_use]
+pub fn words(text: &str, width: u16, lines: usize) -> Vec<String> {
+    let width = usize::from(width.max(1));
+    let mut out: Vec<String> = Vec::new();
+    let mut used = 0;
+    for word in text.split(' ').filter(|word| !word.is_empty()) {
+        let long: usize = word.chars().map(columns).sum();
+        let last = out.len() >= lines;
+        match out.last_mut() {
+            Some(line) if last || used + 1 + long <= width => {
+                line.push(' ');
+                line.push_str(word);
+                used += 1 + long;
+            }
+            _ => {
+                out.push(word.to_owned());
+                used = long;
+            }
+        }
+    }
+    out
+}
+
+/// The text with blanks behind it up to `width` columns, or cut to that.
+#[must_use]
+pub fn pad(text: &str, width: usize) -> String {
+    let mut out = String::new();
+    let mut used = 0;
+    for c in text.chars() {
+        if used + columns(c) > width {
+            break;
+        }
+        out.push(c);
+        used += columns(c);
+    }
+    out.extend(std::iter::repeat_n(' ', width - used));
+    out
 }
 
 /// Breaks a text into lines of `width` columns, wherever they end: nothing is lost (invoices, events).
@@ -157,7 +238,7 @@ pub fn wrap(text: &str, width: u16) -> Vec<String> {
     let mut line = String::new();
     let mut taken = 0;
     for c in text.chars() {
-        let wide = c.width().unwrap_or(0);
+        let wide = columns(c);
         if taken + wide > width {
             lines.push(std::mem::take(&mut line));
             taken = 0;
@@ -171,9 +252,13 @@ pub fn wrap(text: &str, width: u16) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use unicode_width::UnicodeWidthStr;
+
     use super::*;
+    use crate::ui::theme::ThemeName;
 
     const THEME: Theme = Theme {
+        name: ThemeName::Dark,
         ascii: false,
         color: true,
     };
@@ -186,10 +271,32 @@ mod tests {
     }
 
     #[test]
+    fn signs_put_together_are_shown_by_their_parts() {
+        assert_eq!(fit("👨\u{200d}👩\u{200d}👧!", 9, THEME), "👨👩👧!");
+        assert_eq!(
+            fit("👍🏽 1\u{fe0f}\u{20e3} 🇩🇪 ❤\u{fe0f}", 20, THEME),
+            "👍 1 DE ❤"
+        );
+        assert_eq!(fit("a\u{3164}\u{115f}b", 9, THEME), "ab");
+        assert_eq!(
+            fit("e\u{301}\u{301}\u{301}\u{301}", 9, THEME),
+            "e\u{301}\u{301}"
+        );
+    }
+
+    #[test]
+    fn a_sentence_is_broken_at_its_blanks_and_loses_nothing() {
+        let lines = words("the wallet does not answer", 10, 9);
+        assert_eq!(lines, ["the wallet", "does not", "answer"]);
+        let lines = words("the wallet does not answer", 10, 2);
+        assert_eq!(lines, ["the wallet", "does not answer"]);
+    }
+
+    #[test]
     fn ascii_means_ascii() {
         let theme = Theme {
             ascii: true,
-            color: false,
+            ..Theme::default()
         };
         assert!(fit("a→日…", 9, theme).is_ascii());
     }

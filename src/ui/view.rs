@@ -25,6 +25,8 @@ pub fn draw(app: &App, area: Rect, buf: &mut Buffer) {
         buf,
         theme: app.theme,
     };
+    // A theme with a ground of its own covers the terminal's.
+    pen.fill(area, Role::Text);
     if area.width < LEAST.0 || area.height < LEAST.1 {
         let size = format!("{}x{}", area.width, area.height);
         let least = format!("needs {}x{}, is {size}", LEAST.0, LEAST.1);

@@ -3,7 +3,6 @@
 //! Its websocket is left alone: anybody who knows a payment hash can forge its "paid", and a buyer knows it. The schedule of
 //! looks finds payments instead. Amounts are whole sats.
 
-mod http;
 #[cfg(test)]
 mod tests;
 
@@ -12,12 +11,14 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use reqwest::Url;
+use reqwest::header::HeaderName;
 use secrecy::SecretString;
 use serde::Deserialize;
 use serde_json::json;
 
-use self::http::Server;
-use super::{Caps, Issued, NewInvoice, Seen, Wallet, WalletError};
+use super::http::{Answer, Kind, Server, Setup};
+use super::{Caps, Issued, NewInvoice, Seen, ServerError, Wallet, WalletError, whole_sats};
 use crate::domain::Hex32;
 use crate::domain::health::{Light, WalletHealth};
 use crate::domain::id::{PaymentHash, Preimage};
@@ -28,12 +29,6 @@ use crate::domain::time::Time;
 
 const BACKEND: &str = "lnbits";
 
-/// How long a call may take, the connection (5 s) included.
-const CALL: Duration = Duration::from_secs(15);
-
-/// No call may be let take longer than a wallet's call may.
-const LONGEST_CALL: Duration = Duration::from_secs(30);
-
 /// `LNbits` takes 640 characters, BOLT 11 holds 639 bytes.
 const MAX_MEMO_BYTES: usize = 639;
 
@@ -43,31 +38,21 @@ const MAX_LABEL: usize = 256;
 /// Invoices read under one label. More than one or two means that something else uses our labels.
 const MAX_FOUND: &str = "20";
 
-/// Why `LNbits` can't be used as it is set up.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum LnbitsError {
-    /// The address is none.
-    #[error("wallet.url '{url}' can't be used: {why}")]
-    Url {
-        /// What was written.
-        url: String,
-        /// What is wrong, and the fix.
-        why: &'static str,
-    },
-    /// The key would travel in the open.
-    #[error(
-        "wallet.url uses http to {0}, so anybody on the way could read the key: write https://, or reach the server through a private network"
-    )]
-    PlainHttp(String),
-    /// The key can't be sent.
-    #[error(
-        "wallet.invoice_key is empty or holds characters that no LNbits key has: copy the invoice/read key anew"
-    )]
-    Key,
-    /// The program's own part failed.
-    #[error("the connection to LNbits can't be set up: {0}")]
-    Client(String),
-}
+/// The part of the interface that a seller needs.
+const API: &str = "api/v1";
+
+const KIND: Kind = Kind {
+    name: "LNbits",
+    key: "wallet.invoice_key",
+    fix: "copy the invoice/read key anew",
+    example: "http://127.0.0.1:5000",
+    max_body: 256 * 1024,
+    // `LNbits` answers a wrong key with 404 "Wallet not found."
+    wrong_key: |status, words| status == 404 && is_unknown_wallet(words),
+};
+
+/// Where the key goes.
+const KEY_HEADER: HeaderName = HeaderName::from_static("x-api-key");
 
 /// The client of one `LNbits` wallet.
 pub struct Lnbits {
@@ -85,19 +70,34 @@ impl Lnbits {
     ///
     /// # Errors
     /// An address or a key that can't be used; plain http to a host that is neither this machine nor in a private network.
-    pub fn open(url: &str, invoice_key: &SecretString) -> Result<Self, LnbitsError> {
-        Server::new(url, invoice_key, CALL).map(|server| Self { server })
+    pub fn open(url: &str, invoice_key: &SecretString) -> Result<Self, ServerError> {
+        let server = Server::new(Setup {
+            kind: &KIND,
+            url,
+            header: KEY_HEADER,
+            value: invoice_key.clone(),
+            secret: invoice_key,
+            certificate: None,
+        })?;
+        Ok(Self { server })
     }
 
     /// The same with another longest time for a call (15 s unless told); at most 30 s.
     #[must_use]
     pub fn call_timeout(mut self, longest: Duration) -> Self {
-        self.server.call = longest.min(LONGEST_CALL);
+        self.server.call_timeout(longest);
         self
     }
 
+    fn at(&self, path: &str) -> Url {
+        self.server.at(&format!("{API}/{path}"))
+    }
+
     async fn make(&self, new: NewInvoice) -> Result<Issued, WalletError> {
-        let sats = whole_sats(new.amount)?;
+        if new.hold_hash.is_some() {
+            return Err(WalletError::Unsupported);
+        }
+        let sats = whole_sats(new.amount, KIND.name)?;
         if new.label.len() > MAX_LABEL || new.label.contains(char::is_whitespace) {
             let text = format!("a label is at most {MAX_LABEL} bytes without blanks");
             return Err(WalletError::Rejected(text));
@@ -110,23 +110,23 @@ impl Lnbits {
             "expiry": new.expiry.as_secs(),
             "external_id": new.label,
         });
-        let answer = self.server.post(self.server.at("payments"), &body).await?;
+        let answer = self.server.post(self.at("payments"), &body).await?;
         let made: Record = self.server.json(&answer)?;
         made.issued()
             .ok_or_else(|| WalletError::Protocol("it made no invoice".to_owned()))
     }
 
     async fn look(&self, hash: PaymentHash) -> Result<Seen, WalletError> {
-        let url = self.server.at(&format!("payments/{hash}"));
+        let url = self.at(&format!("payments/{hash}"));
         let answer = self.server.get(url).await?;
-        if answer.knows_no_payment() {
+        if knows_no_payment(&answer) {
             return Ok(Seen::Unknown);
         }
         seen(&self.server.json(&answer)?, &hash)
     }
 
     async fn find(&self, label: &str) -> Result<Option<Issued>, WalletError> {
-        let mut url = self.server.at("payments");
+        let mut url = self.at("payments");
         url.query_pairs_mut()
             .append_pair("external_id", label)
             .append_pair("limit", MAX_FOUND);
@@ -135,7 +135,7 @@ impl Lnbits {
     }
 
     async fn ask_health(&self) -> Result<WalletHealth, WalletError> {
-        let answer = self.server.get(self.server.at("wallet")).await?;
+        let answer = self.server.get(self.at("wallet")).await?;
         let wallet: Account = self.server.json(&answer)?;
         let name = self.server.plain(&wallet.name);
         // Only an admin key is told the wallet's id.
@@ -171,11 +171,24 @@ impl Wallet for Lnbits {
             msat: false,
             max_memo_bytes: MAX_MEMO_BYTES,
             label_lookup: true,
+            push: false,
+            hold: false,
         }
     }
 
     fn health(&self) -> BoxFuture<'_, WalletHealth> {
-        async { self.ask_health().await.unwrap_or_else(|error| down(&error)) }.boxed()
+        async {
+            self.ask_health().await.unwrap_or_else(|error| {
+                let fix = match error {
+                    WalletError::Unauthorized(_) => {
+                        ": set wallet.invoice_key to the invoice/read key that LNbits shows for the wallet"
+                    }
+                    _ => "",
+                };
+                super::down(BACKEND, &error, fix)
+            })
+        }
+        .boxed()
     }
 
     fn create(&self, new: NewInvoice) -> BoxFuture<'_, Result<Issued, WalletError>> {
@@ -195,29 +208,17 @@ impl Wallet for Lnbits {
     }
 }
 
-fn down(error: &WalletError) -> WalletHealth {
-    let fix = match error {
-        WalletError::Unauthorized(_) => {
-            ": set wallet.invoice_key to the invoice/read key that LNbits shows for the wallet"
-        }
-        _ => "",
-    };
-    WalletHealth {
-        backend: BACKEND.to_owned(),
-        state: "down".to_owned(),
-        light: Light::Down,
-        detail: format!("{error}{fix}"),
-        ..WalletHealth::default()
-    }
+/// Does the server say that it does not know this payment? A "not found" of a wrong address, or for a wrong key, says
+/// nothing about a payment.
+fn knows_no_payment(answer: &Answer) -> bool {
+    answer.status() == 404
+        && answer.detail().is_some_and(|detail| {
+            !is_unknown_wallet(&detail) && !detail.trim().eq_ignore_ascii_case("not found")
+        })
 }
 
-fn whole_sats(amount: Msat) -> Result<u64, WalletError> {
-    let sats = amount.ceil_to_sats();
-    if amount.is_zero() || Msat::from_sats(sats) != amount {
-        let text = format!("LNbits counts in whole sats, and {} msat is not", amount.0);
-        return Err(WalletError::Rejected(text));
-    }
-    Ok(sats)
+fn is_unknown_wallet(detail: &str) -> bool {
+    detail.to_ascii_lowercase().contains("wallet not found")
 }
 
 /// `GET /api/v1/wallet`

@@ -5,9 +5,12 @@ use std::sync::Arc;
 
 use secrecy::SecretString;
 
-use super::Wallet;
-use super::lnbits::{Lnbits, LnbitsError};
+use super::cln::Cln;
+use super::lnbits::Lnbits;
+use super::lnd::Lnd;
+use super::phoenixd::Phoenixd;
 use super::sandbox::{SandboxError, SandboxWallet};
+use super::{ServerError, Wallet};
 use crate::config::schema::{self, Backend, SecretSource};
 use crate::domain::invoice::Network;
 
@@ -19,7 +22,7 @@ pub const SANDBOX_FOLDER: &str = "sandbox";
 pub enum WalletOpenError {
     /// A backend that this version does not have.
     #[error(
-        "the {0} wallet is not available in this version; set wallet.backend to lnbits or sandbox"
+        "the {0} wallet is not available in this version; set wallet.backend to lnbits, lnd, cln, phoenixd or sandbox"
     )]
     NotAvailable(&'static str),
     /// A setting that the backend needs.
@@ -30,7 +33,7 @@ pub enum WalletOpenError {
         /// The setting.
         key: &'static str,
     },
-    /// The secret is not where the settings say.
+    /// The secret, or the certificate, is not where the settings say.
     #[error("wallet.{key} can't be read: {why}")]
     Secret {
         /// The setting.
@@ -41,9 +44,9 @@ pub enum WalletOpenError {
     /// The sandbox.
     #[error(transparent)]
     Sandbox(#[from] SandboxError),
-    /// `LNbits`.
+    /// A wallet that is a server.
     #[error(transparent)]
-    Lnbits(#[from] LnbitsError),
+    Server(#[from] ServerError),
 }
 
 /// Opens the wallet of the settings. Nothing is sent yet, and there is no fallback to another wallet.
@@ -58,7 +61,7 @@ pub fn open(
     resolve: impl Fn(&SecretSource) -> Result<SecretString, String>,
     data_dir: &Path,
 ) -> Result<Arc<dyn Wallet>, WalletOpenError> {
-    let backend = settings.backend.word();
+    let needs = Needs { settings, resolve };
     match settings.backend {
         Backend::Sandbox => {
             let dir = data_dir.join(SANDBOX_FOLDER);
@@ -68,21 +71,63 @@ pub fn open(
             )?))
         }
         Backend::Lnbits => {
-            let missing = |key| WalletOpenError::Missing { backend, key };
-            let url = settings.url.as_deref().ok_or_else(|| missing("url"))?;
-            let key = settings
-                .invoice_key
-                .as_ref()
-                .ok_or_else(|| missing("invoice_key"))?;
-            let key = resolve(key).map_err(|why| WalletOpenError::Secret {
-                key: "invoice_key",
-                why,
-            })?;
+            let (url, key) = needs.url_and("invoice_key", settings.invoice_key.as_ref())?;
             Ok(Arc::new(Lnbits::open(url, &key)?))
         }
-        Backend::Spark | Backend::Nwc | Backend::Lnd | Backend::Cln | Backend::Phoenixd => {
-            Err(WalletOpenError::NotAvailable(backend))
+        Backend::Lnd => {
+            let (url, macaroon) = needs.url_and("macaroon", settings.macaroon.as_ref())?;
+            let certificate = needs.certificate()?;
+            Ok(Arc::new(Lnd::open(url, &macaroon, certificate.as_ref())?))
         }
+        Backend::Cln => {
+            let (url, rune) = needs.url_and("rune", settings.rune.as_ref())?;
+            let certificate = needs.certificate()?;
+            Ok(Arc::new(Cln::open(url, &rune, certificate.as_ref())?))
+        }
+        Backend::Phoenixd => {
+            let (url, password) = needs.url_and("password", settings.password.as_ref())?;
+            Ok(Arc::new(Phoenixd::open(url, &password)?))
+        }
+        Backend::Spark | Backend::Nwc => {
+            Err(WalletOpenError::NotAvailable(settings.backend.word()))
+        }
+    }
+}
+
+/// The settings that a server needs.
+struct Needs<'a, R> {
+    settings: &'a schema::Wallet,
+    resolve: R,
+}
+
+impl<'a, R: Fn(&SecretSource) -> Result<SecretString, String>> Needs<'a, R> {
+    fn url_and(
+        &self,
+        key: &'static str,
+        source: Option<&SecretSource>,
+    ) -> Result<(&'a str, SecretString), WalletOpenError> {
+        let backend = self.settings.backend.word();
+        let missing = |key| WalletOpenError::Missing { backend, key };
+        let url = self.settings.url.as_deref().ok_or_else(|| missing("url"))?;
+        let secret = self.read(key, source.ok_or_else(|| missing(key))?)?;
+        Ok((url, secret))
+    }
+
+    /// The certificate is no secret, but its file is found and read as theirs are.
+    fn certificate(&self) -> Result<Option<SecretString>, WalletOpenError> {
+        let Some(file) = self.settings.certificate.clone() else {
+            return Ok(None);
+        };
+        self.read("certificate", &SecretSource::File { file })
+            .map(Some)
+    }
+
+    fn read(
+        &self,
+        key: &'static str,
+        source: &SecretSource,
+    ) -> Result<SecretString, WalletOpenError> {
+        (self.resolve)(source).map_err(|why| WalletOpenError::Secret { key, why })
     }
 }
 
@@ -162,14 +207,42 @@ mod tests {
     }
 
     #[test]
+    fn each_server_opens_with_its_own_secret_and_names_what_is_missing() {
+        let some = |text: &str| Some(SecretSource::Plain(text.to_owned()));
+        for backend in [Backend::Lnd, Backend::Cln, Backend::Phoenixd] {
+            let (word, mut settings) = (backend.word(), schema::Wallet::default());
+            settings.backend = backend;
+            let line = |settings: &_| open_in_a_new_folder(settings).unwrap_err().to_string();
+            assert_eq!(
+                line(&settings),
+                format!("the {word} wallet needs wallet.url")
+            );
+            settings.url = Some("https://127.0.0.1:1".to_owned());
+            let key = match backend {
+                Backend::Lnd => "macaroon",
+                Backend::Cln => "rune",
+                _ => "password",
+            };
+            assert_eq!(
+                line(&settings),
+                format!("the {word} wallet needs wallet.{key}")
+            );
+            match backend {
+                Backend::Lnd => settings.macaroon = some("0201"),
+                Backend::Cln => settings.rune = some("abc="),
+                _ => settings.password = some("abc"),
+            }
+            assert_eq!(open_in_a_new_folder(&settings).unwrap().backend(), word);
+            if backend != Backend::Phoenixd {
+                settings.certificate = Some("none.pem".to_owned());
+                assert!(line(&settings).starts_with("wallet.certificate can't be read"));
+            }
+        }
+    }
+
+    #[test]
     fn a_wallet_that_is_not_in_this_version_says_so_and_none_takes_its_place() {
-        for backend in [
-            Backend::Spark,
-            Backend::Nwc,
-            Backend::Lnd,
-            Backend::Cln,
-            Backend::Phoenixd,
-        ] {
+        for backend in [Backend::Spark, Backend::Nwc] {
             let settings = schema::Wallet {
                 backend,
                 ..schema::Wallet::default()
@@ -179,7 +252,7 @@ mod tests {
             assert_eq!(
                 line,
                 format!(
-                    "the {word} wallet is not available in this version; set wallet.backend to lnbits or sandbox"
+                    "the {word} wallet is not available in this version; set wallet.backend to lnbits, lnd, cln, phoenixd or sandbox"
                 )
             );
         }

@@ -108,6 +108,8 @@ impl Wallet for SandboxWallet {
             msat: true,
             max_memo_bytes: node::MAX_MEMO_BYTES,
             label_lookup: true,
+            push: true,
+            hold: true,
         }
     }
 
@@ -142,8 +144,7 @@ impl Wallet for SandboxWallet {
     fn create(&self, new: NewInvoice) -> BoxFuture<'_, Result<Issued, WalletError>> {
         self.with_book(move |book| match book.issue(&new, Time::now()) {
             Ok(record) => Ok(issued(record)),
-            Err(IssueError::Refused(why)) => Err(WalletError::Rejected(why)),
-            Err(IssueError::Files(error)) => Err(failed(&error)),
+            Err(error) => Err(refused(error)),
         })
         .boxed()
     }
@@ -169,6 +170,19 @@ impl Wallet for SandboxWallet {
     fn next_hint(&self) -> BoxFuture<'_, Option<PaymentHash>> {
         self.inbox.next().boxed()
     }
+
+    fn settle(&self, preimage: Preimage) -> BoxFuture<'_, Result<(), WalletError>> {
+        self.with_book(move |book| book.settle(&preimage, Time::now()).map_err(refused))
+            .boxed()
+    }
+
+    fn cancel(&self, issued: Issued) -> BoxFuture<'_, Result<(), WalletError>> {
+        self.with_book(move |book| {
+            book.cancel(&issued.payment_hash, Time::now())
+                .map_err(refused)
+        })
+        .boxed()
+    }
 }
 
 fn issued(record: Record) -> Issued {
@@ -183,13 +197,28 @@ fn seen(entry: Entry) -> Seen {
     match entry {
         Entry::Unknown => Seen::Unknown,
         Entry::Open(_) => Seen::Pending,
+        Entry::Held(record) => Seen::Held {
+            amount: Some(record.amount_msat),
+        },
         Entry::Expired => Seen::Expired,
-        Entry::Paid { record, at } => Seen::Paid {
+        Entry::Canceled => Seen::Canceled,
+        Entry::Paid {
+            record,
+            at,
+            preimage,
+        } => Seen::Paid {
             amount: Some(record.amount_msat),
             at,
-            preimage: Some(record.preimage()),
+            preimage,
             fee: None,
         },
+    }
+}
+
+fn refused(error: IssueError) -> WalletError {
+    match error {
+        IssueError::Refused(why) => WalletError::Rejected(why),
+        IssueError::Files(error) => failed(&error),
     }
 }
 
@@ -211,8 +240,8 @@ pub struct Payment {
     pub payment_hash: PaymentHash,
     /// How much; the invoice's amount.
     pub amount: Msat,
-    /// The payer's proof.
-    pub preimage: Preimage,
+    /// The payer's proof; none yet where the seller holds the payment.
+    pub preimage: Option<Preimage>,
 }
 
 /// Why a payment was not made.
@@ -229,7 +258,10 @@ pub enum PayError {
     /// Too late.
     #[error("this invoice has expired")]
     Expired,
-    /// Paid before.
+    /// The seller closed it.
+    #[error("this invoice was canceled by the seller")]
+    Canceled,
+    /// Paid before, or held.
     #[error("this invoice is paid already")]
     AlreadyPaid,
     /// The books can't be used. Whether it was paid is seen by paying again.
@@ -252,10 +284,11 @@ impl SandboxPayer {
         Book::open(dir).map(|book| Self { book })
     }
 
-    /// Pays an invoice in full, once. When it returns, the payment is on the disk. Blocks on files, for milliseconds.
+    /// Pays an invoice in full, once. When it returns, the payment is on the disk. Blocks on files, for milliseconds. What a
+    /// hold invoice is paid with waits for the seller.
     ///
     /// # Errors
-    /// An invoice that is not this sandbox's, has expired, or is paid already; books that can't be used.
+    /// An invoice that is not this sandbox's, has expired, was canceled, or is paid already; books that can't be used.
     pub fn pay(&self, bolt11: &str) -> Result<Payment, PayError> {
         let payment = self.book.pay(bolt11, Time::now())?;
         hints::tell(&self.book.dir, payment.payment_hash);

@@ -3,6 +3,15 @@
 
 mod stage;
 
+#[path = "../support/drill_cln.rs"]
+mod drill_cln;
+#[path = "../support/drill_lnd.rs"]
+mod drill_lnd;
+#[path = "../support/drill_node.rs"]
+mod drill_node;
+#[path = "../support/drill_phoenixd.rs"]
+mod drill_phoenixd;
+
 use serde_json::Value;
 use stage::{Buyer, Lnbits, Place, Server, Shop, gguf, ready, request_of};
 use vend::wallet::sandbox::SandboxPayer;
@@ -287,4 +296,5 @@ fn settle_after_restart(place: &Place, id: &str, paid: u64, shop: &Shop) {
     assert_eq!(job["paid_msat"], paid, "{job}");
 }
 
+mod fakes;
 mod golden;

@@ -29,7 +29,8 @@ pub fn gguf() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("src/inference/builtin/vend-tiny.gguf")
 }
 
-fn tools() -> PathBuf {
+/// Where setup.sh has put the programs.
+pub fn tools() -> PathBuf {
     std::env::var_os("VEND_LIVE_TOOLS").map_or_else(
         || Path::new(env!("CARGO_MANIFEST_DIR")).join("target/live-tools"),
         PathBuf::from,

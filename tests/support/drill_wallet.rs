@@ -92,6 +92,8 @@ struct Invoice {
     preimage: [u8; 32],
     expires_at: u64,
     paid: bool,
+    /// Paid beyond what was asked for.
+    more_msat: u64,
 }
 
 struct State {
@@ -196,6 +198,28 @@ impl DrillWallet {
         );
         state.note(&json!({"what": "paid", "payment_hash": hash, "amount_msat": amount}));
         Ok(amount)
+    }
+
+    /// Pays so much more than is asked for.
+    pub fn pay_more(&self, bolt11: &str, more_msat: u64) -> Result<u64, String> {
+        self.change(bolt11, |invoice| invoice.more_msat = more_msat);
+        self.pay(bolt11)
+    }
+
+    /// Pays with a payment that was on its way when the invoice expired, and is settled now.
+    pub fn pay_late(&self, bolt11: &str) {
+        self.change(bolt11, |invoice| invoice.paid = true);
+    }
+
+    /// Makes an invoice's time be over.
+    pub fn expire(&self, bolt11: &str) {
+        self.change(bolt11, |invoice| invoice.expires_at = now());
+    }
+
+    fn change(&self, bolt11: &str, work: impl FnOnce(&mut Invoice)) {
+        let mut state = self.shared.held();
+        let mut found = state.invoices.iter_mut();
+        work(found.find(|one| one.created.bolt11 == bolt11).unwrap());
     }
 
     /// Every invoice ever made.

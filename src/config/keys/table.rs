@@ -142,7 +142,7 @@ pub const KEYS: &[Key] = &[
     key(Wallet, "invoice_key", Shape::Secret, NextOnline,
         "lnbits: the wallet's invoice key; the admin key is not needed.").optional("{ file = \"lnbits.key\" }"),
     key(Wallet, "macaroon", Shape::Secret, NextOnline,
-        "lnd: the invoice macaroon, as hex.").optional("{ file = \"invoice.macaroon.hex\" }"),
+        "lnd: the invoice macaroon, its file as it is or its hex digits.").optional("{ file = \"invoice.macaroon\" }"),
     key(Wallet, "rune", Shape::Secret, NextOnline,
         "cln: a rune for the calls that make and look up invoices.").optional("{ file = \"cln.rune\" }"),
     key(Wallet, "password", Shape::Secret, NextOnline,

@@ -1,218 +1,243 @@
-//! Sell Compute: is the shop selling, what does it lean on, what does it earn.
+//! Sell Compute: is the shop selling, is all well, what does it earn, and if nothing, why.
 
 use ratatui::layout::Rect;
 
-use super::chrome::state_role;
-use crate::domain::health::{CheckStatus, Light, ShopState};
+use crate::domain::health::{Light, ShopState};
 use crate::domain::text::clean;
-use crate::store::Store;
+use crate::store::Mood;
 use crate::ui::app::App;
-use crate::ui::pen::Pen;
-use crate::ui::theme::{Role, of_light, word};
+use crate::ui::keymap::{Act, KEYS};
+use crate::ui::pen::{Pen, words};
+use crate::ui::theme::{Role, Theme, of_light};
 
-/// The longest text of a light.
+mod earnings;
+mod lights;
+mod models;
+mod requests;
+mod small;
+mod work;
+
+/// The longest text of a stranger or of a light, in characters.
 const DETAIL: usize = 200;
+/// From so many columns on, three boxes stand side by side.
+const WIDE: u16 = 150;
+/// Rows of the head where nothing is wrong: the button, the verdict, and what to do or the key.
+const HEAD: u16 = 3;
+
+/// One line, piece by piece.
+type Line = Vec<(String, Role)>;
+
+/// A piece of a line.
+fn piece(text: impl Into<String>, role: Role) -> (String, Role) {
+    (text.into(), role)
+}
+
+/// Writes lines from the top of an area; what has no room is left out.
+fn write(pen: &mut Pen<'_>, area: Rect, lines: &[Line]) {
+    for (row, line) in (0..area.height).zip(lines) {
+        let pieces: Vec<_> = line.iter().map(|(text, role)| (&**text, *role)).collect();
+        pen.row(area, row, &pieces);
+    }
+}
 
 /// Draws the tab.
 pub fn draw(app: &App, pen: &mut Pen<'_>, area: Rect) {
-    button(app, pen, Rect { height: 2, ..area });
-    let rest = Rect::new(area.x, area.y + 2, area.width, area.height - 2);
-    let upper = (rest.height * 3 / 5)
-        .clamp(11, 14)
-        .min(rest.height.saturating_sub(4));
-    let left = rest.width * 3 / 5;
-    let lights_box = Rect::new(rest.x, rest.y, left, upper);
-    let figures_box = Rect::new(rest.x + left, rest.y, rest.width - left, upper);
-    let work_box = Rect::new(rest.x, rest.y + upper, rest.width, rest.height - upper);
-    let inner = pen.frame(lights_box, "Lights");
-    lights(&app.store, pen, inner);
-    let inner = pen.frame(figures_box, "Earnings");
-    figures(&app.store, pen, inner);
-    work(&app.store, pen, work_box);
-}
-
-fn button(app: &App, pen: &mut Pen<'_>, area: Rect) {
-    let store = &app.store;
-    let label = match store.state {
-        ShopState::Offline => "[ GO ONLINE ]",
-        _ => "[ GO OFFLINE ]",
-    };
-    let detail = clean(&store.detail, DETAIL);
-    let pieces = [
-        (" ", Role::Text),
-        (label, Role::Selected),
-        (" o  ", Role::Key),
-        (store.state.word(), state_role(store.state)),
-        ("  ", Role::Text),
-        (&detail, Role::Text),
-    ];
-    pen.row(area, 0, &pieces);
-    let npub = clean(&store.npub, 80);
-    pen.row(area, 1, &[(" ", Role::Dim), (&npub, Role::Dim)]);
-}
-
-/// One line of the lights.
-struct Line {
-    light: Light,
-    name: String,
-    detail: String,
-}
-
-fn lights(store: &Store, pen: &mut Pen<'_>, area: Rect) {
-    let lines = lines(store);
-    let height = usize::from(area.height);
-    let more = lines.len().saturating_sub(height);
-    let shown = if more > 0 {
-        height.saturating_sub(1)
+    if area.width < 80 || area.height < 17 {
+        return small::draw(app, pen, area);
+    }
+    let mut head = head(app, pen.theme, area.width);
+    if head.len() < usize::from(HEAD) {
+        head.push(key(app));
+    }
+    let high = u16::try_from(head.len()).unwrap_or(HEAD);
+    write(pen, area, &head);
+    let rest = Rect::new(area.x, area.y + high, area.width, area.height - high);
+    if rest.width >= WIDE && rest.height >= 24 {
+        wide(app, pen, rest);
     } else {
-        height
-    };
-    for (row, line) in (0..).zip(lines.iter().take(shown)) {
-        let role = of_light(line.light);
-        let state = format!("{} {:<5}", pen.theme.mark(line.light), word(line.light));
-        let pieces = [
-            (state.as_str(), role),
-            (line.name.as_str(), Role::Text),
-            (" ", Role::Text),
-            (line.detail.as_str(), Role::Dim),
-        ];
-        pen.row(area, row, &pieces);
-    }
-    if more > 0 {
-        let text = format!("and {} more", lines.len() - shown);
-        pen.row(area, area.height.saturating_sub(1), &[(&text, Role::Dim)]);
+        stacked(app, pen, rest);
     }
 }
 
-/// What failed with its fix first, then wallet, models, relays.
-fn lines(store: &Store) -> Vec<Line> {
-    let mut lines = Vec::new();
-    for check in &store.checks {
-        let light = match check.status {
-            CheckStatus::Ok => continue,
-            CheckStatus::Warn => Light::Warn,
-            CheckStatus::Fail => Light::Down,
-        };
-        let kind = format!("{:?}", check.check).to_lowercase();
-        lines.push(Line {
-            light,
-            name: clean(&format!("{kind} {}", check.target), 60),
-            detail: clean(&check.detail, DETAIL),
-        });
-        if !check.fix.is_empty() {
-            lines.push(Line {
-                light,
-                name: "fix:".to_owned(),
-                detail: clean(&check.fix, DETAIL),
-            });
-        }
-    }
-    let wallet = &store.wallet;
-    let balance = match wallet.balance_msat {
-        Some(balance) => format!("{} ", balance.display()),
-        None => String::new(),
+/// Lights and earnings side by side; the work and the requests below them. A box stands on the last line of the one above,
+/// which saves a row each time.
+fn stacked(app: &App, pen: &mut Pen<'_>, area: Rect) {
+    let wanted = requests::rows(app, pen.theme, area.width - 2) + 2;
+    let upper = if area.height < 22 {
+        9
+    } else {
+        area.height * 9 / 20 + 1
     };
-    lines.push(Line {
-        light: wallet.light,
-        name: clean(&format!("wallet {}", wallet.backend), 40),
-        detail: clean(&format!("{balance}{}", wallet.detail), DETAIL),
-    });
-    for endpoint in store.endpoints.values() {
-        let models: Vec<_> = endpoint.models.iter().take(3).map(String::as_str).collect();
-        let detail = format!("{} {}", models.join(", "), endpoint.detail);
-        lines.push(Line {
-            light: endpoint.light,
-            name: clean(&format!("model {}", endpoint.name), 40),
-            detail: clean(&detail, DETAIL),
-        });
+    let below = area.height + 1 - upper;
+    let asked = wanted.min(below - 3).min((below * 3 / 5).max(6));
+    let at = |y, height| Rect::new(area.x, area.y + y, area.width, height);
+    let left = area.width * 3 / 5 - 3;
+    let [lights_at, money_at] = columns(at(0, upper), [left, area.width - left]);
+    lights_box(app, pen, lights_at);
+    earnings_box(app, pen, money_at);
+    let work_at = at(upper - 1, below + 1 - asked);
+    work_box(app, pen, work_at);
+    pen.join(work_at, &[left - 1, left]);
+    let asked_at = at(area.height - asked, asked);
+    requests_box(app, pen, asked_at);
+    pen.join(asked_at, &[]);
+}
+
+/// Three columns, and the work below them: lights and models, earnings, requests.
+fn wide(app: &App, pen: &mut Pen<'_>, area: Rect) {
+    let upper = area.height / 2;
+    let at = |y, height| Rect::new(area.x, area.y + y, area.width, height);
+    let third = area.width / 3;
+    let [left, money_at, asked_at] = columns(at(0, upper), [third, third, area.width - 2 * third]);
+    let models = models::lines(&app.store, left.width - 2);
+    let sold = u16::try_from(models.len()).unwrap_or(upper);
+    let sold = (sold + 2).clamp(upper / 3, upper / 2);
+    let lights_at = Rect {
+        height: upper - sold + 1,
+        ..left
+    };
+    let models_at = Rect::new(left.x, left.y + upper - sold, left.width, sold);
+    lights_box(app, pen, lights_at);
+    let inner = pen.frame(models_at, "Models, all time");
+    write(pen, inner, &models);
+    pen.join(models_at, &[]);
+    earnings_box(app, pen, money_at);
+    requests_box(app, pen, asked_at);
+    work_box(app, pen, at(upper, area.height - upper));
+}
+
+fn columns<const N: usize>(area: Rect, widths: [u16; N]) -> [Rect; N] {
+    let mut x = area.x;
+    widths.map(|width| {
+        let column = Rect::new(x, area.y, width, area.height);
+        x += width;
+        column
+    })
+}
+
+fn lights_box(app: &App, pen: &mut Pen<'_>, area: Rect) {
+    let inner = pen.frame(area, "What it needs");
+    let lines = lights::lines(&app.store, pen.theme, inner.width, inner.height);
+    write(pen, inner, &lines);
+}
+
+fn earnings_box(app: &App, pen: &mut Pen<'_>, area: Rect) {
+    let title = if app.store.wallet.sandbox {
+        "Earnings (play money)"
+    } else {
+        "Earnings"
+    };
+    let inner = pen.frame(area, title);
+    let lines = earnings::lines(&app.store, pen.theme, inner.width, inner.height);
+    write(pen, inner, &lines);
+}
+
+fn work_box(app: &App, pen: &mut Pen<'_>, area: Rect) {
+    let inner = pen.frame(area, &work::title(&app.store));
+    let lines = work::lines(&app.store, pen.theme, inner.width, inner.height);
+    write(pen, inner, &lines);
+}
+
+fn requests_box(app: &App, pen: &mut Pen<'_>, area: Rect) {
+    let inner = pen.frame(area, "Requests, all time");
+    let lines = requests::lines(app, pen.theme, inner.width, inner.height);
+    write(pen, inner, &lines);
+}
+
+/// The button with the real state, then why it earns or does not, then what to do about that.
+fn head(app: &App, theme: Theme, width: u16) -> Vec<Line> {
+    let mut lines = vec![button(app, theme)];
+    let verdict = app.store.verdict();
+    let (mark, role) = match verdict.mood {
+        Mood::Good => (theme.mark(Light::Ok), Role::Good),
+        Mood::Quiet => (theme.calm(), Role::Title),
+        Mood::Look => (theme.mark(Light::Warn), Role::Warn),
+        Mood::Bad => (theme.mark(Light::Down), Role::Bad),
+    };
+    for (index, text) in words(&verdict.text, width - 4, 2).into_iter().enumerate() {
+        let mark = if index == 0 { mark } else { " " };
+        lines.push(vec![piece(format!(" {mark} "), role), piece(text, role)]);
     }
-    for relay in store.relays.values() {
-        let url = relay.url.trim_start_matches("wss://");
-        let detail = format!("{} {}", relay.state, relay.detail);
-        lines.push(Line {
-            light: relay.light,
-            name: clean(&format!("relay {url}"), 40),
-            detail: clean(&detail, DETAIL),
-        });
+    let fix = with_value(app, &verdict.fix, verdict.key);
+    for (index, text) in words(&fix, width - 6, 2).into_iter().enumerate() {
+        let arrow = if index == 0 { theme.arrow() } else { " " };
+        lines.push(vec![
+            piece(format!("   {arrow} "), Role::Key),
+            piece(text, Role::Text),
+        ]);
     }
     lines
 }
 
-fn figures(store: &Store, pen: &mut Pen<'_>, area: Rect) {
-    let today = store.today();
-    let totals = &store.totals;
-    let funnel = &totals.funnel;
-    let drops: Vec<String> = store
-        .top_drops(3)
-        .iter()
-        .map(|(reason, times)| format!("{} {times}", clean(reason, 24)))
-        .collect();
-    let owed = if totals.owed_msat.is_zero() {
-        Role::Text
-    } else {
-        Role::Warn
+fn button(app: &App, theme: Theme) -> Line {
+    let store = &app.store;
+    let (label, light) = match store.state {
+        ShopState::Offline => ("[ GO ONLINE ]", Light::Unknown),
+        ShopState::Online => ("[ GO OFFLINE ]", Light::Ok),
+        _ => ("[ GO OFFLINE ]", Light::Warn),
     };
-    let rows = [
-        (
-            "today",
-            format!("{} ({} jobs)", today.revenue_msat.display(), today.jobs),
-            Role::Title,
-        ),
-        (
-            "all time",
-            totals.revenue_msat.display().to_string(),
-            Role::Text,
-        ),
-        ("owed", totals.owed_msat.display().to_string(), owed),
-        (
-            "seen",
-            format!("{} → understood {}", funnel.seen, funnel.understood),
-            Role::Text,
-        ),
-        (
-            "admitted",
-            format!("{} → delivered {}", funnel.admitted, funnel.delivered),
-            Role::Text,
-        ),
-        ("paid", funnel.paid.to_string(), Role::Text),
+    let mark = match store.state {
+        ShopState::Offline => theme.calm(),
+        _ => theme.mark(light),
+    };
+    let state = format!("{mark} {}", store.state.word().to_uppercase());
+    let mut line = vec![
+        piece(" ", Role::Text),
+        piece(label, Role::Selected),
+        piece(format!(" {}  ", toggle_key()), Role::Key),
+        piece(state, of_light(light)),
     ];
-    let mut row = 0;
-    for (name, value, role) in &rows {
-        let name = format!("{name:<9}");
-        pen.row(area, row, &[(&name, Role::Dim), (value, *role)]);
-        row += 1;
+    if store.state.sells() {
+        let since = format!(" since {} UTC", store.since.clock());
+        line.push(piece(since, Role::Dim));
     }
-    for drop in drops {
-        pen.row(area, row, &[("dropped  ", Role::Dim), (&drop, Role::Text)]);
-        row += 1;
+    // Why it is offline is the verdict's to say.
+    if store.state != ShopState::Offline && !store.detail.is_empty() {
+        let detail = format!("  {}", clean(&store.detail, DETAIL));
+        line.push(piece(detail, Role::Text));
+    }
+    line
+}
+
+/// The key that presses the button.
+fn toggle_key() -> &'static str {
+    let toggle = KEYS.iter().find(|one| one.act == Act::Toggle);
+    toggle.map_or("", |one| one.shown)
+}
+
+/// The seller's key, where there is a line for it.
+fn key(app: &App) -> Line {
+    vec![piece(
+        format!("   {}", clean(&app.store.npub, 80)),
+        Role::Dim,
+    )]
+}
+
+/// The advice with the value of its setting now, where the form has read it.
+fn with_value(app: &App, text: &str, key: Option<&str>) -> String {
+    let Some(key) = key else {
+        return text.to_owned();
+    };
+    let field = app.form.fields.iter().find(|field| field.name == key);
+    match field.and_then(|field| field.value.as_deref()) {
+        Some(now) => text.replacen(key, &format!("{key} (now {})", clean(now, 24)), 1),
+        None => text.to_owned(),
     }
 }
 
-fn work(store: &Store, pen: &mut Pen<'_>, area: Rect) {
-    let title = format!(
-        "Now: {} running, {} waiting",
-        store.queue.running, store.queue.waiting
-    );
-    let inner = pen.frame(area, &title);
-    let mut empty = true;
-    for (row, job) in (0..inner.height).zip(store.running()) {
-        empty = false;
-        let progress = store.jobs.progress_of(&job.id).unwrap_or_default();
-        let model = clean(job.model.as_deref().unwrap_or("-"), 60);
-        let tokens = format!("{} tokens", progress.tokens);
-        let speed = format!("{:.1} tok/s", progress.speed());
-        let seconds = format!("{} s", progress.elapsed_ms / 1_000);
-        let id = job.id.short();
-        let cells = [
-            (id.as_str(), 8),
-            (tokens.as_str(), 13),
-            (speed.as_str(), 13),
-            (seconds.as_str(), 8),
-            (model.as_str(), inner.width.saturating_sub(46)),
-        ];
-        pen.cells(inner, row, &cells, Role::Text);
+/// A count in at most six columns.
+fn count(number: u64) -> String {
+    let (mut number, mut unit) = (number, 0);
+    while number >= 100_000 {
+        number /= 1_000;
+        unit += 1;
     }
-    if empty {
-        pen.row(inner, 0, &[("nothing is running", Role::Dim)]);
-    }
+    let units = ["", "k", "M", "G", "T", "P"];
+    format!("{number}{}", units.get(unit).unwrap_or(&""))
+}
+
+/// `1 job`, `2 jobs`.
+fn jobs(number: u64) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{} job{plural}", count(number))
 }

@@ -2,6 +2,8 @@ use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use proptest::prelude::*;
 
 use super::*;
+
+mod sell;
 use crate::domain::event::{Level, News};
 use crate::domain::job::Status;
 use crate::domain::text::is_hostile;
@@ -142,6 +144,7 @@ proptest! {
 #[test]
 fn the_pictures_are_the_real_screens() {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("screenshots");
+    let mut changed = Vec::new();
     for (key, name) in [
         ("1", "sell"),
         ("2", "settings"),
@@ -150,15 +153,19 @@ fn the_pictures_are_the_real_screens() {
     ] {
         let mut app = busy();
         press(&mut app, key);
-        let drawn = crate::ui::svg::svg(&buffer(&app, 80, 24));
-        let path = folder.join(format!("{name}-80x24.svg"));
-        if std::env::var_os("UPDATE_DOCS").is_some() {
-            std::fs::write(&path, &drawn).unwrap();
+        for (width, height) in [(60, 16), (80, 24), (200, 60)] {
+            let drawn = crate::ui::svg::picture(&app, width, height);
+            let path = folder.join(format!("{name}-{width}x{height}.svg"));
+            if std::env::var_os("UPDATE_DOCS").is_some() {
+                std::fs::write(&path, &drawn).unwrap();
+            }
+            if std::fs::read_to_string(&path).unwrap_or_default() != drawn {
+                changed.push(path);
+            }
         }
-        let kept = std::fs::read_to_string(&path).unwrap_or_default();
-        assert!(
-            kept == drawn,
-            "{name} has changed: look at it, then run the tests with UPDATE_DOCS=1"
-        );
     }
+    assert!(
+        changed.is_empty(),
+        "look at what changed, then run the tests with UPDATE_DOCS=1: {changed:?}"
+    );
 }

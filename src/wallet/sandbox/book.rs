@@ -3,7 +3,9 @@
 //! | file | what it means |
 //! | --- | --- |
 //! | `<payment hash>.json` | the invoice; written whole before anything points to it |
-//! | `<payment hash>.paid` | it is paid: that the file exists is the fact, so that it happens once or not at all |
+//! | `<payment hash>.paid` | it is paid: that the file exists is the fact, so that it happens once or not at all; it holds the time, and the preimage that settled a hold invoice |
+//! | `<payment hash>.held` | the payment of a hold invoice has come and waits |
+//! | `<payment hash>.canceled` | nobody can pay it any more, and what was held went back |
 //! | `label-<sha256 of the label>` | the payment hash of the invoice made under that label |
 //!
 //! Each is on the disk before the call that made it returns, and another process reads the same books.
@@ -30,6 +32,11 @@ use crate::wallet::NewInvoice;
 /// No file of ours is larger, bytes.
 const MAX_FILE_BYTES: u64 = 64 * 1024;
 
+/// Endings of the files that mark what became of an invoice.
+const PAID: &str = "paid";
+const HELD: &str = "held";
+const CANCELED: &str = "canceled";
+
 /// One invoice as it is kept.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Record {
@@ -38,12 +45,14 @@ pub(super) struct Record {
     pub(super) label: String,
     pub(super) amount_msat: Msat,
     pub(super) expires_at: Time,
-    preimage: Secret,
+    /// None: a hold invoice, whose preimage the seller keeps.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    preimage: Option<Secret>,
 }
 
 impl Record {
-    pub(super) const fn preimage(&self) -> Preimage {
-        Preimage(self.preimage.0)
+    pub(super) fn preimage(&self) -> Option<Preimage> {
+        self.preimage.as_ref().map(|secret| Preimage(secret.0))
     }
 }
 
@@ -63,11 +72,17 @@ impl std::fmt::Debug for Secret {
 pub(super) enum Entry {
     Unknown,
     Open(Record),
+    Held(Record),
     Expired,
-    Paid { record: Record, at: Option<Time> },
+    Canceled,
+    Paid {
+        record: Record,
+        at: Option<Time>,
+        preimage: Option<Preimage>,
+    },
 }
 
-/// Why an invoice was not made.
+/// Why an invoice was not made, settled or canceled.
 #[derive(Debug)]
 pub(super) enum IssueError {
     Refused(String),
@@ -118,12 +133,17 @@ impl Book {
         // Held to the end of the call: two calls under one label make one invoice.
         let _lock = lock(&self.dir).map_err(|source| self.failed(source))?;
         if let Some(record) = self.find(&new.label, now)? {
-            return Ok(record);
+            return match new.hold_hash {
+                Some(hash) if hash != record.payment_hash => {
+                    Err(refused("there is another invoice under this label already"))
+                }
+                _ => Ok(record),
+            };
         }
-        let preimage = Hex32(rand::random());
-        let (payment_hash, bolt11) = self
+        let (preimage, payment_hash) = self.payment_of(new)?;
+        let bolt11 = self
             .node
-            .sign(new, &preimage, now)
+            .sign(new, &payment_hash, now)
             .map_err(IssueError::Refused)?;
         let record = Record {
             payment_hash,
@@ -131,10 +151,23 @@ impl Book {
             label: new.label.clone(),
             amount_msat: new.amount,
             expires_at: Time::from_secs(now.secs()).plus(Duration::from_secs(new.expiry.as_secs())),
-            preimage: Secret(preimage),
+            preimage: preimage.map(Secret),
         };
         self.keep(&record)?;
         Ok(record)
+    }
+
+    /// A new preimage and its hash; or the hash that the seller holds the preimage of.
+    fn payment_of(&self, new: &NewInvoice) -> Result<(Option<Hex32>, PaymentHash), IssueError> {
+        let Some(hash) = new.hold_hash else {
+            let preimage = Hex32(rand::random());
+            return Ok((Some(preimage), hash_of(&preimage)));
+        };
+        if self.record(&hash)?.is_some() {
+            let text = "there is an invoice for this payment hash already".to_owned();
+            return Err(IssueError::Refused(text));
+        }
+        Ok((None, hash))
     }
 
     /// The invoice made under this label; none where it expired unpaid, as nobody can pay it.
@@ -148,8 +181,8 @@ impl Book {
             .parse()
             .map_err(|_| SandboxError::Damaged(path.display().to_string()))?;
         Ok(match self.look(&hash, now)? {
-            Entry::Unknown | Entry::Expired => None,
-            Entry::Open(record) | Entry::Paid { record, .. } => Some(record),
+            Entry::Unknown | Entry::Expired | Entry::Canceled => None,
+            Entry::Open(record) | Entry::Held(record) | Entry::Paid { record, .. } => Some(record),
         })
     }
 
@@ -158,16 +191,33 @@ impl Book {
         let Some(record) = self.record(hash)? else {
             return Ok(Entry::Unknown);
         };
-        let path = self.paid_path(hash);
-        let paid = read(&path).map_err(|source| SandboxError::files(&path, source))?;
-        Ok(match paid {
-            Some(text) => Entry::Paid {
+        if let Some(text) = self.mark(hash, PAID)? {
+            let mut words = text.split_whitespace();
+            let at = words.next().and_then(|time| Time::parse(time).ok());
+            let settled_by = words.next().and_then(|hex| hex.parse().ok()).map(Preimage);
+            let preimage = record.preimage().or(settled_by);
+            return Ok(Entry::Paid {
                 record,
-                at: Time::parse(text.trim()).ok(),
-            },
-            None if now >= record.expires_at => Entry::Expired,
-            None => Entry::Open(record),
+                at,
+                preimage,
+            });
+        }
+        if self.mark(hash, CANCELED)?.is_some() {
+            return Ok(Entry::Canceled);
+        }
+        if self.mark(hash, HELD)?.is_some() {
+            return Ok(Entry::Held(record));
+        }
+        Ok(if now >= record.expires_at {
+            Entry::Expired
+        } else {
+            Entry::Open(record)
         })
+    }
+
+    fn mark(&self, hash: &PaymentHash, mark: &str) -> Result<Option<String>, SandboxError> {
+        let path = self.mark_path(hash, mark);
+        read(&path).map_err(|source| SandboxError::files(&path, source))
     }
 
     /// Pays an invoice of this node, once.
@@ -179,13 +229,23 @@ impl Book {
         }
         let hash = read.payment_hash().ok_or_else(not_ours)?;
         let hash = PaymentHash(Hex32(*AsRef::<[u8; 32]>::as_ref(&hash.0)));
+        // Held to the end of the call: no invoice is paid while it is canceled.
+        let _lock = lock(&self.dir).map_err(|source| self.failed(source))?;
         let record = match self.look(&hash, now)? {
             Entry::Open(record) => record,
             Entry::Unknown => return Err(not_ours()),
             Entry::Expired => return Err(PayError::Expired),
-            Entry::Paid { .. } => return Err(PayError::AlreadyPaid),
+            Entry::Canceled => return Err(PayError::Canceled),
+            Entry::Held(_) | Entry::Paid { .. } => return Err(PayError::AlreadyPaid),
         };
-        self.mark_paid(&hash, now)?;
+        let mark = if record.preimage.is_some() {
+            PAID
+        } else {
+            HELD
+        };
+        if !self.set_mark(&hash, mark, &now.to_string())? {
+            return Err(PayError::AlreadyPaid);
+        }
         Ok(Payment {
             payment_hash: hash,
             amount: record.amount_msat,
@@ -193,12 +253,44 @@ impl Book {
         })
     }
 
-    fn mark_paid(&self, hash: &PaymentHash, now: Time) -> Result<(), PayError> {
-        let path = self.paid_path(hash);
-        match write_new(&path, now.to_string().as_bytes()).and_then(|()| sync_dir(&self.dir)) {
-            Ok(()) => Ok(()),
-            Err(source) if source.kind() == ErrorKind::AlreadyExists => Err(PayError::AlreadyPaid),
-            Err(source) => Err(SandboxError::files(&path, source).into()),
+    /// Takes the payment that is held for this preimage; again: nothing.
+    pub(super) fn settle(&self, preimage: &Preimage, now: Time) -> Result<(), IssueError> {
+        let _lock = lock(&self.dir).map_err(|source| self.failed(source))?;
+        let hash = hash_of(&preimage.0);
+        match self.look(&hash, now)? {
+            Entry::Paid { .. } => Ok(()),
+            Entry::Held(_) => {
+                let words = format!("{now} {}", preimage.0);
+                self.set_mark(&hash, PAID, &words)?;
+                Ok(())
+            }
+            Entry::Unknown => Err(refused("there is no invoice for this preimage")),
+            Entry::Open(_) | Entry::Expired => Err(refused("nothing is held for this invoice")),
+            Entry::Canceled => Err(refused("the invoice was canceled")),
+        }
+    }
+
+    /// Closes an invoice that is not settled; again: nothing.
+    pub(super) fn cancel(&self, hash: &PaymentHash, now: Time) -> Result<(), IssueError> {
+        let _lock = lock(&self.dir).map_err(|source| self.failed(source))?;
+        match self.look(hash, now)? {
+            Entry::Canceled => Ok(()),
+            Entry::Open(_) | Entry::Held(_) | Entry::Expired => {
+                self.set_mark(hash, CANCELED, &now.to_string())?;
+                Ok(())
+            }
+            Entry::Unknown => Err(refused("there is no such invoice")),
+            Entry::Paid { .. } => Err(refused("the invoice is settled")),
+        }
+    }
+
+    /// False where the mark is there already.
+    fn set_mark(&self, hash: &PaymentHash, mark: &str, text: &str) -> Result<bool, SandboxError> {
+        let path = self.mark_path(hash, mark);
+        match write_new(&path, text.as_bytes()).and_then(|()| sync_dir(&self.dir)) {
+            Ok(()) => Ok(true),
+            Err(source) if source.kind() == ErrorKind::AlreadyExists => Ok(false),
+            Err(source) => Err(SandboxError::files(&path, source)),
         }
     }
 
@@ -240,8 +332,8 @@ impl Book {
         })
     }
 
-    fn paid_path(&self, hash: &PaymentHash) -> PathBuf {
-        self.dir.join(format!("{hash}.paid"))
+    fn mark_path(&self, hash: &PaymentHash, mark: &str) -> PathBuf {
+        self.dir.join(format!("{hash}.{mark}"))
     }
 
     fn label_path(&self, label: &str) -> PathBuf {
@@ -261,6 +353,14 @@ impl SandboxError {
             source,
         }
     }
+}
+
+fn hash_of(preimage: &Hex32) -> PaymentHash {
+    PaymentHash(Hex32(sha256::Hash::hash(&preimage.0).to_byte_array()))
+}
+
+fn refused(why: &str) -> IssueError {
+    IssueError::Refused(why.to_owned())
 }
 
 /// Writes a file that must not exist yet, to the disk.

@@ -72,15 +72,15 @@ impl Node {
         self.public.to_string()
     }
 
-    /// A signed regtest invoice for the payment that `preimage` opens. The sentence says why there is none.
+    /// A signed regtest invoice for this payment. The sentence says why there is none.
     pub(super) fn sign(
         &self,
         new: &NewInvoice,
-        preimage: &Hex32,
+        payment_hash: &PaymentHash,
         now: Time,
-    ) -> Result<(PaymentHash, String), String> {
+    ) -> Result<String, String> {
         let secp = Secp256k1::new();
-        let hash = sha256::Hash::hash(&preimage.0);
+        let hash = sha256::Hash::from_byte_array(payment_hash.0.0);
         let invoice = InvoiceBuilder::new(Currency::Regtest)
             .description(cut_bytes(&new.memo, MAX_MEMO_BYTES).to_owned())
             .payment_hash(hash)
@@ -92,10 +92,7 @@ impl Node {
             .basic_mpp()
             .build_signed(|message| secp.sign_ecdsa_recoverable(message, &self.secret))
             .map_err(|error| error.to_string())?;
-        Ok((
-            PaymentHash(Hex32(hash.to_byte_array())),
-            invoice.to_string(),
-        ))
+        Ok(invoice.to_string())
     }
 }
 

@@ -97,6 +97,7 @@ fn create(body: &Value, shared: &Shared, fault: &Fault) -> Option<Reply> {
         preimage,
         expires_at: draft.made_at + draft.expiry,
         paid: false,
+        more_msat: 0,
     };
     let mut answer = payment(&invoice, fault);
     if *fault == Fault::WrongHash {
@@ -167,7 +168,7 @@ fn payment(invoice: &Invoice, fault: &Fault) -> Value {
         "checking_id": format!("internal_{}", invoice.created.payment_hash),
         "payment_hash": invoice.created.payment_hash,
         "wallet_id": "drill",
-        "amount": invoice.created.amount_msat - less,
+        "amount": invoice.created.amount_msat + invoice.more_msat - less,
         "fee": 0,
         "bolt11": invoice.created.bolt11,
         "status": status,

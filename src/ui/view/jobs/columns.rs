@@ -243,6 +243,7 @@ pub fn speed(job: &JobView, progress: Option<Progress>) -> Option<f64> {
     let now = Progress {
         tokens: tokens(job, progress)?,
         elapsed_ms: elapsed(job, progress)?,
+        ..Progress::default()
     };
     (now.elapsed_ms > 0).then(|| now.speed())
 }

@@ -1,0 +1,137 @@
+use ratatui::style::{Color, Modifier};
+
+use super::*;
+use crate::ui::sample::{demo, failed, hostile, starting, well};
+use crate::ui::theme::ThemeName;
+
+const SIZES: [(u16, u16); 4] = [(60, 16), (80, 24), (120, 40), (200, 60)];
+
+type Sample = (&'static str, fn() -> App);
+
+const SAMPLES: [Sample; 7] = [
+    ("empty", empty),
+    ("busy", well),
+    ("degraded", busy),
+    ("demo", demo),
+    ("hostile", hostile),
+    ("starting", starting),
+    ("failed", failed),
+];
+
+#[test]
+fn the_tab_in_every_size_and_every_weather() {
+    for (name, sample) in SAMPLES {
+        for (width, height) in SIZES {
+            let shown = text(&sample(), width, height);
+            insta::assert_snapshot!(format!("sell_{name}_{width}x{height}"), shown);
+        }
+    }
+}
+
+#[test]
+fn the_tab_in_ascii_and_without_colour() {
+    let mut app = busy();
+    app.theme.ascii = true;
+    app.theme.color = false;
+    for (width, height) in SIZES {
+        let shown = text(&app, width, height);
+        assert!(shown.is_ascii(), "{shown}");
+        insta::assert_snapshot!(format!("sell_ascii_{width}x{height}"), shown);
+    }
+}
+
+#[test]
+fn the_theme_changes_the_look_and_never_the_text() {
+    let mut app = busy();
+    let plain = text(&app, 80, 24);
+    for name in ThemeName::ALL {
+        for color in [true, false] {
+            (app.theme.name, app.theme.color) = (name, color);
+            assert_eq!(text(&app, 80, 24), plain);
+            let buf = buffer(&app, 80, 24);
+            let ground = match (name, color) {
+                (ThemeName::Contrast, true) => Color::Black,
+                _ => Color::Reset,
+            };
+            assert!(buf.content.iter().all(|cell| cell.bg == ground));
+        }
+    }
+}
+
+/// Without colour a light is still told by its mark and its word, and a banner by its reversal.
+#[test]
+fn nothing_is_told_by_colour_alone() {
+    let mut app = demo();
+    app.theme.color = false;
+    let shown = text(&app, 80, 24);
+    assert!(shown.contains("● ok") && shown.contains("✗ down") && shown.contains("! DEGRADED"));
+    let buf = buffer(&app, 80, 24);
+    for row in [1, 2] {
+        let turned = |x: u16| buf[(x, row)].modifier.contains(Modifier::REVERSED);
+        assert!((0..80).all(turned), "row {row}");
+    }
+}
+
+/// Cuts: at 80x24 every figure, every light with its fix, and the advice are whole.
+#[test]
+fn at_eighty_columns_nothing_that_matters_is_cut() {
+    let shown = text(&busy(), 80, 24);
+    for whole in [
+        "84 sats  4 jobs",
+        "2,100 sats",
+        "owed to you 42 sats",
+        "owed back   21 sats",
+        "refused; next try in 8 s",
+        "vend config set nostr.relays",
+        "63 of 512 tokens",
+        "31.5 tok/s",
+        "seen 40 → understood 31 → admitted 12 → delivered 11 → paid 10",
+        "lower price.min_price_sats (now 10), or leave it",
+        "processors 42 %",
+    ] {
+        assert!(shown.contains(whole), "{whole} is missing in\n{shown}");
+    }
+}
+
+#[test]
+fn the_demo_is_named_in_every_size() {
+    for (width, height) in SIZES {
+        let shown = text(&demo(), width, height);
+        assert!(shown.contains("DEMO") && shown.contains("SANDBOX"));
+    }
+    assert!(text(&demo(), 80, 24).contains("Earnings (play money)"));
+}
+
+/// The columns of the frame in a row: where its lines stand.
+fn frame_of(buf: &Buffer, y: u16) -> Vec<u16> {
+    let stands = |x: &u16| matches!(buf[(*x, y)].symbol(), "│" | "┌" | "┐" | "├" | "┤" | "┴");
+    (0..buf.area.width).filter(stands).collect()
+}
+
+/// Every row takes exactly its columns, and the frame stands where it stands in a tame shop.
+#[test]
+fn strangers_text_moves_no_frame() {
+    let (strange, tame) = (hostile(), busy());
+    for (width, height) in SIZES {
+        let (left, right) = (
+            buffer(&strange, width, height),
+            buffer(&tame, width, height),
+        );
+        for y in 0..height {
+            let mut x = 0;
+            while x < width {
+                let wide = unicode_width::UnicodeWidthStr::width(left[(x, y)].symbol());
+                x += u16::try_from(wide.max(1)).unwrap();
+            }
+            assert_eq!(x, width, "row {y} at {width}x{height}");
+        }
+        // The lower boxes grow with what was dropped; the upper ones must not move.
+        for y in 4..10 {
+            assert_eq!(
+                frame_of(&left, y),
+                frame_of(&right, y),
+                "row {y} at {width}x{height}"
+            );
+        }
+    }
+}
