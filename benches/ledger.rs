@@ -5,6 +5,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use vend::domain::query::{Filter, JobsQuery, Sort};
 use vend::domain::time::Time;
 use vend::ledger::{JobFilter, Ledger};
 
@@ -30,7 +31,8 @@ fn fill(path: &Path, jobs: u64) {
              INSERT INTO invoices (job_id, label, state, amount_msat, wallet, payment_hash, bolt11, made_at, expires_at,
                paid_msat, paid_at)
              SELECT id, 'vend:' || hex(id), 'paid', 10000, 'lnbits', randomblob(32), hex(randomblob(100)),
-               created_at, created_at + 3600000, 10000, created_at FROM jobs;"
+               created_at, created_at + 3600000, 10000, created_at FROM jobs;
+             INSERT INTO totals VALUES ('jobs', {jobs});"
         ))
         .expect("filled");
 }
@@ -48,7 +50,7 @@ fn median(mut times: Vec<Duration>) -> Duration {
     times[times.len() / 2]
 }
 
-fn measure(path: &Path) -> Vec<(&'static str, Duration)> {
+fn measure(path: &Path, jobs: u64) -> Vec<(&'static str, Duration)> {
     let runtime = runtime();
     let mut rows = Vec::new();
     let opened = (0..RUNS)
@@ -89,6 +91,24 @@ fn measure(path: &Path) -> Vec<(&'static str, Duration)> {
         };
         runtime.block_on(ledger.jobs(filter)).expect("jobs");
     });
+    for (name, filter, sort, part) in [
+        ("page at the top", "", Sort::Time, 0),
+        ("page in the middle", "", Sort::Time, 5),
+        ("page by amount", "", Sort::Amount, 5),
+        ("page of one status", "status:paid", Sort::Time, 5),
+        ("page of a filter", "model:m min:5", Sort::Tokens, 5),
+    ] {
+        let query = JobsQuery {
+            filter: filter.to_owned(),
+            sort,
+            ascending: false,
+        };
+        ask(name, &|ledger| {
+            let filter = Filter::parse(filter).expect("a filter");
+            let page = ledger.page(query.clone(), filter, jobs * part / 10, 200);
+            runtime.block_on(page).expect("a page");
+        });
+    }
     ask("given up events", &|ledger| {
         runtime.block_on(ledger.give_up(now)).expect("give up");
     });
@@ -114,7 +134,10 @@ fn main() {
         format!("{jobs} jobs"),
         "ratio"
     );
-    for ((name, a), (_, b)) in measure(&small).into_iter().zip(measure(&large)) {
+    for ((name, a), (_, b)) in measure(&small, 1_000)
+        .into_iter()
+        .zip(measure(&large, jobs))
+    {
         println!(
             "{name:<20} {:>9.3} ms {:>9.3} ms {:>8.2}",
             a.as_secs_f64() * 1e3,

@@ -8,6 +8,7 @@ mod figures;
 mod invoicer;
 mod lights;
 mod load;
+mod lookup;
 mod outbox;
 mod payments;
 pub mod preflight;

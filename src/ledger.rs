@@ -1,7 +1,9 @@
 //! The ledger: jobs, their history, invoices, outbox, figures, in one SQLite file. The only room that touches SQLite.
 
 mod figures;
+mod filter;
 mod jobs;
+mod list;
 mod outbox;
 mod rows;
 mod schema;
@@ -17,6 +19,7 @@ use thread::Worker;
 
 pub use figures::Counted;
 pub use jobs::{JobFilter, Verdict};
+pub use list::Page;
 pub use outbox::{Due, Settled, SignedDraft};
 
 /// Why the ledger can't be used, or did not take a change.
@@ -78,6 +81,9 @@ impl LedgerError {
 pub struct Ledger {
     writer: Worker,
     reader: Worker,
+    /// Reads for people who look through the jobs: a long look must not hold up the shop.
+    lister: Worker,
+    lists: Arc<Mutex<list::Lists>>,
     threads: Arc<Mutex<Vec<JoinHandle<()>>>>,
     path: PathBuf,
 }
@@ -92,10 +98,13 @@ impl Ledger {
         let reader = open_reader(path)?;
         let (writer, writing) = Worker::writer(writer)?;
         let (reader, reading) = Worker::reader(reader)?;
+        let (lister, listing) = Worker::reader(open_reader(path)?)?;
         Ok(Self {
             writer,
             reader,
-            threads: Arc::new(Mutex::new(vec![writing, reading])),
+            lister,
+            lists: Arc::default(),
+            threads: Arc::new(Mutex::new(vec![writing, reading, listing])),
             path: path.to_owned(),
         })
     }
@@ -108,6 +117,8 @@ impl Ledger {
         let (reader, reading) = Worker::reader(open_reader(path)?)?;
         Ok(Self {
             writer: reader.clone(),
+            lister: reader.clone(),
+            lists: Arc::default(),
             reader,
             threads: Arc::new(Mutex::new(vec![reading])),
             path: path.to_owned(),
@@ -126,10 +137,11 @@ impl Ledger {
         let Self {
             writer,
             reader,
+            lister,
             threads,
             ..
         } = self;
-        drop((writer, reader));
+        drop((writer, reader, lister));
         let threads = threads
             .lock()
             .map(|mut held| std::mem::take(&mut *held))

@@ -28,6 +28,9 @@ pub const FEED_MAX: usize = 5_000;
 /// The most relays, endpoints or checks; the settings allow fewer.
 pub const HEALTH_MAX: usize = 256;
 
+/// What a job is told with where the whole state is told: the newest jobs, the oldest of them first.
+const KNOWN: &str = "known";
+
 /// The last thing the operator should know.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Notice {
@@ -113,7 +116,14 @@ impl Store {
                 put(&mut self.endpoints, &endpoint.name.0, endpoint);
             }
             News::Wallet { wallet } => self.wallet.clone_from(wallet),
-            News::Job { job, .. } => self.jobs.put(job),
+            News::Job { job, what } => {
+                self.jobs.put(job);
+                if what == KNOWN {
+                    self.jobs.reach_back_to(job.created_at);
+                }
+            }
+            // What was missed may be a job; the whole state follows and says from when on all are known.
+            News::Resync { .. } => self.jobs.gap(),
             News::Progress {
                 id,
                 tokens,
@@ -150,8 +160,7 @@ impl Store {
             News::Dropped { .. }
             | News::Published { .. }
             | News::Paid { .. }
-            | News::Settings { .. }
-            | News::Resync { .. } => {}
+            | News::Settings { .. } => {}
         }
         self.feed_with(event);
     }
@@ -216,7 +225,7 @@ fn is_fed(news: &News) -> bool {
         News::Progress { .. } | News::Totals { .. } | News::Load { .. } | News::Queue { .. } => {
             false
         }
-        News::Job { what, .. } => what != "known",
+        News::Job { what, .. } => what != KNOWN,
         _ => true,
     }
 }

@@ -100,6 +100,7 @@ async fn wrong_usage_ends_with_2() {
     let home = Home::new();
     for args in [
         &["jobs", "--status", "rich"][..],
+        &["jobs", "--filter", "colour:red"],
         &["receipts"],
         &["config", "set", "wallet.invoice_key", "in-the-clear"],
         &[],

@@ -50,8 +50,8 @@ fn told(reply: Reply) -> Outcome {
         Reply::Done { detail } => say(&detail),
         Reply::Refused { detail } => Err(Exit::failed(&detail)),
         Reply::Status { status } => print(&status),
-        // Only a screen asks for tests; `vend doctor` makes its own.
-        Reply::Tested { .. } => Ok(()),
+        // Nothing here asks for them: `vend doctor` makes its own tests, `vend jobs` reads the ledger.
+        Reply::Tested { .. } | Reply::Jobs { .. } | Reply::Job { .. } => Ok(()),
     }
 }
 

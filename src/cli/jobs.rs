@@ -7,6 +7,7 @@ use super::exit::{Exit, Outcome, json, runtime, say};
 use super::host;
 use crate::domain::id::RequestId;
 use crate::domain::job::{Job, JobView, Status, TimelineEntry};
+use crate::domain::query::{Filter, JobsQuery, PAGE_MAX, Term, Test};
 use crate::domain::text::{clean, clean_lines};
 use crate::domain::time::Time;
 use crate::ledger::{JobFilter, Ledger};
@@ -22,6 +23,9 @@ pub struct Args {
     /// Only jobs admitted since then: 2026-11-21 or 2026-11-21T08:30:00Z
     #[arg(long, value_name = "T", value_parser = Time::parse)]
     since: Option<Time>,
+    /// Only jobs like this, as on the Jobs tab: 'model:gemma min:10 -status:paid'
+    #[arg(long, value_name = "FILTER", value_parser = Filter::parse)]
+    filter: Option<Filter>,
     /// At most so many, newest first
     #[arg(long, value_name = "N")]
     limit: Option<u32>,
@@ -73,16 +77,19 @@ pub fn main(global: &Global, args: &Args) -> Outcome {
 }
 
 async fn list(ledger: Option<&Ledger>, args: &Args) -> Outcome {
-    let filter = JobFilter {
-        status: args.status,
-        since: args.since,
-        limit: args.limit,
+    let views = match (ledger, &args.filter) {
+        (None, _) => Vec::new(),
+        (Some(ledger), Some(filter)) => filtered(ledger, args, filter).await?,
+        (Some(ledger), None) => {
+            let filter = JobFilter {
+                status: args.status,
+                since: args.since,
+                limit: args.limit,
+            };
+            let jobs = ledger.jobs(filter).await.map_err(|e| Exit::failed(&e))?;
+            jobs.iter().map(Job::view).collect()
+        }
     };
-    let jobs = match ledger {
-        Some(ledger) => ledger.jobs(filter).await.map_err(|e| Exit::failed(&e))?,
-        None => Vec::new(),
-    };
-    let views: Vec<JobView> = jobs.iter().map(Job::view).collect();
     if args.json {
         return json(&views);
     }
@@ -93,6 +100,31 @@ async fn list(ledger: Option<&Ledger>, args: &Args) -> Outcome {
         say(&line(job))?;
     }
     Ok(())
+}
+
+async fn filtered(ledger: &Ledger, args: &Args, filter: &Filter) -> Result<Vec<JobView>, Exit> {
+    let mut filter = filter.clone();
+    let status = args.status.map(|status| Test::Status(vec![status]));
+    for test in status.into_iter().chain(args.since.map(Test::Since)) {
+        filter.terms.push(Term { not: false, test });
+    }
+    let limit = args.limit.map_or(usize::MAX, |limit| limit as usize);
+    let mut views = Vec::new();
+    while views.len() < limit {
+        let want = u32::try_from(limit - views.len()).unwrap_or(PAGE_MAX);
+        let page = ledger.page(
+            JobsQuery::default(),
+            filter.clone(),
+            views.len() as u64,
+            want,
+        );
+        let jobs = page.await.map_err(|e| Exit::failed(&e))?.jobs;
+        if jobs.is_empty() {
+            break;
+        }
+        views.extend(jobs);
+    }
+    Ok(views)
 }
 
 fn line(job: &JobView) -> String {

@@ -158,7 +158,7 @@ async fn serve(stream: UnixStream, hub: Hub, stop: CancellationToken) {
             }
             Ok(call) => answer(call, &hub, &mut events, &mut line).await,
             Err(error) => Word::Reply {
-                id: 0,
+                id: called(&said),
                 reply: Reply::Refused {
                     detail: format!("not a command: {error}"),
                 },
@@ -168,6 +168,14 @@ async fn serve(stream: UnixStream, hub: Hub, stop: CancellationToken) {
             return;
         }
     }
+}
+
+/// The id of a call that can't be read otherwise, so that its caller does not wait for ever; 0 where it has none.
+fn called(said: &str) -> u64 {
+    serde_json::from_str::<serde_json::Value>(said)
+        .ok()
+        .and_then(|call| call.get("id")?.as_u64())
+        .unwrap_or(0)
 }
 
 type Line = Framed<UnixStream, LinesCodec>;

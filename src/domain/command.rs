@@ -2,8 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::detail::JobDetail;
 use super::health::{Check, Status};
 use super::id::RequestId;
+use super::job::JobView;
+use super::query::JobsQuery;
 
 /// A command to the engine.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,12 +23,14 @@ pub enum Command {
     ApplySettings,
     /// The seller cancels a job.
     Cancel {
-        /// Which.
+        /// Which; `job` on the socket, where `id` is the call's.
+        #[serde(rename = "job")]
         id: RequestId,
     },
     /// The seller asks for a failed job to be tried again.
     Retry {
-        /// Which.
+        /// Which; `job` on the socket, where `id` is the call's.
+        #[serde(rename = "job")]
         id: RequestId,
     },
     /// Serve this buyer no more (added to `limits.block` for as long as the process lives; the settings file keeps it for good).
@@ -41,6 +46,23 @@ pub enum Command {
     Test {
         /// Which.
         what: Probe,
+    },
+    /// A page of the jobs in the ledger.
+    Jobs {
+        /// Which, and in which order.
+        #[serde(default)]
+        query: JobsQuery,
+        /// How many to leave out before the first.
+        #[serde(default)]
+        offset: u64,
+        /// At most so many; more than [`super::query::PAGE_MAX`] are not given.
+        limit: u32,
+    },
+    /// One job with everything that is kept of it.
+    Job {
+        /// Which; `job` on the socket, where `id` is the call's.
+        #[serde(rename = "job")]
+        id: RequestId,
     },
     /// End the process.
     Stop {
@@ -85,6 +107,22 @@ pub enum Reply {
     Tested {
         /// In the order in which it was looked at.
         checks: Vec<Check>,
+    },
+    /// The page asked for.
+    Jobs {
+        /// The question, so that a late answer can be told from the one that is waited for.
+        query: JobsQuery,
+        /// How many jobs the whole list has. For a filtered list it may be some seconds old.
+        total: u64,
+        /// How many come before the first.
+        offset: u64,
+        /// The jobs; fewer than asked for at the list's end, or where more would not fit into one line of the socket.
+        jobs: Vec<JobView>,
+    },
+    /// The job asked for.
+    Job {
+        /// It.
+        detail: Box<JobDetail>,
     },
     /// It can't be done; says why and what to do.
     Refused {

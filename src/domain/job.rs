@@ -375,6 +375,9 @@ pub struct JobView {
     pub prompt_tokens: Option<u32>,
     /// Output tokens.
     pub completion_tokens: Option<u32>,
+    /// How long the output took, milliseconds.
+    #[serde(default)]
+    pub elapsed_ms: Option<u64>,
     /// What it costs.
     pub price_msat: Option<Msat>,
     /// What the wallet confirmed.
@@ -412,6 +415,7 @@ impl Job {
             model: Some(self.terms.model.clone()),
             prompt_tokens: self.answer.as_ref().map(|a| a.prompt_tokens),
             completion_tokens: self.answer.as_ref().map(|a| a.completion_tokens),
+            elapsed_ms: self.answer.as_ref().map(|a| a.elapsed_ms),
             price_msat: self.price,
             paid_msat: self.paid,
             bolt11: invoice.and_then(|i| i.bolt11.clone()),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tokio::sync::{Notify, mpsc, oneshot};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use super::desk::StepError;
@@ -11,7 +11,7 @@ use super::preflight::{self, NotReady, Opened, Place};
 use super::shop::Shop;
 use super::trade::{Closing, Trade};
 use super::trials::Trials;
-use super::{Order, figures, invoicer, load, payments};
+use super::{Order, figures, invoicer, load, lookup, payments};
 use crate::config;
 use crate::config::Settings;
 use crate::domain::command::{Command, Reply};
@@ -23,6 +23,8 @@ use crate::ledger::JobFilter;
 
 /// Jobs told in a snapshot.
 const SNAPSHOT_JOBS: u32 = 500;
+/// Questions about jobs that are answered at once; one more is refused.
+const LOOKUPS_MAX: usize = 32;
 
 enum Phase {
     Offline,
@@ -41,6 +43,8 @@ struct Supervisor {
     ended: Arc<Notify>,
     /// Tests that were asked for.
     trials: Trials,
+    /// Questions about jobs that are being answered: a long look must not keep other commands waiting.
+    lookups: JoinSet<()>,
 }
 
 /// Runs until a `stop` command is carried out, or nobody can give commands any more.
@@ -60,10 +64,12 @@ pub async fn run(shop: Arc<Shop>, place: Place, mut inbox: mpsc::Receiver<Order>
         stopping: Vec::new(),
         ended: Arc::new(Notify::new()),
         trials: Trials::default(),
+        lookups: JoinSet::new(),
     };
     supervisor.serve(&mut inbox).await;
     supervisor.trials.end().await;
     stop.cancel();
+    supervisor.lookups.shutdown().await;
     for task in always {
         if task.await.is_err() {
             shop.notice(Level::Error, "shop", "a part of the shop died");
@@ -160,9 +166,37 @@ impl Supervisor {
                 status: Box::new(self.status().await),
             },
             Command::Snapshot => self.snapshot().await,
+            Command::Jobs {
+                query,
+                offset,
+                limit,
+            } => {
+                let answer = lookup::jobs(self.shop.clone(), query, offset, limit);
+                return self.look_up(answer, back);
+            }
+            Command::Job { id } => {
+                return self.look_up(lookup::job(self.shop.clone(), id), back);
+            }
         };
         // Whoever asked may be gone.
         let _ = back.send(reply);
+    }
+
+    fn look_up(
+        &mut self,
+        answer: impl Future<Output = Reply> + Send + 'static,
+        back: oneshot::Sender<Reply>,
+    ) {
+        while self.lookups.try_join_next().is_some() {}
+        if self.lookups.len() >= LOOKUPS_MAX {
+            // Whoever asked may be gone.
+            let _ = back.send(refused("too many questions at once; try again"));
+            return;
+        }
+        self.lookups.spawn(async move {
+            // Whoever asked may be gone.
+            let _ = back.send(answer.await);
+        });
     }
 
     fn go_online(&mut self) -> Reply {

@@ -276,7 +276,8 @@ impl Ledger {
                     "SELECT j.id, min(d.relay) FROM jobs j
                      JOIN outbox o ON o.job_id = j.id AND o.role = 'result'
                      JOIN delivery d ON d.out_id = o.out_id AND d.state = 'ok'
-                     WHERE j.state = 'publishing' GROUP BY j.id",
+                     WHERE j.state = 'publishing'
+                       AND j.state NOT IN ('paid', 'completed', 'unpaid', 'error', 'cancelled') GROUP BY j.id",
                 )?;
                 let rows = statement
                     .query_map([], |row| Ok((row.get::<_, Vec<u8>>(0)?, row.get(1)?)))?

@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use super::LedgerError;
 use crate::domain::Hex32;
 use crate::domain::id::{BootId, Buyer, PaymentHash, RequestId};
-use crate::domain::job::{Invoice, Job, State};
+use crate::domain::job::{Encryption, Invoice, Job, JobView, State, Status};
 use crate::domain::msat::Msat;
 use crate::domain::time::Time;
 
@@ -125,6 +125,54 @@ fn invoice(row: &Row<'_>) -> Result<Option<Invoice>, LedgerError> {
         late_looks: row.get(37)?,
         next_look_at: None,
     }))
+}
+
+/// What other programs see of the job in this row; its texts are not read.
+pub(super) fn view(connection: &Connection, row: i64) -> Result<Option<JobView>, LedgerError> {
+    connection
+        .prepare_cached(
+            "SELECT j.id, j.buyer, j.kind, j.status, j.model, json_extract(j.answer, '$.prompt_tokens'),
+               json_extract(j.answer, '$.completion_tokens'), json_extract(j.answer, '$.elapsed_ms'), j.price_msat,
+               j.paid_msat, i.bolt11, i.payment_hash, i.expires_at, j.result_id, j.owed_msat, j.encryption, j.error,
+               j.created_at, j.updated_at
+             FROM jobs j LEFT JOIN invoices i ON i.job_id = j.id WHERE j.rowid = ?1",
+        )?
+        .query_row([row], |row| Ok(seen(row)))
+        .optional()?
+        .transpose()
+}
+
+fn seen(row: &Row<'_>) -> Result<JobView, LedgerError> {
+    let buyer = PublicKey::from_slice(&row.get::<_, Vec<u8>>(1)?)
+        .map_err(|_| LedgerError::Unreadable("a buyer's key"))?;
+    let encryption: Encryption = unword(&row.get::<_, String>(15)?, "an encryption")?;
+    let elapsed: Option<i64> = row.get(7)?;
+    let hash: Option<Vec<u8>> = row.get(11)?;
+    let result_id: Option<Vec<u8>> = row.get(13)?;
+    Ok(JobView {
+        id: RequestId(event_id(&row.get::<_, Vec<u8>>(0)?)?),
+        buyer: Buyer(buyer),
+        kind: row.get(2)?,
+        status: Status::from_word(&row.get::<_, String>(3)?)
+            .ok_or(LedgerError::Unreadable("a job's status"))?,
+        model: Some(row.get(4)?),
+        prompt_tokens: row.get(5)?,
+        completion_tokens: row.get(6)?,
+        elapsed_ms: elapsed.and_then(|ms| u64::try_from(ms).ok()),
+        price_msat: row.get::<_, Option<i64>>(8)?.map(msat),
+        paid_msat: msat(row.get(9)?),
+        bolt11: row.get(10)?,
+        payment_hash: hash
+            .map(|bytes| id32(&bytes, "a payment hash").map(PaymentHash))
+            .transpose()?,
+        invoice_expires_at: row.get::<_, Option<i64>>(12)?.map(Time),
+        result_id: result_id.map(|bytes| event_id(&bytes)).transpose()?,
+        owed_to_buyer_msat: msat(row.get(14)?),
+        encrypted: encryption != Encryption::Plain,
+        error: row.get(16)?,
+        created_at: Time(row.get(17)?),
+        updated_at: Time(row.get(18)?),
+    })
 }
 
 /// The job with this id.

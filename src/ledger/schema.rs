@@ -132,7 +132,43 @@ CREATE TABLE hour_totals (
 ) STRICT, WITHOUT ROWID;
 ";
 
+/// What the jobs are listed by, the time of admission second, so that a page is found from any job of the list.
+/// `ledger::filter` has the same expressions: SQLite uses an index only where they are the same to the letter.
+const LISTS: &str = "
+DROP INDEX IF EXISTS jobs_newest;
+CREATE INDEX IF NOT EXISTS jobs_time ON jobs (created_at);
+CREATE INDEX IF NOT EXISTS jobs_amount ON jobs (coalesce(price_msat, -1), created_at);
+CREATE INDEX IF NOT EXISTS jobs_status ON jobs (status, created_at);
+CREATE INDEX IF NOT EXISTS jobs_tokens ON jobs (coalesce(json_extract(answer, '$.completion_tokens'), -1), created_at);
+CREATE INDEX IF NOT EXISTS jobs_seconds ON jobs (coalesce(json_extract(answer, '$.elapsed_ms'), -1), created_at);
+";
+
 /// Every version of the tables, oldest first.
 pub(super) fn migrations() -> Migrations<'static> {
-    Migrations::new(vec![M::up(FIRST), M::up(HOURS)])
+    Migrations::new(vec![M::up(FIRST), M::up(HOURS), M::up(LISTS)])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ledger_of_the_first_version_is_taken_over_with_a_copy_beside_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("vend.db");
+        let mut old = rusqlite::Connection::open(&path).unwrap();
+        let first = Migrations::new(vec![M::up(FIRST)]);
+        first.to_latest(&mut old).unwrap();
+        old.execute("INSERT INTO totals VALUES ('jobs', 7)", [])
+            .unwrap();
+        drop(old);
+        let opened = crate::ledger::open_writer(&path).unwrap();
+        let jobs: i64 = opened
+            .query_row("SELECT value FROM totals", [], |row| row.get(0))
+            .unwrap();
+        assert_eq!(jobs, 7);
+        let files = std::fs::read_dir(dir.path()).unwrap();
+        let names = files.map(|file| file.unwrap().file_name().into_string().unwrap());
+        assert_eq!(names.filter(|name| name.contains("before")).count(), 1);
+    }
 }

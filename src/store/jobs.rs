@@ -47,6 +47,19 @@ pub struct Jobs {
     order: BTreeSet<(Reverse<Time>, RequestId)>,
     ended: BTreeSet<(Time, RequestId)>,
     progress: BTreeMap<RequestId, Progress>,
+    reach: Reach,
+}
+
+/// From when on every job is known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Reach {
+    /// All that there are: none was forgotten or missed, and none had been told of before.
+    #[default]
+    All,
+    /// Every job admitted after this.
+    After(Time),
+    /// Nothing is sure: events were missed.
+    None,
 }
 
 impl Jobs {
@@ -72,6 +85,29 @@ impl Jobs {
     #[must_use]
     pub fn newest_first(&self) -> impl DoubleEndedIterator<Item = &JobView> {
         self.order.iter().filter_map(|(_, id)| self.all.get(id))
+    }
+
+    /// The latest admitted first, as far back as no job is missing. `there` are the jobs of the ledger.
+    pub fn unbroken(&self, there: u64) -> impl Iterator<Item = &JobView> {
+        let all = self.all.len() as u64 >= there || self.reach == Reach::All;
+        self.newest_first().take_while(move |job| match self.reach {
+            _ if all => true,
+            Reach::After(at) => job.created_at > at,
+            _ => false,
+        })
+    }
+
+    /// Every job admitted after this is known.
+    pub(super) fn reach_back_to(&mut self, at: Time) {
+        self.reach = match self.reach {
+            Reach::After(known) => Reach::After(known.min(at)),
+            Reach::All | Reach::None => Reach::After(at),
+        };
+    }
+
+    /// Jobs may have been missed.
+    pub(super) const fn gap(&mut self) {
+        self.reach = Reach::None;
     }
 
     /// How far a running job is.
@@ -119,6 +155,11 @@ impl Jobs {
 
     fn forget_oldest(&mut self) {
         if let Some((created, id)) = self.ended.pop_first() {
+            self.reach = match self.reach {
+                Reach::All => Reach::After(created),
+                Reach::After(at) => Reach::After(at.max(created)),
+                Reach::None => Reach::None,
+            };
             self.order.remove(&(Reverse(created), id));
             self.all.remove(&id);
             self.progress.remove(&id);

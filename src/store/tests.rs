@@ -23,6 +23,7 @@ fn job(number: u32, status: Status, updated: i64) -> JobView {
         model: Some("m".to_owned()),
         prompt_tokens: None,
         completion_tokens: None,
+        elapsed_ms: None,
         price_msat: Some(Msat(21_000)),
         paid_msat: Msat::ZERO,
         bolt11: None,
@@ -148,6 +149,31 @@ fn ended_jobs_are_bounded_and_live_ones_are_kept() {
     assert!(store.jobs.get(&id(1)).is_none());
     let first = store.jobs.newest_first().next().unwrap();
     assert_eq!(first.id, id(2_100));
+}
+
+#[test]
+fn the_store_knows_how_far_back_no_job_is_missing() {
+    let mut store = Store::new();
+    let unbroken = |store: &Store, there| store.jobs.unbroken(there).count();
+    for number in 10..20 {
+        store.apply(&job_event(job(number, Status::Paid, 1), "known"));
+    }
+    assert_eq!(unbroken(&store, 10), 10);
+    // Others of the oldest one's moment may be missing.
+    assert_eq!(unbroken(&store, 50), 9);
+    // A payment for an old job does not fill the gap before it.
+    store.apply(&job_event(job(3, Status::Paid, 1), "paid"));
+    store.apply(&job_event(job(20, Status::Queued, 1), "admitted"));
+    assert_eq!(unbroken(&store, 50), 10);
+    store.apply(&told(News::Resync { missed: 7 }));
+    assert_eq!(unbroken(&store, 50), 0);
+    store.apply(&job_event(job(15, Status::Paid, 1), "known"));
+    assert_eq!(unbroken(&store, 50), 5);
+    for number in 100..2_200 {
+        store.apply(&job_event(job(number, Status::Paid, 1), "paid"));
+    }
+    // Forgotten down to number 199; the one that is alive stays beyond the gap.
+    assert_eq!(unbroken(&store, 5_000), JOBS_MAX);
 }
 
 #[test]

@@ -4,13 +4,13 @@ use crossterm::event::{KeyCode, KeyEvent, KeyModifiers, MouseEvent};
 use secrecy::SecretString;
 
 use super::jobs_list::JobsList;
-use super::keymap::{Act, Keymap, Tab, is_interrupt};
+use super::keymap::{self, Act, Keymap, Tab, is_interrupt};
 use super::settings_form::{Change, Form, Read, SaveError};
 use super::theme::Theme;
 use super::{Leave, Options};
 use crate::config::schema::Screen;
 use crate::domain::command::{Command, Probe, Reply};
-use crate::domain::event::Event;
+use crate::domain::event::{Event, News};
 use crate::domain::text::clean;
 use crate::store::Store;
 
@@ -18,6 +18,7 @@ mod ask;
 mod feed;
 mod form;
 mod mouse;
+mod on_jobs;
 mod palette;
 
 pub use ask::{Ask, Then};
@@ -25,7 +26,7 @@ pub use feed::Feed;
 pub use palette::Palette;
 
 /// The longest filter, in characters.
-const FILTER_MAX: usize = 64;
+const FILTER_MAX: usize = crate::domain::query::FILTER_MAX;
 /// The longest text that is pasted into a field, in characters.
 const PASTE_MAX: usize = 4_096;
 
@@ -44,6 +45,8 @@ pub enum Input {
     Event(Box<Event>),
     /// The engine answers, or why it can't.
     Reply(Reply),
+    /// The engine answers a question about jobs, or why it can't.
+    Looked(Reply),
     /// The engine answers a test.
     Tested(Probe, Reply),
     /// The settings file was read, or why not.
@@ -157,13 +160,17 @@ impl App {
             Input::Mouse(mouse) => return self.mouse(mouse),
             Input::Size(width, height) => self.size = (width, height),
             Input::Event(event) => {
+                if let News::Job { job, .. } = &event.news {
+                    self.jobs.changed(job);
+                }
                 self.store.apply(&event);
                 self.feed.sync(&self.store);
             }
+            Input::Looked(reply) => return self.looked(reply),
             Input::Reply(Reply::Done { detail } | Reply::Refused { detail }) => {
                 self.message = Some(detail);
             }
-            Input::Reply(Reply::Status { .. } | Reply::Tested { .. }) => {}
+            Input::Reply(_) => {}
             Input::Tested(what, reply) => self.form.tested(&what, reply),
             Input::Fields(read) => return self.fields(read),
             Input::Saved(read) => return self.saved(read),
@@ -177,6 +184,7 @@ impl App {
         if key.is_release() {
             return Vec::new();
         }
+        self.jobs.wake();
         if let Some(ask) = self.ask {
             if key.modifiers.contains(KeyModifiers::CONTROL) {
                 return Vec::new();
@@ -204,6 +212,9 @@ impl App {
             self.feed.detail = None;
             return Vec::new();
         }
+        if std::mem::take(&mut self.jobs.copying) {
+            return keymap::copy_act(&key).map_or_else(Vec::new, |act| self.act(act));
+        }
         match self.keys.act(self.tab, &key) {
             Some(act) => self.act(act),
             None => Vec::new(),
@@ -219,6 +230,10 @@ impl App {
             Act::Toggle => return self.toggle(),
             Act::Quit => return self.quit(),
             Act::Suspend => return vec![Action::Suspend],
+            Act::Copy if self.tab == Tab::Jobs => self.begin_copy(),
+            Act::CopyId | Act::CopyInvoice | Act::CopyJson | Act::CopyBuyer | Act::CopyEvent => {
+                return self.copy_of_job(act);
+            }
             Act::Copy => return self.copied().map(Action::Copy).into_iter().collect(),
             Act::Open => return self.open(),
             Act::Save => return self.save(),
@@ -235,8 +250,11 @@ impl App {
                 self.feed.detail = None;
             }
             Act::Sort => self.jobs.sort(),
+            Act::Reverse => self.jobs.reverse(),
+            Act::Raw => self.toggle_raw(),
             Act::Follow if self.tab == Tab::Jobs => self.jobs.toggle_follow(&self.store),
             Act::Follow => self.feed.toggle_follow(&self.store),
+            Act::Freeze if self.tab == Tab::Jobs => self.jobs.toggle_freeze(&self.store),
             Act::Freeze => self.feed.toggle_freeze(&self.store),
             Act::Level => self.feed.next_level(&self.store),
             Act::Category => self.feed.next_category(&self.store),
@@ -275,12 +293,7 @@ impl App {
         match self.tab {
             Tab::Sell => return self.toggle(),
             Tab::Settings => self.form.begin(),
-            Tab::Jobs => {
-                // The detail stays with its job while others come in above it.
-                self.jobs.chosen = self.jobs.chosen(&self.store).map(|job| job.id);
-                self.jobs.detail = self.jobs.chosen.is_some();
-                self.jobs.scroll = 0;
-            }
+            Tab::Jobs => self.jobs.open(&self.store),
             Tab::Telemetry => self.feed.open(&self.store),
         }
         Vec::new()
@@ -289,13 +302,8 @@ impl App {
     fn back(&mut self) {
         self.message = None;
         match self.tab {
-            Tab::Jobs if self.jobs.detail => {
-                self.jobs.detail = false;
-                if self.jobs.follow {
-                    self.jobs.chosen = None;
-                }
-            }
-            Tab::Jobs => self.jobs.filter.clear(),
+            Tab::Jobs if self.jobs.detail => self.jobs.close(),
+            Tab::Jobs => self.jobs.unfilter(),
             Tab::Telemetry => self.feed.back(&self.store),
             Tab::Settings => self.form.back(),
             Tab::Sell => {}
@@ -321,6 +329,8 @@ impl App {
         }
         if on_feed {
             self.feed.searched(&self.store);
+        } else {
+            self.jobs.refilter();
         }
     }
 
@@ -372,8 +382,10 @@ impl App {
         match self.tab {
             Tab::Sell => {}
             Tab::Settings => self.form.go(moved),
-            // The view stops at the end of the text; a thousand lines are more than any job has.
-            Tab::Jobs if self.jobs.detail => self.jobs.scroll = moved(self.jobs.scroll, 1_000),
+            Tab::Jobs if self.jobs.detail => {
+                let last = super::view::last_line_of_job(self);
+                self.jobs.scroll = moved(self.jobs.scroll.min(last), last);
+            }
             Tab::Jobs => self.jobs.go(&self.store, moved),
             Tab::Telemetry => self.feed.go(&self.store, moved),
         }
@@ -388,7 +400,8 @@ impl App {
         match self.tab {
             Tab::Sell => Some(self.store.npub.clone()).filter(|npub| !npub.is_empty()),
             Tab::Settings => self.form.copied(),
-            Tab::Jobs => self.jobs.chosen(&self.store).map(|job| job.id.to_string()),
+            // A job has several things to copy: see `copy_of_job`.
+            Tab::Jobs => None,
             Tab::Telemetry => self.feed.copied(&self.store),
         }
     }

@@ -1,116 +1,192 @@
-//! Which jobs the table shows, in which order, and which one is chosen.
+//! Which jobs the table shows, in which order, which one is chosen, and what is asked of the engine for it.
+//!
+//! The newest jobs come with the events through the store. What lies beyond them is asked for page by page as it is
+//! scrolled to, one question at a time; until the answer is there, the table shows what it has.
 
-use std::cmp::Reverse;
-
+use crate::domain::command::{Command, Reply};
+use crate::domain::detail::JobDetail;
 use crate::domain::id::RequestId;
 use crate::domain::job::JobView;
+use crate::domain::query::{Filter, JobsQuery, PAGE_MAX, Sort};
 use crate::store::Store;
 
-/// The order of the table.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Order {
-    /// The latest admitted first.
-    #[default]
-    Time,
-    /// The dearest first.
-    Amount,
-    /// By status.
-    Status,
+mod acts;
+mod pages;
+mod sheet;
+
+pub use acts::{copied, npub, why_not};
+pub use sheet::Sheet;
+
+use pages::Pages;
+
+/// A table that is held still.
+#[derive(Clone, Debug)]
+struct Frozen {
+    live: Vec<JobView>,
+    total: u64,
 }
 
-impl Order {
-    /// The word on the screen.
-    #[must_use]
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::Time => "time",
-            Self::Amount => "amount",
-            Self::Status => "status",
-        }
-    }
-
-    const fn next(self) -> Self {
-        match self {
-            Self::Time => Self::Amount,
-            Self::Amount => Self::Status,
-            Self::Status => Self::Time,
-        }
-    }
+/// What the engine was asked and has not answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Asked {
+    Page(JobsQuery),
+    Job(RequestId),
 }
 
 /// The table's state.
 #[derive(Clone, Debug)]
+#[allow(clippy::struct_excessive_bools)] // Each is a choice of its own; no two of them exclude each other.
 pub struct JobsList {
-    /// Only jobs that hold this text.
+    /// The filter as it is typed.
     pub filter: String,
-    /// The order.
-    pub order: Order,
+    /// Why the filter can't be read; the table keeps the last one that could.
+    pub trouble: Option<String>,
     /// Stay at the top.
     pub follow: bool,
-    /// The chosen job; none: the first.
+    /// The chosen job; none: the one at [`JobsList::at`].
     pub chosen: Option<RequestId>,
     /// Is the detail of the chosen job open?
     pub detail: bool,
     /// The first line of the detail.
     pub scroll: usize,
+    /// Does the detail show the events as they were signed?
+    pub raw: bool,
+    /// Is the next key what to copy?
+    pub copying: bool,
+    query: JobsQuery,
+    read: Filter,
+    place: u64,
+    pages: Pages,
+    frozen: Option<Frozen>,
+    whole: Option<Box<JobDetail>>,
+    copy_event: Option<RequestId>,
+    asked: Option<Asked>,
+    /// The engine could not answer: no more questions before the next key.
+    resting: bool,
 }
 
 impl Default for JobsList {
     fn default() -> Self {
         Self {
             filter: String::new(),
-            order: Order::default(),
+            trouble: None,
             follow: true,
             chosen: None,
             detail: false,
             scroll: 0,
+            raw: false,
+            copying: false,
+            query: JobsQuery::default(),
+            read: Filter::default(),
+            place: 0,
+            pages: Pages::default(),
+            frozen: None,
+            whole: None,
+            copy_event: None,
+            asked: None,
+            resting: false,
         }
     }
 }
 
 impl JobsList {
-    /// The jobs as the table has them.
+    /// What is shown, and in which order.
     #[must_use]
-    pub fn rows<'a>(&self, store: &'a Store) -> Vec<&'a JobView> {
-        let words = self.filter.to_lowercase();
-        let all = store.jobs.newest_first();
-        let mut rows: Vec<_> = all.filter(|job| holds(job, &words)).collect();
-        match self.order {
-            Order::Time => {}
-            Order::Amount => rows.sort_by_key(|job| Reverse(job.price_msat)),
-            Order::Status => rows.sort_by_key(|job| job.status.word()),
+    pub const fn query(&self) -> &JobsQuery {
+        &self.query
+    }
+
+    /// Is the table held still?
+    #[must_use]
+    pub const fn is_frozen(&self) -> bool {
+        self.frozen.is_some()
+    }
+
+    /// The table's rows.
+    #[must_use]
+    pub fn sheet<'a>(&'a self, store: &'a Store) -> Sheet<'a> {
+        let pages = &self.pages;
+        if let Some(frozen) = &self.frozen {
+            let live = frozen.live.iter().collect();
+            return Sheet::new(live, frozen.total, Some(pages), self.query.is_plain(), None);
         }
-        rows
+        let there = store.totals.jobs;
+        if self.query.is_plain() {
+            let live: Vec<_> = store.jobs.unbroken(there).collect();
+            let total = there.max(live.len() as u64);
+            return Sheet::new(live, total, Some(pages), true, Some(&store.jobs));
+        }
+        let local = store.jobs.len() as u64 >= there;
+        if let Some(total) = pages.total.filter(|_| !local) {
+            return Sheet::new(Vec::new(), total, Some(pages), false, Some(&store.jobs));
+        }
+        let all = store.jobs.newest_first();
+        let mut live: Vec<_> = all.filter(|job| self.read.matches(job)).collect();
+        live.sort_by(|a, b| self.query.compare(a, b));
+        let total = live.len() as u64;
+        let mut sheet = Sheet::new(live, total, None, false, None);
+        sheet.searching = !local;
+        sheet
     }
 
     /// The chosen row.
     #[must_use]
-    pub fn at(&self, rows: &[&JobView]) -> usize {
-        let chosen = |job: &&JobView| Some(job.id) == self.chosen;
-        rows.iter().position(chosen).unwrap_or(0)
+    pub fn at(&self, sheet: &Sheet<'_>) -> u64 {
+        let found = self.chosen.and_then(|id| sheet.find(id));
+        let place = || {
+            if self.follow {
+                0
+            } else {
+                sheet.row_of(self.place)
+            }
+        };
+        found
+            .unwrap_or_else(place)
+            .min(sheet.total.saturating_sub(1))
     }
 
-    /// The chosen job.
+    /// The chosen job; none where there is none, or where it has not come yet.
     #[must_use]
-    pub fn chosen<'a>(&self, store: &'a Store) -> Option<&'a JobView> {
-        if let Some(job) = self.chosen.and_then(|id| store.jobs.get(&id)) {
+    pub fn chosen<'a>(&'a self, store: &'a Store) -> Option<&'a JobView> {
+        let known = self.chosen.and_then(|id| store.jobs.get(&id));
+        if let Some(job) = known.filter(|_| self.frozen.is_none()) {
             return Some(job);
         }
-        self.rows(store).first().copied()
+        let sheet = self.sheet(store);
+        let shown = sheet.get(self.at(&sheet));
+        match self.chosen {
+            None => shown,
+            Some(id) => shown
+                .filter(|job| job.id == id)
+                .or_else(|| self.whole(id).map(|whole| &whole.job))
+                .or_else(|| sheet.find(id).and_then(|row| sheet.get(row)))
+                .or(known)
+                .or(shown),
+        }
+    }
+
+    /// Everything that is kept of a job, once it has come.
+    #[must_use]
+    pub fn whole(&self, id: RequestId) -> Option<&JobDetail> {
+        self.whole.as_deref().filter(|whole| whole.job.id == id)
     }
 
     /// Chooses the row that `to` makes of the present one.
     pub fn go(&mut self, store: &Store, to: impl FnOnce(usize, usize) -> usize) {
-        let rows = self.rows(store);
-        let last = rows.len().saturating_sub(1);
-        let at = to(self.at(&rows), last).min(last);
-        self.chosen = rows.get(at).map(|job| job.id);
+        let sheet = self.sheet(store);
+        let last = sheet.total.saturating_sub(1);
+        let here = usize::try_from(self.at(&sheet)).unwrap_or(usize::MAX);
+        let at = to(here, usize::try_from(last).unwrap_or(usize::MAX)) as u64;
+        let at = at.min(last);
+        let (place, chosen) = (sheet.key(at), sheet.get(at).map(|job| job.id));
+        (self.place, self.chosen) = (place, chosen);
         self.follow = false;
     }
 
     /// Stays at the top, or no more.
     pub fn toggle_follow(&mut self, store: &Store) {
         let follow = !self.follow;
+        self.frozen = None;
         self.go(store, |at, _| if follow { 0 } else { at });
         if follow {
             self.chosen = None;
@@ -118,21 +194,229 @@ impl JobsList {
         self.follow = follow;
     }
 
+    /// Holds the table still, or lets it go on.
+    pub fn toggle_freeze(&mut self, store: &Store) {
+        if self.frozen.take().is_some() {
+            return;
+        }
+        let sheet = self.sheet(store);
+        self.frozen = Some(Frozen {
+            live: sheet.live().cloned().collect(),
+            total: sheet.total,
+        });
+    }
+
     /// The next order.
     pub fn sort(&mut self) {
-        self.order = self.order.next();
+        self.query.sort = self.query.sort.next();
+        self.anew();
+    }
+
+    /// The other way round.
+    pub fn reverse(&mut self) {
+        self.query.ascending = !self.query.ascending;
+        self.anew();
+    }
+
+    /// The filter was changed: the table follows where it can be read.
+    pub fn refilter(&mut self) {
+        match Filter::parse(&self.filter) {
+            Ok(read) => {
+                self.trouble = None;
+                if read != self.read {
+                    self.read = read;
+                    self.query.filter = self.filter.trim().to_owned();
+                    self.anew();
+                }
+            }
+            Err(error) => self.trouble = Some(error.to_string()),
+        }
+    }
+
+    /// No filter.
+    pub fn unfilter(&mut self) {
+        self.filter.clear();
+        self.refilter();
+    }
+
+    /// Another list: its first row, and nothing of the old one.
+    fn anew(&mut self) {
+        self.frozen = None;
+        self.pages = Pages::default();
+        self.place = 0;
+        self.chosen = None;
+        self.follow = true;
+        self.resting = false;
+    }
+
+    /// Opens the chosen job, which it then stays with while others come in above it.
+    pub fn open(&mut self, store: &Store) {
+        self.chosen = self.chosen(store).map(|job| job.id);
+        self.detail = self.chosen.is_some();
+        self.scroll = 0;
+        self.raw = false;
+    }
+
+    /// Closes the detail.
+    pub fn close(&mut self) {
+        self.detail = false;
+        self.whole = None;
+        if self.follow {
+            self.chosen = None;
+        }
+    }
+
+    /// A key was pressed: what the engine could not answer may be asked again.
+    pub const fn wake(&mut self) {
+        self.resting = false;
+    }
+
+    /// A job has changed, so pages are older than the ledger.
+    pub fn changed(&mut self, job: &JobView) {
+        self.pages.stale = true;
+        if self.frozen.is_none() {
+            self.pages.put(job);
+        }
+    }
+
+    /// The event of this job, to be copied; none where it is not known yet: then it comes with the engine's answer.
+    ///
+    /// # Errors
+    /// Where there is no such event any more; the sentence says so.
+    pub fn event_of(&mut self, id: RequestId) -> Result<Option<String>, String> {
+        if let Some(whole) = self.whole(id) {
+            return acts::event(whole).map(Some);
+        }
+        self.copy_event = Some(id);
+        Ok(None)
+    }
+
+    /// The next question for the engine, where `height` rows are shown. None while one is open.
+    pub fn question(&mut self, store: &Store, height: usize) -> Option<Command> {
+        if self.asked.is_some() || self.resting {
+            return None;
+        }
+        let wanted = self.copy_event.or(self.chosen.filter(|_| self.detail));
+        let known = |id: RequestId| {
+            let live = store.jobs.get(&id).map(|job| job.updated_at);
+            let whole = self.whole(id).map(|whole| whole.job.updated_at);
+            whole.is_some_and(|whole| live.is_none_or(|live| live <= whole))
+        };
+        if let Some(id) = wanted.filter(|id| !known(*id)) {
+            self.asked = Some(Asked::Job(id));
+            return Some(Command::Job { id });
+        }
+        let offset = self.missing(store, height)?;
+        self.asked = Some(Asked::Page(self.query.clone()));
+        Some(Command::Jobs {
+            query: self.query.clone(),
+            offset,
+            limit: PAGE_MAX,
+        })
+    }
+
+    /// Where the page begins that is to be asked for.
+    fn missing(&self, store: &Store, height: usize) -> Option<u64> {
+        if self.detail {
+            return None;
+        }
+        let sheet = self.sheet(store);
+        let at = self.at(&sheet);
+        let height = height as u64;
+        let first = sheet.first_row(at, height);
+        let half = u64::from(PAGE_MAX) / 2;
+        if sheet.searching {
+            return Some(0);
+        }
+        if sheet.is_paged()
+            && self.pages.is_old(store.now)
+            && self.frozen.is_none()
+            && !self.query.is_plain()
+        {
+            return Some(at.saturating_sub(half));
+        }
+        // A screen more on both sides, so that the next page is there when it is scrolled to.
+        let near = first.saturating_sub(height)..(first + 2 * height).min(sheet.total);
+        let gap = near.clone().find(|row| sheet.get(*row).is_none())?;
+        // Scrolling up, the gap begins above: the page then ends with what is shown.
+        let begin = if gap < first {
+            (first + height).saturating_sub(u64::from(PAGE_MAX))
+        } else {
+            gap
+        };
+        let begin = begin.max(sheet.live_rows());
+        // A table that is held still counts its rows from a time when there were fewer jobs.
+        let come = match (&self.frozen, self.query.is_plain()) {
+            (Some(frozen), true) => store.totals.jobs.saturating_sub(frozen.total),
+            _ => 0,
+        };
+        Some(begin + come)
+    }
+
+    /// Takes in the engine's answer; gives a text to copy where one was waited for.
+    ///
+    /// # Errors
+    /// Where the engine could not tell of a job, or what was to be copied is not there.
+    pub fn answered(&mut self, store: &Store, reply: Reply) -> Result<Option<String>, String> {
+        let asked = self.asked.take();
+        match (reply, asked) {
+            (
+                Reply::Jobs {
+                    query,
+                    total,
+                    offset,
+                    jobs,
+                },
+                Some(Asked::Page(of)),
+            ) if of == query => {
+                // A late answer to another list than the one that is shown by now is dropped.
+                if query == self.query {
+                    self.trouble = self
+                        .trouble
+                        .take()
+                        .filter(|_| Filter::parse(&self.filter).is_err());
+                    self.pages.take(&query, total, offset, jobs, store.now);
+                }
+                Ok(None)
+            }
+            (Reply::Job { detail }, Some(Asked::Job(id))) if detail.job.id == id => {
+                let copy = self.copy_event.take_if(|wanted| *wanted == id);
+                let text = copy.map(|_| acts::event(&detail));
+                self.whole = Some(detail);
+                text.transpose()
+            }
+            (Reply::Refused { detail }, asked) => {
+                self.resting = true;
+                self.copy_event = None;
+                match asked {
+                    // The list stays as it is; the reason is shown above it.
+                    Some(Asked::Page(_)) => self.trouble = Some(detail),
+                    _ => return Err(detail),
+                }
+                Ok(None)
+            }
+            // An answer to nothing that was asked.
+            _ => {
+                self.resting = true;
+                Ok(None)
+            }
+        }
+    }
+
+    /// What the order is called.
+    #[must_use]
+    pub fn order(&self) -> String {
+        let way = match (self.query.sort, self.query.ascending) {
+            (Sort::Time, false) => "newest first",
+            (Sort::Time, true) => "oldest first",
+            (Sort::Status, false) => "z to a",
+            (Sort::Status, true) => "a to z",
+            (_, false) => "most first",
+            (_, true) => "least first",
+        };
+        format!("{}, {way}", self.query.sort.word())
     }
 }
 
-fn holds(job: &JobView, words: &str) -> bool {
-    if words.is_empty() {
-        return true;
-    }
-    let model = job.model.as_deref().unwrap_or_default();
-    let kind = job.kind.to_string();
-    job.status.word().contains(words)
-        || kind.contains(words)
-        || model.to_lowercase().contains(words)
-        || job.id.to_string().starts_with(words)
-        || job.buyer.to_string().starts_with(words)
-}
+#[cfg(test)]
+mod tests;

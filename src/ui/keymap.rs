@@ -76,6 +76,10 @@ pub enum Act {
     Filter,
     /// The next order.
     Sort,
+    /// The order the other way round.
+    Reverse,
+    /// The events as they were signed.
+    Raw,
     /// Follow what is new.
     Follow,
     /// Hold the feed.
@@ -96,6 +100,16 @@ pub enum Act {
     Retry,
     /// Serve the buyer no more.
     Block,
+    /// Copy the job's id.
+    CopyId,
+    /// Copy the invoice.
+    CopyInvoice,
+    /// Copy the job as JSON.
+    CopyJson,
+    /// Copy the buyer's npub.
+    CopyBuyer,
+    /// Copy the result's event, or the request's where there is no result.
+    CopyEvent,
     /// Every action by its name.
     Palette,
     /// Stop the program until it is called back.
@@ -165,6 +179,13 @@ impl Act {
             Self::Category => "category",
             Self::NextMatch => "next_match",
             Self::PrevMatch => "previous_match",
+            Self::Reverse => "reverse",
+            Self::Raw => "events",
+            Self::CopyId => "copy_id",
+            Self::CopyInvoice => "copy_invoice",
+            Self::CopyJson => "copy_json",
+            Self::CopyBuyer => "copy_buyer",
+            Self::CopyEvent => "copy_event",
         }
     }
 }
@@ -250,13 +271,20 @@ pub const KEYS: &[Binding] = &[
     bind(&[ch('/')], "/", Act::Filter, LISTS, "find", "Jobs: show only what holds these words; Telemetry: look for words"),
     bind(&[ch('n')], "n", Act::NextMatch, FEED, "", "the next line that was looked for"),
     bind(&[ch('N')], "N", Act::PrevMatch, FEED, "", "the one before"),
-    bind(&[ch('s')], "s", Act::Sort, JOBS, "sort", "by time, amount or status"),
+    bind(&[ch('s')], "s", Act::Sort, JOBS, "sort", "by time, amount, status, tokens or seconds"),
+    bind(&[ch('S')], "S", Act::Reverse, JOBS, "", "the order the other way round"),
     bind(&[ch('f')], "f", Act::Follow, LISTS, "follow", "stay with what is new"),
-    bind(&[ch(' ')], "Space", Act::Freeze, &[Tab::Telemetry], "freeze", "hold the feed still; again to let it go on"),
+    bind(&[ch(' ')], "Space", Act::Freeze, LISTS, "freeze", "hold the list still; again to let it go on"),
     bind(&[ch('c')], "c", Act::Cancel, JOBS, "cancel", "cancel the job"),
     bind(&[ch('r')], "r", Act::Retry, JOBS, "retry", "try a failed job again"),
     bind(&[ch('b')], "b", Act::Block, JOBS, "block", "serve this buyer no more"),
+    bind(&[ch('e')], "e", Act::Raw, JOBS, "", "in a job: its events as they were signed"),
     bind(&[ch('y')], "y", Act::Copy, &[], "copy", "copy what is chosen (also over SSH)"),
+    bind(&[], "y i", Act::CopyId, JOBS, "", "copy the job's id"),
+    bind(&[], "y v", Act::CopyInvoice, JOBS, "", "copy the invoice"),
+    bind(&[], "y j", Act::CopyJson, JOBS, "", "copy the job as JSON"),
+    bind(&[], "y b", Act::CopyBuyer, JOBS, "", "copy the buyer's npub"),
+    bind(&[], "y e", Act::CopyEvent, JOBS, "", "copy the result's event, or the request's"),
     bind(&[ch('j'), Press::Plain(KeyCode::Down)], "j Down", Act::Down, &[], "", "one row down"),
     bind(&[ch('k'), Press::Plain(KeyCode::Up)], "k Up", Act::Up, &[], "", "one row up"),
     bind(&[Press::Plain(KeyCode::PageDown)], "PgDn", Act::PageDown, &[], "", "a page down"),
@@ -264,6 +292,26 @@ pub const KEYS: &[Binding] = &[
     bind(&[ch('g'), Press::Plain(KeyCode::Home)], "g Home", Act::First, &[], "", "the first row"),
     bind(&[ch('G'), Press::Plain(KeyCode::End)], "G End", Act::Last, &[], "", "the last row"),
 ];
+
+/// The keys after `y` on a job. The help lists them beside the others.
+#[rustfmt::skip]
+pub const COPIES: &[Binding] = &[
+    bind(&[ch('i')], "y i", Act::CopyId, JOBS, "", "copy the job's id"),
+    bind(&[ch('v')], "y v", Act::CopyInvoice, JOBS, "", "copy the invoice"),
+    bind(&[ch('j')], "y j", Act::CopyJson, JOBS, "", "copy the job as JSON"),
+    bind(&[ch('b')], "y b", Act::CopyBuyer, JOBS, "", "copy the buyer's npub"),
+    bind(&[ch('e')], "y e", Act::CopyEvent, JOBS, "", "copy the result's event, or the request's"),
+];
+
+/// What a key does after `y`.
+#[must_use]
+pub fn copy_act(key: &KeyEvent) -> Option<Act> {
+    let press = pressed(key)?;
+    COPIES
+        .iter()
+        .find(|binding| binding.keys.contains(&press))
+        .map(|binding| binding.act)
+}
 
 impl Binding {
     /// The keys as `[keys]` of the settings writes them.

@@ -5,7 +5,7 @@
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
-use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+use unicode_width::UnicodeWidthChar;
 
 use super::theme::{Role, Theme};
 use crate::domain::text::is_hostile;
@@ -230,16 +230,20 @@ pub fn pad(text: &str, width: usize) -> String {
     out
 }
 
-/// Breaks a word without blanks (an invoice) into lines of `width` columns.
+/// Breaks a text into lines of `width` columns, wherever they end: nothing is lost (invoices, events).
 #[must_use]
 pub fn wrap(text: &str, width: u16) -> Vec<String> {
     let width = usize::from(width.max(1));
     let mut lines = Vec::new();
     let mut line = String::new();
+    let mut taken = 0;
     for c in text.chars() {
-        if line.width() + c.width().unwrap_or(0) > width {
+        let wide = columns(c);
+        if taken + wide > width {
             lines.push(std::mem::take(&mut line));
+            taken = 0;
         }
+        taken += wide;
         line.push(c);
     }
     lines.push(line);
@@ -248,6 +252,8 @@ pub fn wrap(text: &str, width: u16) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use unicode_width::UnicodeWidthStr;
+
     use super::*;
     use crate::ui::theme::ThemeName;
 

@@ -107,6 +107,7 @@ impl Session {
                 }
                 dirty = false;
                 next = Instant::now() + FRAME;
+                self.look();
             }
             // In this order: whatever else happens, a key comes first.
             let input = tokio::select! {
@@ -280,6 +281,23 @@ impl Session {
         let task = tokio::task::spawn_blocking(work);
         let ended = async move { Done::Other(task.await.unwrap_or_else(|_| lost())) };
         self.work.push(ended.boxed());
+    }
+
+    /// Asks what the screen wants to know of the jobs, without waiting; it has one such question open at a time.
+    fn look(&mut self) {
+        let Some(command) = self.app.look() else {
+            return;
+        };
+        let (answer, reply) = oneshot::channel();
+        if self.commands.try_send((command, answer)).is_ok() {
+            let told = async move {
+                Done::Other(Input::Looked(reply.await.unwrap_or_else(|_| no_answer())))
+            };
+            self.work.push(told.boxed());
+        } else {
+            // Asked again after the next key.
+            self.app.handle(Input::Looked(no_answer()));
+        }
     }
 
     /// Sends a command without waiting; the input tells why it could not be sent.

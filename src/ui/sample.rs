@@ -7,12 +7,13 @@ use nostr::{EventId, PublicKey};
 use super::Options;
 use super::app::{App, Input};
 use super::settings_form;
+use crate::domain::detail::{JobDetail, RawEvent};
 use crate::domain::event::{Event, Level, News};
 use crate::domain::health::{
     Check, CheckKind, CheckStatus, EndpointHealth, Light, RelayHealth, ShopState, WalletHealth,
 };
 use crate::domain::id::{Buyer, EndpointName, RequestId};
-use crate::domain::job::{JobView, Status};
+use crate::domain::job::{JobView, PayOrder, Status, TimelineEntry};
 use crate::domain::load::{GpuLoad, MachineLoad};
 use crate::domain::msat::Msat;
 use crate::domain::stats::{DayStats, Funnel, HourStats, ModelStats, Totals};
@@ -64,6 +65,7 @@ pub fn job(number: u8, status: Status) -> JobView {
         model: Some("gemma2:latest".to_owned()),
         prompt_tokens: Some(12),
         completion_tokens: Some(100 + u32::from(number)),
+        elapsed_ms: Some(3_300),
         price_msat: Some(Msat::from_sats(20 + u64::from(number))),
         paid_msat: Msat::ZERO,
         bolt11: Some(format!("lnbc210n1{}", "qpzry9x8".repeat(30))),
@@ -75,6 +77,46 @@ pub fn job(number: u8, status: Status) -> JobView {
         error: None,
         created_at: Time(NOON + i64::from(number) * 1_000),
         updated_at: Time(NOON + i64::from(number) * 1_000),
+    }
+}
+
+/// All that is kept of a job.
+pub fn detail(job: JobView) -> JobDetail {
+    let entry = |at: i64, what: &str, detail: &str| TimelineEntry {
+        at: Time(NOON + at),
+        what: what.to_owned(),
+        detail: detail.to_owned(),
+    };
+    let signed = |role: &str, kind: u16| RawEvent {
+        role: role.to_owned(),
+        json: format!(
+            r#"{{"id":"{}","kind":{kind},"tags":[["e","{}"]],"content":"…"}}"#,
+            job.id, job.id
+        ),
+    };
+    JobDetail {
+        order: PayOrder::After,
+        endpoint: Some("local".to_owned()),
+        attempts: 1,
+        seen_on: "wss://relay.one.example".to_owned(),
+        timeline: vec![
+            entry(0, "admitted", "from wss://relay.one.example"),
+            entry(900, "started", "on local"),
+            entry(4_200, "answered", "103 tokens, 23 sats"),
+            entry(4_500, "invoiced", "payable for an hour"),
+        ],
+        prompt: Some("Write a haiku about the lighthouse.".to_owned()),
+        answer: Some(
+            "Beam over dark waves\nthe keeper's lamp turns and turns\nships come home to port"
+                .to_owned(),
+        ),
+        request: Some(format!(
+            r#"{{"id":"{}","kind":5050,"tags":[["i","Write a haiku","text"]],"content":""}}"#,
+            job.id
+        )),
+        events: vec![signed("processing", 7000), signed("result", 6050)],
+        cut: Vec::new(),
+        job,
     }
 }
 
@@ -140,8 +182,8 @@ fn health() -> Vec<News> {
 
 fn totals() -> Totals {
     let mut totals = Totals {
-        jobs: 12,
-        successful: 10,
+        jobs: 9,
+        successful: 2,
         failed: 1,
         unpaid: 1,
         revenue_msat: Msat::from_sats(2_100),

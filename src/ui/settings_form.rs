@@ -220,7 +220,7 @@ impl Form {
         let state = match reply {
             Reply::Tested { checks } => TestState::Done(checks),
             Reply::Refused { detail } | Reply::Done { detail } => TestState::Refused(detail),
-            Reply::Status { .. } => return,
+            Reply::Status { .. } | Reply::Jobs { .. } | Reply::Job { .. } => return,
         };
         self.tests.insert(probe.clone(), state);
     }

@@ -37,6 +37,10 @@ pub enum Role {
     Chart,
     /// A warning across the whole screen.
     Banner,
+    /// Dark on light whatever the theme, without colours too: a camera reads it.
+    Code,
+    /// A dark square of what a camera reads, where it is drawn with two letters.
+    CodeDark,
 }
 
 /// How the screen looks.
@@ -62,7 +66,7 @@ pub struct Joints {
 }
 
 impl Role {
-    /// All of them.
+    /// All of them that a theme decides on.
     pub const ALL: [Self; 10] = [
         Self::Text,
         Self::Dim,
@@ -81,6 +85,11 @@ impl Theme {
     /// The look of a piece of text.
     #[must_use]
     pub fn style(self, role: Role) -> Style {
+        match role {
+            Role::Code => return Style::new().fg(Color::Black).bg(Color::White),
+            Role::CodeDark => return Style::new().fg(Color::Black).bg(Color::Black),
+            _ => {}
+        }
         if !self.color {
             return plain(role);
         }
@@ -193,7 +202,7 @@ impl Theme {
 fn plain(role: Role) -> Style {
     let style = Style::new();
     match role {
-        Role::Text | Role::Good | Role::Warn | Role::Chart => style,
+        Role::Text | Role::Good | Role::Warn | Role::Chart | Role::Code | Role::CodeDark => style,
         Role::Dim => style.add_modifier(Modifier::DIM),
         Role::Title | Role::Bad | Role::Key => style.add_modifier(Modifier::BOLD),
         Role::Selected => style.add_modifier(Modifier::REVERSED),
@@ -205,7 +214,7 @@ fn plain(role: Role) -> Style {
 fn dark(role: Role) -> Style {
     let style = plain(role);
     match role {
-        Role::Text | Role::Title | Role::Selected => style,
+        Role::Text | Role::Title | Role::Selected | Role::Code | Role::CodeDark => style,
         Role::Dim => Style::new().fg(Color::DarkGray),
         Role::Good => style.fg(Color::Green),
         Role::Warn | Role::Banner => style.fg(Color::Yellow),
@@ -218,7 +227,7 @@ fn dark(role: Role) -> Style {
 fn light(role: Role) -> Style {
     let style = plain(role);
     match role {
-        Role::Text | Role::Title | Role::Selected => style,
+        Role::Text | Role::Title | Role::Selected | Role::Code | Role::CodeDark => style,
         Role::Dim => Style::new().fg(Color::DarkGray),
         Role::Good => style.fg(Color::Green),
         Role::Warn | Role::Banner => style.fg(Color::Magenta),
@@ -234,7 +243,9 @@ fn contrast(role: Role) -> Style {
         _ => plain(role),
     };
     let ink = match role {
-        Role::Text | Role::Dim | Role::Title | Role::Selected => Color::White,
+        Role::Text | Role::Dim | Role::Title | Role::Selected | Role::Code | Role::CodeDark => {
+            Color::White
+        }
         Role::Good => Color::LightGreen,
         Role::Warn | Role::Banner => Color::LightYellow,
         Role::Bad => Color::LightRed,

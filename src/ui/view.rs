@@ -15,6 +15,8 @@ mod sell;
 mod settings;
 mod telemetry;
 
+pub use jobs::last_line as last_line_of_job;
+
 /// The least columns and rows.
 pub const LEAST: (u16, u16) = (60, 16);
 

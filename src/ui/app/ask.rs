@@ -2,7 +2,7 @@
 
 use crossterm::event::KeyCode;
 
-use super::{Act, Action, App};
+use super::{Action, App};
 use crate::domain::command::Command;
 use crate::domain::health::ShopState;
 use crate::domain::id::{Buyer, RequestId};
@@ -135,16 +135,5 @@ impl App {
         }
         self.ask = self.form.conflict().map(|_| Ask::Conflict);
         Vec::new()
-    }
-
-    pub(super) fn ask_about_job(&mut self, act: Act) {
-        let Some(job) = self.jobs.chosen(&self.store) else {
-            return;
-        };
-        self.ask = match act {
-            Act::Cancel => Some(Ask::Cancel(job.id)),
-            Act::Retry => Some(Ask::Retry(job.id)),
-            _ => Some(Ask::Block(job.buyer)),
-        };
     }
 }

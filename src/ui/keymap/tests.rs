@@ -33,8 +33,11 @@ fn no_key_means_two_things_on_one_tab() {
 fn every_key_has_a_line_of_help_and_every_action_one_name() {
     let mut names: BTreeMap<&str, Act> = BTreeMap::new();
     for binding in KEYS {
-        assert!(!binding.help.is_empty() && !binding.keys.is_empty());
+        assert!(!binding.help.is_empty() && !binding.shown.is_empty());
         assert_eq!(binding.names().len(), binding.keys.len());
+        // Without a key of its own it is called by two: the table of copies has the second.
+        let second = COPIES.iter().any(|copy| copy.act == binding.act);
+        assert!(!binding.keys.is_empty() || second);
         let name = binding.act.name();
         assert_eq!(
             *names.entry(name).or_insert(binding.act),

@@ -100,7 +100,7 @@ fn message(app: &App, pen: &mut Pen<'_>, area: Rect) {
             Tab::Telemetry => (" find: ", &app.feed.search),
             _ => (" filter: ", &app.jobs.filter),
         };
-        let typed = format!("{}_", clean(text, 64));
+        let typed = format!("{}_", clean(text, 200));
         pen.row(area, row, &[(word, Role::Key), (&typed, Role::Text)]);
     } else if let Some(message) = &app.message {
         pen.row(
