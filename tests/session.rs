@@ -119,12 +119,22 @@ impl World {
 /// Presses `key` until the screen shows `text`.
 fn walk(terminal: &mut Terminal, key: &str, text: &str) {
     for _ in 0..200 {
-        let before = terminal.contents();
-        if before.contains(text) {
+        if terminal.contents().contains(text) {
             return;
         }
+        // The chosen row may be told by its look alone.
+        let before = terminal
+            .seen
+            .0
+            .lock()
+            .unwrap()
+            .screen
+            .screen()
+            .contents_formatted();
         terminal.press(key);
-        terminal.until("a move", |seen| seen.screen.screen().contents() != before);
+        terminal.until("a move", |seen| {
+            seen.screen.screen().contents_formatted() != before
+        });
     }
     panic!("{text} is not on the way:\n{}", terminal.contents());
 }
@@ -138,6 +148,7 @@ async fn a_first_evening() {
     terminal.shows("ONLINE");
 
     terminal.press("2");
+    terminal.shows("start_online");
     walk(&mut terminal, "j", "price.min_price_sats ─");
     terminal.press("\r");
     terminal.press("\u{15}33\r");
@@ -172,7 +183,9 @@ async fn a_first_evening() {
     });
     terminal.press("\u{1b}");
     world.wallet.pay(&invoice).unwrap();
-    terminal.shows("33 sats");
+    terminal.until("the payment", |seen| {
+        !seen.screen.screen().contents().contains("pending")
+    });
     terminal.press("1");
     terminal.shows("33 sats");
 

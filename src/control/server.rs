@@ -4,6 +4,7 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::future::{BoxFuture, FutureExt};
 use futures::stream::FuturesUnordered;
@@ -22,6 +23,8 @@ use crate::engine::{Engine, Order, ask};
 
 /// Clients at once; one more waits.
 const CLIENTS: usize = 32;
+/// How long a client may take to hear the last word when the shop ends.
+const GRACE: Duration = Duration::from_secs(2);
 /// Tests that one client may wait for.
 const SLOW: usize = 32;
 
@@ -109,11 +112,15 @@ async fn accept(listener: UnixListener, hub: Hub, stop: CancellationToken) {
             Ok(_) => tracing::warn!("another user tried the control socket"),
             Err(error) => {
                 tracing::warn!(%error, "the control socket");
-                tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+                tokio::time::sleep(Duration::from_millis(100)).await;
             }
         }
     }
-    while clients.join_next().await.is_some() {}
+    // Each ends by itself, unless its viewer has stopped reading: that one must not keep the shop from ending.
+    let all = async { while clients.join_next().await.is_some() {} };
+    if tokio::time::timeout(GRACE, all).await.is_err() {
+        clients.shutdown().await;
+    }
 }
 
 /// The file is 0600 already; this holds where the folder was opened by mistake.
