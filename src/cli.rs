@@ -18,6 +18,7 @@ mod prompt;
 mod receipts;
 mod request;
 mod run;
+mod settings;
 mod stats;
 
 use std::path::PathBuf;

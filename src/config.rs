@@ -7,6 +7,7 @@ mod init;
 pub mod keys;
 pub mod load;
 pub mod place;
+pub mod press;
 mod problem;
 pub mod schema;
 pub mod secret;

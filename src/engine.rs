@@ -12,10 +12,12 @@ mod lookup;
 mod outbox;
 mod payments;
 pub mod preflight;
+pub mod probe;
 mod recovery;
 mod shop;
 mod supervisor;
 mod trade;
+mod trials;
 mod worker;
 
 use std::sync::Arc;

@@ -4,6 +4,7 @@
 //! that stays open for a month needs no more memory than one that has just been opened.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use crate::domain::event::{Event, Level, News};
 use crate::domain::health::{
@@ -74,7 +75,7 @@ pub struct Store {
     pub notice: Option<Notice>,
     /// When the last event happened: the screen's idea of "today".
     pub now: Time,
-    feed: VecDeque<Telemetry>,
+    feed: VecDeque<Arc<Telemetry>>,
     fed: u64,
 }
 
@@ -166,7 +167,7 @@ impl Store {
 
     /// The feed, oldest first.
     #[must_use]
-    pub const fn feed(&self) -> &VecDeque<Telemetry> {
+    pub const fn feed(&self) -> &VecDeque<Arc<Telemetry>> {
         &self.feed
     }
 
@@ -174,6 +175,12 @@ impl Store {
     #[must_use]
     pub const fn fed(&self) -> u64 {
         self.fed
+    }
+
+    /// The number of the oldest line that is kept, counted from 0.
+    #[must_use]
+    pub fn first_fed(&self) -> u64 {
+        self.fed.saturating_sub(self.feed.len() as u64)
     }
 
     /// The jobs in inference, newest first.
@@ -207,7 +214,7 @@ impl Store {
         if self.feed.len() >= FEED_MAX {
             self.feed.pop_front();
         }
-        self.feed.push_back(telemetry(event));
+        self.feed.push_back(Arc::new(telemetry(event)));
         self.fed = self.fed.saturating_add(1);
     }
 }

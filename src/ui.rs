@@ -3,14 +3,18 @@
 //! It never sees the engine: events come in and commands go out, so a screen in the same process and one across the
 //! socket are the same code. It draws only on a change and at most thirty times a second; between changes it sleeps.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use tokio::sync::{mpsc, oneshot};
 
+use crate::config::schema::KeyNames;
 use crate::domain::command::{Command, Reply};
 use crate::domain::event::Event;
+use crate::domain::screen::ThemeName;
 
 pub mod app;
+mod crash;
 mod jobs_list;
 pub mod keymap;
 pub mod pen;
@@ -22,6 +26,7 @@ pub mod svg;
 pub mod terminal;
 pub mod theme;
 pub mod view;
+mod watch;
 
 pub use run::run;
 
@@ -35,17 +40,25 @@ pub struct Link {
 
 /// How the screen is shown.
 #[derive(Clone, Debug)]
+// Each is a switch of its own that is set by its name.
+#[allow(clippy::struct_excessive_bools)]
 pub struct Options {
     /// Only ASCII characters.
     pub ascii: bool,
     /// With colours (off for `NO_COLOR`).
     pub color: bool,
     /// Which colours.
-    pub theme: theme::ThemeName,
+    pub theme: ThemeName,
     /// The settings file that the form edits.
     pub config_path: PathBuf,
     /// A line across every tab.
     pub banner: Option<String>,
+    /// Clicks and the wheel work.
+    pub mouse: bool,
+    /// The settings' own keys, which [`keymap::check`] has found good; else the defaults hold.
+    pub keys: BTreeMap<String, KeyNames>,
+    /// Where a report goes if the dashboard crashes.
+    pub logs: PathBuf,
     /// The engine is in another process: leaving the screen leaves the shop as it is.
     pub attached: bool,
 }

@@ -50,8 +50,8 @@ fn told(reply: Reply) -> Outcome {
         Reply::Done { detail } => say(&detail),
         Reply::Refused { detail } => Err(Exit::failed(&detail)),
         Reply::Status { status } => print(&status),
-        // Nothing here asks for them.
-        Reply::Jobs { .. } | Reply::Job { .. } => Ok(()),
+        // Only a screen asks for tests and for jobs; `vend doctor` and `vend jobs` look for themselves.
+        Reply::Tested { .. } | Reply::Jobs { .. } | Reply::Job { .. } => Ok(()),
     }
 }
 

@@ -4,9 +4,9 @@ use secrecy::ExposeSecret;
 
 use super::Global;
 use super::exit::{Exit, Outcome, say};
-use super::prompt;
-use crate::config::edit::{self, EditError};
-use crate::config::{keys, load};
+use super::{prompt, settings};
+use crate::config::edit::{self, Change, EditError};
+use crate::config::keys;
 
 /// `vend config`
 #[derive(Clone, Debug, clap::Args)]
@@ -80,7 +80,7 @@ pub fn main(global: &Global, args: Args) -> Outcome {
             say(text.trim_end())
         }
         What::Check => {
-            load(&path).map_err(|error| Exit::settings(&error))?;
+            settings::load(&path)?;
             say("the settings are valid")
         }
         What::Get { key } => {
@@ -93,12 +93,16 @@ pub fn main(global: &Global, args: Args) -> Outcome {
         }
         What::Set { pairs } => {
             let changes = changes(&pairs)?;
-            let changes: Vec<(&str, Option<&str>)> = changes
+            let edits: Vec<Change<'_>> = changes
                 .iter()
-                .map(|(key, value)| (key.as_str(), Some(value.as_str())))
+                .map(|(key, text)| Change::Set {
+                    key,
+                    text: Some(text),
+                })
                 .collect();
-            edit::set_all(&path, &changes).map_err(|error| edited(&error))?;
-            for (key, _) in changes {
+            edit::apply(&path, &edits, &|new| settings::fits(&path, new))
+                .map_err(|error| edited(&error))?;
+            for (key, _) in &changes {
                 say(&format!("{key} is set in {}", path.display()))?;
             }
             Ok(())

@@ -6,7 +6,7 @@ use super::Global;
 use super::ask;
 use super::exit::{Exit, Outcome, runtime};
 use super::host::Host;
-use crate::config::load;
+use super::settings;
 use crate::config::place::Places;
 
 /// Says what to use instead where there is no terminal.
@@ -30,7 +30,7 @@ pub fn main(global: &Global, online: bool) -> Outcome {
         if let Some(client) = ask::connect(&places).await {
             return attach(global, &places, client).await;
         }
-        let settings = load(&places.config).map_err(|error| Exit::settings(&error))?;
+        let settings = settings::load(&places.config)?;
         let host = Host::start(&places, &global.log, None).await?;
         host_it(global, &places, host, None, online || settings.start_online).await
     })
@@ -53,32 +53,43 @@ mod screen {
     use tokio::sync::{broadcast, mpsc};
 
     use super::{Exit, Global, Host, Outcome, Places};
-    use crate::cli::run;
+    use crate::cli::{run, settings};
     use crate::control::client::Client;
     use crate::domain::command::Command;
     use crate::domain::event::{Event, News};
     use crate::engine::{Order, ask};
     use crate::ui::{self, Leave, Link, Options};
 
-    fn options(global: &Global, places: &Places, banner: Option<&str>, attached: bool) -> Options {
-        Options {
+    /// How the screen is shown, as flags and settings say.
+    fn options(
+        global: &Global,
+        places: &Places,
+        banner: Option<&str>,
+        attached: bool,
+    ) -> Result<Options, Exit> {
+        let settings = settings::load(&places.config)?;
+        Ok(Options {
             ascii: global.ascii,
             color: !global.no_color && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty()),
-            theme: ui::theme::ThemeName::default(),
+            theme: settings.screen.theme,
             config_path: places.config.clone(),
             banner: banner.map(str::to_owned),
+            mouse: settings.screen.mouse,
+            keys: settings.keys,
+            logs: places.logs(),
             attached,
-        }
+        })
     }
 
     /// Over the socket: leaving never ends the shop.
     pub async fn attach(global: &Global, places: &Places, client: Client) -> Outcome {
+        let options = options(global, places, None, true)?;
         let viewer = client.watch().await.map_err(|error| Exit::failed(&error))?;
         let link = Link {
             commands: viewer.commands,
             events: viewer.events,
         };
-        ui::run(link, options(global, places, None, true))
+        ui::run(link, options)
             .await
             .map(drop)
             .map_err(|error| Exit::failed(&error))
@@ -92,6 +103,13 @@ mod screen {
         banner: Option<&str>,
         online: bool,
     ) -> Outcome {
+        let options = match options(global, places, banner, false) {
+            Ok(options) => options,
+            Err(error) => {
+                host.stop(true).await;
+                return Err(error);
+            }
+        };
         let (tell, events) = mpsc::channel(4_096);
         let orders = host.engine.orders();
         let forward = tokio::spawn(forward(host.engine.listen(), orders.clone(), tell));
@@ -103,7 +121,7 @@ mod screen {
             commands: orders,
             events,
         };
-        let left = ui::run(link, options(global, places, banner, false)).await;
+        let left = ui::run(link, options).await;
         forward.abort();
         // Aborted: nothing to learn from it.
         let _ = forward.await;

@@ -2,7 +2,6 @@
 
 use std::path::Path;
 
-use crate::config::load;
 use crate::config::place::{DataLock, LockError, Places};
 use crate::control::server::Server;
 use crate::domain::command::Command;
@@ -12,7 +11,7 @@ use crate::ledger::Ledger;
 
 use super::exit::Exit;
 use super::log::{self, Log};
-use super::prompt;
+use super::{prompt, settings};
 
 /// The shop and what it holds. Dropped out of order nothing is lost: the ledger has it.
 pub struct Host {
@@ -29,7 +28,7 @@ impl Host {
     /// # Errors
     /// 3 where the settings are invalid, 4 where another vend holds the data directory, 1 for anything else.
     pub async fn start(places: &Places, filter: &str, pace: Option<u32>) -> Result<Self, Exit> {
-        let settings = load(&places.config).map_err(|error| Exit::settings(&error))?;
+        let settings = settings::load(&places.config)?;
         let lock = DataLock::take(places).map_err(|error| match error {
             LockError::Held { .. } => Exit::held(&error),
             LockError::Io { .. } => Exit::failed(&error),

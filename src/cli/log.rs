@@ -1,22 +1,101 @@
 //! The log folder: JSON lines, a file a day, old ones removed. Prompts, answers and secrets never reach it: what is
 //! written are the engine's events as telemetry, and the program's own diagnostics.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::task::JoinHandle;
+use tracing::field::{Field, Visit};
 use tracing_appender::non_blocking::WorkerGuard;
 use tracing_appender::rolling::{RollingFileAppender, Rotation};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::FmtContext;
+use tracing_subscriber::fmt::format::{FormatEvent, FormatFields, Writer};
+use tracing_subscriber::registry::LookupSpan;
 
 use super::exit::Exit;
 use crate::domain::event::{Event, Level};
-use crate::domain::telemetry::telemetry;
+use crate::domain::telemetry::{Telemetry, telemetry};
+use crate::domain::text::clean;
+use crate::domain::time::Time;
 use crate::nostr::NOISY_TARGETS;
 
 /// Days that are kept.
 const DAYS: usize = 14;
+
+/// Where the engine's events are written from; their lines are whole already.
+const TELEMETRY: &str = "telemetry";
+/// The longest value of a diagnostic, characters.
+const VALUE: usize = 400;
+
+/// One shape for every line, of the engine's events and of the program's diagnostics: the one of [`Telemetry`].
+struct Lines;
+
+impl<S, N> FormatEvent<S, N> for Lines
+where
+    S: tracing::Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(
+        &self,
+        _: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &tracing::Event<'_>,
+    ) -> std::fmt::Result {
+        let mut fields = Fields::default();
+        event.record(&mut fields);
+        let meta = event.metadata();
+        let line = match fields.line {
+            Some(line) if meta.target() == TELEMETRY => line,
+            _ => serde_json::to_string(&Telemetry {
+                at: Time::now(),
+                level: level(*meta.level()),
+                category: clean(meta.target(), VALUE),
+                action: "diagnostic".to_owned(),
+                label: fields.message,
+                value: None,
+                context: fields.rest,
+            })
+            .map_err(|_| std::fmt::Error)?,
+        };
+        writeln!(writer, "{line}")
+    }
+}
+
+const fn level(level: tracing::Level) -> Level {
+    match level {
+        tracing::Level::ERROR => Level::Error,
+        tracing::Level::WARN => Level::Warn,
+        tracing::Level::INFO => Level::Info,
+        _ => Level::Debug,
+    }
+}
+
+/// The fields of a diagnostic. Some hold words of strangers, so all are cleaned.
+#[derive(Default)]
+struct Fields {
+    line: Option<String>,
+    message: String,
+    rest: BTreeMap<String, String>,
+}
+
+impl Visit for Fields {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        match field.name() {
+            TELEMETRY => self.line = Some(value.to_owned()),
+            "message" => self.message = clean(value, VALUE),
+            name => {
+                self.rest.insert(name.to_owned(), clean(value, VALUE));
+            }
+        }
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
+        self.record_str(field, &format!("{value:?}"));
+    }
+}
 
 /// The running log.
 pub struct Log {
@@ -47,7 +126,7 @@ pub fn start(folder: &Path, filter: &str) -> Result<Log, Exit> {
         }
     }
     let subscriber = tracing_subscriber::fmt()
-        .json()
+        .event_format(Lines)
         .with_env_filter(wanted)
         .with_writer(writer)
         .finish();
@@ -98,10 +177,10 @@ async fn write(mut events: broadcast::Receiver<Event>) {
             }
         };
         match line.level {
-            Level::Debug => tracing::debug!(target: "telemetry", telemetry = %text),
-            Level::Info => tracing::info!(target: "telemetry", telemetry = %text),
-            Level::Warn => tracing::warn!(target: "telemetry", telemetry = %text),
-            Level::Error => tracing::error!(target: "telemetry", telemetry = %text),
+            Level::Debug => tracing::debug!(target: TELEMETRY, telemetry = text.as_str()),
+            Level::Info => tracing::info!(target: TELEMETRY, telemetry = text.as_str()),
+            Level::Warn => tracing::warn!(target: TELEMETRY, telemetry = text.as_str()),
+            Level::Error => tracing::error!(target: TELEMETRY, telemetry = text.as_str()),
         }
     }
 }

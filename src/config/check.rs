@@ -117,16 +117,6 @@ const fn wallet_keys(backend: Backend) -> (&'static [&'static str], &'static [&'
     }
 }
 
-const BACKENDS: [Backend; 7] = [
-    Backend::Spark,
-    Backend::Nwc,
-    Backend::Lnbits,
-    Backend::Lnd,
-    Backend::Cln,
-    Backend::Phoenixd,
-    Backend::Sandbox,
-];
-
 /// Does this backend use this key of `[wallet]`? `backend` and `network` belong to all of them.
 #[must_use]
 pub fn wallet_uses(backend: Backend, field: &str) -> bool {
@@ -164,7 +154,7 @@ fn wallet(wallet: &Wallet, problems: &mut Vec<Problem>) {
 
 /// A key that belongs to another backend.
 fn foreign(backend: Backend, field: &str) -> Problem {
-    let owners: Vec<&str> = BACKENDS
+    let owners: Vec<&str> = Backend::ALL
         .into_iter()
         .filter(|owner| wallet_uses(*owner, field))
         .map(Backend::word)
@@ -272,7 +262,7 @@ mod tests {
 
     #[test]
     fn each_backend_has_its_own_keys() {
-        for backend in BACKENDS {
+        for backend in Backend::ALL {
             let mut settings = Settings::default();
             settings.wallet.backend = backend;
             if backend == Backend::Sandbox {

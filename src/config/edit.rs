@@ -6,11 +6,16 @@ use toml_edit::{ArrayOfTables, Document, DocumentMut, Item, Table, TableLike, Va
 
 use super::keys::{self, Key, Section, Wrong, did_you_mean};
 use super::load;
-use super::problem::{SettingsError, line_of, mask_address};
+use super::problem::{SettingsError, line_of};
 use super::schema::{SecretSource, Settings};
 use super::{atomic, init};
 
 mod put;
+mod reveal;
+mod tables;
+
+pub use super::problem::mask_address;
+pub use reveal::{reveal, source};
 
 /// How often a change is made anew because another program changed the file meanwhile.
 const ATTEMPTS: usize = 5;
@@ -63,15 +68,59 @@ pub fn unset(path: &Path, key: &str) -> Result<Settings, EditError> {
     set_all(path, &[(key, None)])
 }
 
+/// One change of the file.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Change<'a> {
+    /// A key gets a value; no text: it is taken out, so that its default holds.
+    Set {
+        /// The dotted name.
+        key: &'a str,
+        /// The text, as [`set`] takes it.
+        text: Option<&'a str>,
+    },
+    /// A new table in a list, with its name alone.
+    Add {
+        /// Which list.
+        section: Section,
+        /// The table's name.
+        name: &'a str,
+    },
+    /// A table of a list goes.
+    Remove {
+        /// Which list.
+        section: Section,
+        /// The table's name.
+        name: &'a str,
+    },
+}
+
 /// Makes several changes at once, for keys that only together make sense, as a wallet's backend and its address do.
 /// No text: the key is taken out. All are made or none.
 ///
 /// # Errors
 /// As [`set`].
 pub fn set_all(path: &Path, changes: &[(&str, Option<&str>)]) -> Result<Settings, EditError> {
+    let changes: Vec<Change<'_>> = changes
+        .iter()
+        .map(|(key, text)| Change::Set { key, text: *text })
+        .collect();
+    apply(path, &changes, &|_| Ok(()))
+}
+
+/// Makes changes of every sort in one write. `fits` may refuse what the settings would then be, for what only the caller
+/// can judge.
+///
+/// # Errors
+/// As [`set`], and what `fits` says.
+pub fn apply(
+    path: &Path,
+    changes: &[Change<'_>],
+    fits: &dyn Fn(&Settings) -> Result<(), SettingsError>,
+) -> Result<Settings, EditError> {
     for _ in 0..ATTEMPTS {
         let old = load::read(path)?;
         let (new, settings) = edited(old.as_deref().unwrap_or_default(), path, changes)?;
+        fits(&settings)?;
         if old.as_deref() == Some(new.as_str()) {
             return Ok(settings);
         }
@@ -110,6 +159,7 @@ pub fn get(path: &Path, key: &str) -> Result<Option<String>, SettingsError> {
     let settings = load::load(path)?;
     let (known, name) = keys::find(key).ok_or_else(|| unknown_key(path, key))?;
     if let Some(name) = name
+        && known.section.repeated()
         && !names(&settings, known.section).any(|there| there == name)
     {
         return Err(unknown_table(path, known.section, key, &settings));
@@ -182,7 +232,7 @@ pub fn mask(settings: &mut Settings) {
 fn edited(
     old: &str,
     path: &Path,
-    changes: &[(&str, Option<&str>)],
+    changes: &[Change<'_>],
 ) -> Result<(String, Settings), SettingsError> {
     let mut document = match Document::parse(old) {
         Ok(document) => document.into_mut(),
@@ -193,8 +243,14 @@ fn edited(
                 .unwrap_or_else(|| not_toml(path)));
         }
     };
-    for (key, text) in changes {
-        change(&mut document, path, key, *text)?;
+    for one in changes {
+        match one {
+            Change::Set { key, text } => change(&mut document, path, key, *text)?,
+            Change::Add { section, name } => tables::add(&mut document, path, *section, name)?,
+            Change::Remove { section, name } => {
+                tables::remove(&mut document, path, *section, name)?;
+            }
+        }
     }
     let new = document.to_string();
     match load::parse(&new, path) {
@@ -231,7 +287,7 @@ fn change(
         .transpose()
         .map_err(|wrong| refused(path, dotted, wrong))?;
     let before = document.to_string();
-    let table = match name {
+    let table = match name.filter(|_| key.section.repeated()) {
         Some(name) => named_table(document, key, name).ok_or_else(|| {
             let settings = load::parse(&before, path).unwrap_or_default();
             unknown_table(path, key.section, dotted, &settings)
@@ -244,8 +300,8 @@ fn change(
         },
     };
     match value {
-        Some(value) => put::put(table, key.field, value),
-        None => drop(table.remove(key.field)),
+        Some(value) => put::put(table, key.field_of(name), value),
+        None => drop(table.remove(key.field_of(name))),
     }
     Ok(())
 }

@@ -20,8 +20,8 @@ pub fn text() -> String {
 }
 
 fn section_text(section: Section, out: &mut String) {
-    // No table of prices is there by default, so all of it is a comment.
-    let off = if section == Section::PriceModel {
+    // No table of prices or keys is there by default, so all of it is a comment.
+    let off = if section == Section::PriceModel || section.free() {
         "# "
     } else {
         ""
@@ -42,5 +42,10 @@ fn line(key: &Key, off: &str) -> String {
         Some(value) => (off, value.to_string().trim().to_owned()),
         None => ("# ", key.example.to_owned()),
     };
-    format!("# {}\n{off}{} = {value}", key.help, key.field)
+    let field = if key.section.free() {
+        "online"
+    } else {
+        key.field
+    };
+    format!("# {}\n{off}{field} = {value}", key.help)
 }

@@ -40,11 +40,15 @@ pub enum Section {
     Limits,
     /// `[privacy]`
     Privacy,
+    /// `[screen]`
+    Screen,
+    /// `[keys]`
+    Keys,
 }
 
 impl Section {
     /// Every section, in the order of the file.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::Root,
         Self::Nostr,
         Self::Text,
@@ -55,6 +59,8 @@ impl Section {
         Self::Endpoint,
         Self::Limits,
         Self::Privacy,
+        Self::Screen,
+        Self::Keys,
     ];
 
     /// The way to it from the top of the file.
@@ -71,6 +77,8 @@ impl Section {
             Self::Endpoint => &["endpoint"],
             Self::Limits => &["limits"],
             Self::Privacy => &["privacy"],
+            Self::Screen => &["screen"],
+            Self::Keys => &["keys"],
         }
     }
 
@@ -78,6 +86,12 @@ impl Section {
     #[must_use]
     pub const fn repeated(self) -> bool {
         matches!(self, Self::PriceModel | Self::Endpoint)
+    }
+
+    /// May its keys have any name? The dashboard knows which of them are actions.
+    #[must_use]
+    pub const fn free(self) -> bool {
+        matches!(self, Self::Keys)
     }
 
     /// Its header in the file; empty for the top.
@@ -105,6 +119,8 @@ impl Section {
             Self::Endpoint => "Inference server",
             Self::Limits => "Limits",
             Self::Privacy => "Privacy",
+            Self::Screen => "Screen",
+            Self::Keys => "Keys",
         }
     }
 
@@ -130,6 +146,10 @@ impl Section {
             }
             Self::Limits => "What is taken and what is not.",
             Self::Privacy => "What is kept.",
+            Self::Screen => "How the dashboard looks.",
+            Self::Keys => {
+                "The dashboard's keys: an action's name and its key or keys (docs/keys.md lists both)."
+            }
         }
     }
 }
@@ -143,6 +163,8 @@ pub enum Applies {
     NextOnline,
     /// The next time the program starts.
     NextStart,
+    /// At once.
+    AtOnce,
 }
 
 impl Applies {
@@ -153,6 +175,7 @@ impl Applies {
             Self::Now => "next job",
             Self::NextOnline => "next time online",
             Self::NextStart => "next start",
+            Self::AtOnce => "at once",
         }
     }
 }
@@ -177,7 +200,8 @@ pub struct Key {
 }
 
 impl Key {
-    /// The dotted name. In a list of tables the word `NAME` stands for the table's `name`.
+    /// The dotted name. In a list of tables the word `NAME` stands for the table's `name`, in a table of free names for the
+    /// key itself.
     #[must_use]
     pub fn name(&self) -> Cow<'static, str> {
         if self.section == Section::Root {
@@ -201,6 +225,18 @@ impl Key {
     #[must_use]
     pub fn required(&self) -> bool {
         self.section == Section::PriceModel && !self.optional
+    }
+
+    /// Its name in a table; `name` is what [`find`] gave.
+    #[must_use]
+    pub fn field_of<'a>(&self, name: Option<&'a str>) -> &'a str
+    where
+        Self: 'a,
+    {
+        match name {
+            Some(name) if self.section.free() => name,
+            _ => self.field,
+        }
     }
 
     /// The type and range in words, as errors say it.
@@ -244,7 +280,7 @@ impl Key {
                 item.as_table_like()?
             };
         }
-        table.get(self.field)?.as_value()
+        table.get(self.field_of(name))?.as_value()
     }
 }
 
@@ -277,6 +313,15 @@ pub fn of(section: Section) -> impl Iterator<Item = &'static Key> {
 #[must_use]
 pub fn find(dotted: &str) -> Option<(&'static Key, Option<&str>)> {
     for key in KEYS {
+        if key.section.free() {
+            let own = dotted.strip_prefix(key.section.path().join(".").as_str());
+            let own = own.and_then(|rest| rest.strip_prefix('.'));
+            let is_word = |name: &&str| !name.is_empty() && name.bytes().all(is_free);
+            if let Some(name) = own.filter(is_word) {
+                return Some((key, Some(name)));
+            }
+            continue;
+        }
         if !key.section.repeated() {
             if key.name() == dotted {
                 return Some((key, None));
@@ -294,6 +339,11 @@ pub fn find(dotted: &str) -> Option<(&'static Key, Option<&str>)> {
         }
     }
     None
+}
+
+/// A byte of a free name.
+const fn is_free(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-')
 }
 
 /// The one of `known` that was probably meant.
@@ -351,6 +401,8 @@ mod tests {
         full.endpoints.0[0].api_key = secret();
         full.endpoints.0[0].num_ctx = Some(8192);
         full.endpoints.0[0].models = vec!["m".to_owned()];
+        let names_of = crate::config::schema::KeyNames::One("o".to_owned());
+        full.keys.insert("NAME".to_owned(), names_of);
         let mut in_schema = Vec::new();
         let document = toml_edit::ser::to_document(&full).unwrap();
         names(document.as_table(), "", &mut in_schema);

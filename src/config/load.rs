@@ -8,7 +8,7 @@ use toml_edit::{Document, Item, TableLike, Value};
 
 use super::check;
 use super::keys::{self, Key, Section, Wrong, did_you_mean};
-use super::problem::{Problem, SettingsError, Spot, Step, line_of, shown};
+use super::problem::{Problem, SettingsError, Spot, Step, line_of, shown, spot};
 use super::schema::Settings;
 
 /// The largest settings file, bytes.
@@ -41,6 +41,15 @@ pub fn problems(path: &Path) -> Vec<SettingsError> {
 /// The first thing wrong, top to bottom.
 pub fn parse(text: &str, path: &Path) -> Result<Settings, SettingsError> {
     parse_all(text, path).map_err(|mut errors| errors.swap_remove(0))
+}
+
+/// The line, from 1, of the deepest part of the way to a key that is in the file. For checks that know more than this room.
+#[must_use]
+pub fn line_of_key(path: &Path, keys: &[&str]) -> Option<usize> {
+    let text = read(path).ok()??;
+    let document = Document::parse(text.as_str()).ok()?;
+    let problem = Problem::new(spot(keys), "", "", "");
+    problem.placed(path, &text, document.as_table()).line
 }
 
 /// The text of the file; none where there is no file.
@@ -124,7 +133,8 @@ fn table(section: Section, table: &dyn TableLike, at: &Spot, problems: &mut Vec<
     for (word, item) in table.iter() {
         let mut spot = at.clone();
         spot.push(Step::Key(word.to_owned()));
-        if let Some(key) = keys::of(section).find(|key| key.field == word) {
+        let named = |key: &&keys::Key| section.free() || key.field == word;
+        if let Some(key) = keys::of(section).find(named) {
             problems.extend(value(key, item, spot));
         } else if let Some(child) = child(section, word) {
             subtable(child, item, spot, problems);

@@ -238,7 +238,8 @@ pub(super) fn masked(text: &str) -> String {
 }
 
 /// `https://user:password@host` as `https://***@host`.
-pub(super) fn mask_address(text: &str) -> String {
+#[must_use]
+pub fn mask_address(text: &str) -> String {
     let Some((scheme, rest)) = text.split_once("://") else {
         return text.to_owned();
     };

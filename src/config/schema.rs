@@ -1,6 +1,10 @@
 //! Every setting with its default. docs/configuration.md says what each is for.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
+
+use crate::domain::screen::ThemeName;
 
 /// All settings: the defaults, overlaid by the file.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -25,6 +29,11 @@ pub struct Settings {
     pub limits: Limits,
     /// What is kept.
     pub privacy: Privacy,
+    /// How the dashboard looks.
+    pub screen: Screen,
+    /// The dashboard's keys, in the file `[keys]`: the action and its key or keys. What is left out keeps its default.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub keys: BTreeMap<String, KeyNames>,
 }
 
 /// `[nostr]`
@@ -271,6 +280,17 @@ pub enum Backend {
 }
 
 impl Backend {
+    /// All of them.
+    pub const ALL: [Self; 7] = [
+        Self::Spark,
+        Self::Nwc,
+        Self::Lnbits,
+        Self::Lnd,
+        Self::Cln,
+        Self::Phoenixd,
+        Self::Sandbox,
+    ];
+
     /// The word in the settings.
     #[must_use]
     pub const fn word(self) -> &'static str {
@@ -465,6 +485,37 @@ impl Default for Privacy {
     fn default() -> Self {
         Self {
             keep_content_hours: 24,
+        }
+    }
+}
+
+/// `[screen]`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Screen {
+    /// Clicks and the wheel go to the dashboard; selecting text with the mouse then needs shift.
+    pub mouse: bool,
+    /// The colours.
+    pub theme: ThemeName,
+}
+
+/// The keys of one action in `[keys]`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum KeyNames {
+    /// `online = "o"`
+    One(String),
+    /// `copy = ["y", "ctrl-y"]`
+    Many(Vec<String>),
+}
+
+impl KeyNames {
+    /// All of them.
+    #[must_use]
+    pub const fn all(&self) -> &[String] {
+        match self {
+            Self::One(name) => std::slice::from_ref(name),
+            Self::Many(names) => names.as_slice(),
         }
     }
 }

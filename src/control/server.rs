@@ -5,6 +5,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use futures::future::{BoxFuture, FutureExt};
+use futures::stream::FuturesUnordered;
 use futures::{SinkExt, StreamExt};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::broadcast::error::RecvError;
@@ -20,6 +22,8 @@ use crate::engine::{Engine, Order, ask};
 
 /// Clients at once; one more waits.
 const CLIENTS: usize = 32;
+/// Tests that one client may wait for.
+const SLOW: usize = 32;
 
 /// A listening socket. Dropped, it stops listening and takes its file away.
 pub struct Server {
@@ -122,9 +126,15 @@ fn is_ours(stream: &UnixStream) -> bool {
 async fn serve(stream: UnixStream, hub: Hub, stop: CancellationToken) {
     let mut line = Framed::new(stream, LinesCodec::new_with_max_length(MAX_LINE));
     let mut events: Option<broadcast::Receiver<Event>> = None;
+    // Answers that take their time: events and other commands go on meanwhile.
+    let mut slow: FuturesUnordered<BoxFuture<'static, Word>> = FuturesUnordered::new();
     loop {
         let said = tokio::select! {
             () = stop.cancelled() => return,
+            Some(word) = slow.next() => {
+                if !send(&mut line, &word).await { return; }
+                continue;
+            }
             said = line.next() => said,
             event = next(&mut events) => {
                 if !tell(&mut line, &hub, event).await { return; }
@@ -134,6 +144,23 @@ async fn serve(stream: UnixStream, hub: Hub, stop: CancellationToken) {
         // A line that is too long, or a client that has left, ends the connection.
         let Some(Ok(said)) = said else { return };
         let answer = match serde_json::from_str::<Call>(&said) {
+            Ok(Call {
+                id,
+                what:
+                    What::Command(
+                        command @ (Command::Test { .. }
+                        | Command::Jobs { .. }
+                        | Command::Job { .. }),
+                    ),
+            }) if slow.len() < SLOW => {
+                let orders = hub.orders.clone();
+                let reply = async move {
+                    let reply = ask(&orders, command).await;
+                    Word::Reply { id, reply }
+                };
+                slow.push(reply.boxed());
+                continue;
+            }
             Ok(call) => answer(call, &hub, &mut events, &mut line).await,
             Err(error) => Word::Reply {
                 id: called(&said),

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::detail::JobDetail;
-use super::health::Status;
+use super::health::{Check, Status};
 use super::id::RequestId;
 use super::job::JobView;
 use super::query::JobsQuery;
@@ -59,11 +59,34 @@ pub enum Command {
         #[serde(rename = "job")]
         id: RequestId,
     },
+    /// Try out one thing, as the settings file now has it; the answer may take half a minute.
+    Test {
+        /// Which.
+        what: Probe,
+    },
     /// End the process.
     Stop {
         /// Without waiting for running jobs.
         now: bool,
     },
+}
+
+/// What a [`Command::Test`] looks at.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(tag = "probe", rename_all = "snake_case")]
+pub enum Probe {
+    /// A relay: does it listen for us? It need not be in the settings yet.
+    Relay {
+        /// Its address.
+        url: String,
+    },
+    /// An inference server: does it answer, and does the model give a first token?
+    Endpoint {
+        /// Its name in the settings.
+        name: String,
+    },
+    /// The wallet: does it make an invoice, and find it again?
+    Wallet,
 }
 
 /// What the engine answers.
@@ -95,6 +118,11 @@ pub enum Reply {
     Job {
         /// It.
         detail: Box<JobDetail>,
+    },
+    /// What a test showed.
+    Tested {
+        /// In the order in which it was looked at.
+        checks: Vec<Check>,
     },
     /// It can't be done; says why and what to do.
     Refused {

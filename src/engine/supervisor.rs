@@ -10,6 +10,7 @@ use super::desk::StepError;
 use super::preflight::{self, NotReady, Opened, Place};
 use super::shop::Shop;
 use super::trade::{Closing, Trade};
+use super::trials::Trials;
 use super::{Order, figures, invoicer, load, lookup, payments};
 use crate::config;
 use crate::config::Settings;
@@ -42,6 +43,8 @@ struct Supervisor {
     ended: Arc<Notify>,
     /// Questions about jobs that are being answered: a long look must not keep other commands waiting.
     lookups: JoinSet<()>,
+    /// Tests that were asked for.
+    trials: Trials,
 }
 
 /// Runs until a `stop` command is carried out, or nobody can give commands any more.
@@ -61,8 +64,10 @@ pub async fn run(shop: Arc<Shop>, place: Place, mut inbox: mpsc::Receiver<Order>
         stopping: Vec::new(),
         ended: Arc::new(Notify::new()),
         lookups: JoinSet::new(),
+        trials: Trials::default(),
     };
     supervisor.serve(&mut inbox).await;
+    supervisor.trials.end().await;
     stop.cancel();
     supervisor.lookups.shutdown().await;
     for task in always {
@@ -150,6 +155,9 @@ impl Supervisor {
             Command::GoOnline => self.go_online(),
             Command::GoOffline { now } => self.go_offline(now),
             Command::Stop { now } => return self.stop(now, back),
+            Command::Test { what } => {
+                return self.trials.begin(&self.shop, &self.place, what, back);
+            }
             Command::ApplySettings => self.apply_settings(),
             Command::Cancel { id } => self.step(id, Input::Cancel { by_buyer: false }).await,
             Command::Retry { id } => self.step(id, Input::Retry).await,

@@ -1,32 +1,44 @@
 //! The screen's own state: which tab, which row, what is asked. Pure: inputs in, actions out.
 
-use crossterm::event::{Event as TermEvent, KeyCode, KeyEvent};
-use tui_input::backend::crossterm::EventHandler as _;
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers, MouseEvent};
+use secrecy::SecretString;
 
 use super::jobs_list::JobsList;
-use super::keymap::{self, Act, Tab};
-use super::settings_form::{Field, Form};
+use super::keymap::{self, Act, Keymap, Tab, is_interrupt};
+use super::settings_form::{Change, Form, Read, SaveError};
 use super::theme::Theme;
 use super::{Leave, Options};
-use crate::domain::command::{Command, Reply};
+use crate::config::schema::Screen;
+use crate::domain::command::{Command, Probe, Reply};
 use crate::domain::event::{Event, News};
-use crate::domain::health::ShopState;
-use crate::domain::id::{Buyer, RequestId};
+use crate::domain::text::clean;
 use crate::store::Store;
 
+mod ask;
 mod feed;
+mod form;
+mod mouse;
 mod on_jobs;
+mod palette;
 
+pub use ask::{Ask, Then};
 pub use feed::Feed;
+pub use palette::Palette;
 
 /// The longest filter, in characters.
 const FILTER_MAX: usize = crate::domain::query::FILTER_MAX;
+/// The longest text that is pasted into a field, in characters.
+const PASTE_MAX: usize = 4_096;
 
 /// What comes in.
 #[derive(Clone, Debug)]
 pub enum Input {
     /// A key was pressed.
     Key(KeyEvent),
+    /// A text was pasted.
+    Paste(String),
+    /// The mouse did something (only where the settings ask for it).
+    Mouse(MouseEvent),
     /// The terminal has so many columns and rows.
     Size(u16, u16),
     /// The engine tells something.
@@ -35,8 +47,16 @@ pub enum Input {
     Reply(Reply),
     /// The engine answers a question about jobs, or why it can't.
     Looked(Reply),
-    /// The settings file was read (true: after a save), or why not.
-    Fields(Result<Vec<Field>, String>, bool),
+    /// The engine answers a test.
+    Tested(Probe, Reply),
+    /// The settings file was read, or why not.
+    Fields(Result<Box<Read>, String>),
+    /// The changes were saved and the file read again, or why not.
+    Saved(Result<Box<Read>, SaveError>),
+    /// A secret was read, or why not.
+    Revealed(String, Result<SecretString, String>),
+    /// The secret that was shown with this number has been shown long enough.
+    Hide(u64),
 }
 
 /// What is to be done.
@@ -46,32 +66,20 @@ pub enum Action {
     Send(Command),
     /// Read the settings file.
     Load,
-    /// Save a field; no value: back to its default.
-    Save {
-        /// Its dotted name.
-        name: String,
-        /// What was typed.
-        value: Option<String>,
-    },
+    /// Save these changes in one write.
+    Save(Vec<Change>),
+    /// Read the secret of this field.
+    Reveal(String),
+    /// Call [`Input::Hide`] with this number in ten seconds.
+    HideLater(u64),
     /// Hand a text to the clipboard.
     Copy(String),
+    /// Let the mouse be reported, or no more.
+    Mouse(bool),
+    /// Stop the program until it is called back.
+    Suspend,
     /// Leave the screen.
     Leave(Leave),
-}
-
-/// A question that waits for one key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ask {
-    /// Jobs are running: how to leave?
-    Quit,
-    /// Jobs are running: how to go offline?
-    Offline,
-    /// Cancel this job?
-    Cancel(RequestId),
-    /// Try this job again?
-    Retry(RequestId),
-    /// Serve this buyer no more?
-    Block(Buyer),
 }
 
 /// The state of the screen.
@@ -82,6 +90,10 @@ pub struct App {
     pub tab: Tab,
     /// How it looks.
     pub theme: Theme,
+    /// What the settings say of the screen.
+    pub screen: Screen,
+    /// The keys in force.
+    pub keys: Keymap,
     /// A line across every tab.
     pub banner: Option<String>,
     /// The engine is in another process.
@@ -90,6 +102,10 @@ pub struct App {
     pub size: (u16, u16),
     /// Is the list of keys open?
     pub help: bool,
+    /// Its first row.
+    pub help_at: usize,
+    /// Every action by its name, while it is open.
+    pub palette: Option<Palette>,
     /// What is asked.
     pub ask: Option<Ask>,
     /// Is a filter being typed?
@@ -116,10 +132,17 @@ impl App {
                 ascii: options.ascii,
                 color: options.color,
             },
+            screen: Screen {
+                mouse: options.mouse,
+                theme: options.theme,
+            },
+            keys: Keymap::new(&options.keys).unwrap_or_default(),
             banner: options.banner.clone(),
             attached: options.attached,
             size: (80, 24),
             help: false,
+            help_at: 0,
+            palette: None,
             ask: None,
             typing: false,
             message: None,
@@ -133,26 +156,26 @@ impl App {
     pub fn handle(&mut self, input: Input) -> Vec<Action> {
         match input {
             Input::Key(key) => return self.key(key),
+            Input::Paste(text) => self.paste(&clean(&text, PASTE_MAX)),
+            Input::Mouse(mouse) => return self.mouse(mouse),
             Input::Size(width, height) => self.size = (width, height),
             Input::Event(event) => {
                 if let News::Job { job, .. } = &event.news {
                     self.jobs.changed(job);
                 }
                 self.store.apply(&event);
+                self.feed.sync(&self.store);
             }
-            Input::Looked(reply) => return self.looked(reply),
             Input::Reply(Reply::Done { detail } | Reply::Refused { detail }) => {
                 self.message = Some(detail);
             }
             Input::Reply(_) => {}
-            Input::Fields(fields, saved) => {
-                let good = fields.is_ok();
-                self.form.loaded(fields);
-                if saved && good {
-                    self.form.edit = None;
-                    return vec![Action::Send(Command::ApplySettings)];
-                }
-            }
+            Input::Looked(reply) => return self.looked(reply),
+            Input::Tested(what, reply) => self.form.tested(&what, reply),
+            Input::Fields(read) => return self.fields(read),
+            Input::Saved(read) => return self.saved(read),
+            Input::Revealed(name, secret) => return self.revealed(name, secret),
+            Input::Hide(number) => self.form.hide(number),
         }
         Vec::new()
     }
@@ -162,47 +185,70 @@ impl App {
             return Vec::new();
         }
         self.jobs.wake();
-        let leave = keymap::act(self.tab, &key) == Some(Act::Quit);
-        let control = leave && key.code == KeyCode::Char('c');
         if let Some(ask) = self.ask {
+            if key.modifiers.contains(KeyModifiers::CONTROL) {
+                return Vec::new();
+            }
             return self.answer(ask, key.code);
         }
+        if is_interrupt(&key) {
+            return self.act(Act::Quit);
+        }
+        if std::mem::take(&mut self.jobs.copying) {
+            return keymap::copy_act(&key).map_or_else(Vec::new, |act| self.act(act));
+        }
+        if self.palette.is_some() {
+            return self.palette_key(key);
+        }
         if self.help {
-            self.help = false;
+            self.help_key(&key);
             return Vec::new();
         }
-        if !control && self.form.edit.is_some() && self.tab == Tab::Settings {
+        if self.form.edit.is_some() && self.tab == Tab::Settings {
             return self.edit(key);
         }
-        if !control && self.typing {
+        if self.typing {
             self.type_filter(key.code);
             return Vec::new();
         }
-        if std::mem::take(&mut self.jobs.copying) && !control {
-            return keymap::copy_act(&key).map_or_else(Vec::new, |act| self.act(act));
+        if self.feed.detail.is_some() && self.tab == Tab::Telemetry && key.code == KeyCode::Enter {
+            self.feed.detail = None;
+            return Vec::new();
         }
-        match keymap::act(self.tab, &key) {
+        match self.keys.act(self.tab, &key) {
             Some(act) => self.act(act),
             None => Vec::new(),
         }
     }
 
-    fn act(&mut self, act: Act) -> Vec<Action> {
+    /// Does what an action says, whichever key or name it was called by.
+    pub(super) fn act(&mut self, act: Act) -> Vec<Action> {
         match act {
             Act::Show(tab) => return self.show(tab),
             Act::NextTab => return self.show(self.tab.further(1)),
             Act::PrevTab => return self.show(self.tab.further(Tab::ALL.len() - 1)),
             Act::Toggle => return self.toggle(),
             Act::Quit => return self.quit(),
+            Act::Suspend => return vec![Action::Suspend],
             Act::Copy if self.tab == Tab::Jobs => self.begin_copy(),
             Act::CopyId | Act::CopyInvoice | Act::CopyJson | Act::CopyBuyer | Act::CopyEvent => {
                 return self.copy_of_job(act);
             }
             Act::Copy => return self.copied().map(Action::Copy).into_iter().collect(),
             Act::Open => return self.open(),
-            Act::Reset => return self.reset(),
-            Act::Help => self.help = true,
-            Act::Filter => self.typing = true,
+            Act::Save => return self.save(),
+            Act::Reveal => return self.reveal(),
+            Act::Test => return self.test(),
+            Act::Reset => self.form.reset(),
+            Act::Undo => self.form.undo(),
+            Act::Add => self.form.add(),
+            Act::Remove => self.form.remove(),
+            Act::Palette => self.palette = Some(Palette::default()),
+            Act::Help => (self.help, self.help_at) = (true, 0),
+            Act::Filter => {
+                self.typing = true;
+                self.feed.detail = None;
+            }
             Act::Sort => self.jobs.sort(),
             Act::Reverse => self.jobs.reverse(),
             Act::Raw => self.toggle_raw(),
@@ -210,6 +256,10 @@ impl App {
             Act::Follow => self.feed.toggle_follow(&self.store),
             Act::Freeze if self.tab == Tab::Jobs => self.jobs.toggle_freeze(&self.store),
             Act::Freeze => self.feed.toggle_freeze(&self.store),
+            Act::Level => self.feed.next_level(&self.store),
+            Act::Category => self.feed.next_category(&self.store),
+            Act::NextMatch => self.feed.go_to_match(&self.store, true),
+            Act::PrevMatch => self.feed.go_to_match(&self.store, false),
             Act::Back => self.back(),
             Act::Cancel | Act::Retry | Act::Block => self.ask_about_job(act),
             Act::Down => self.go(1, true),
@@ -222,10 +272,16 @@ impl App {
         Vec::new()
     }
 
+    /// Shows a tab; where that would lose unsaved changes it asks first.
     fn show(&mut self, tab: Tab) -> Vec<Action> {
+        if self.tab == Tab::Settings && tab != Tab::Settings && self.form.unsaved() {
+            self.ask = Some(Ask::Unsaved(Then::Show(tab)));
+            return Vec::new();
+        }
         self.tab = tab;
         self.typing = false;
         self.message = None;
+        self.form.leave();
         if tab == Tab::Settings {
             vec![Action::Load]
         } else {
@@ -233,67 +289,12 @@ impl App {
         }
     }
 
-    fn toggle(&mut self) -> Vec<Action> {
-        if self.store.state == ShopState::Offline {
-            return vec![Action::Send(Command::GoOnline)];
-        }
-        if self.at_work() {
-            self.ask = Some(Ask::Offline);
-            return Vec::new();
-        }
-        vec![Action::Send(Command::GoOffline { now: false })]
-    }
-
-    fn quit(&mut self) -> Vec<Action> {
-        if self.attached {
-            return vec![Action::Leave(Leave::Detach)];
-        }
-        if self.at_work() {
-            self.ask = Some(Ask::Quit);
-            return Vec::new();
-        }
-        vec![Action::Leave(Leave::Quit { now: false })]
-    }
-
-    /// Is a job running?
-    fn at_work(&self) -> bool {
-        self.store.queue.running > 0 || self.store.running().next().is_some()
-    }
-
-    fn answer(&mut self, ask: Ask, key: KeyCode) -> Vec<Action> {
-        let KeyCode::Char(letter) = key else {
-            if key == KeyCode::Esc {
-                self.ask = None;
-            }
-            return Vec::new();
-        };
-        let action = match (ask, letter.to_ascii_lowercase()) {
-            (Ask::Quit, 'f') => Action::Leave(Leave::Quit { now: false }),
-            (Ask::Quit, 'k') => Action::Leave(Leave::Detach),
-            (Ask::Quit, 's') => Action::Leave(Leave::Quit { now: true }),
-            (Ask::Offline, 'f') => Action::Send(Command::GoOffline { now: false }),
-            (Ask::Offline, 's') => Action::Send(Command::GoOffline { now: true }),
-            (Ask::Cancel(id), 'y') => Action::Send(Command::Cancel { id }),
-            (Ask::Retry(id), 'y') => Action::Send(Command::Retry { id }),
-            (Ask::Block(buyer), 'y') => Action::Send(Command::Block {
-                buyer: buyer.to_string(),
-            }),
-            (Ask::Cancel(_) | Ask::Retry(_) | Ask::Block(_), 'n') => {
-                self.ask = None;
-                return Vec::new();
-            }
-            _ => return Vec::new(),
-        };
-        self.ask = None;
-        vec![action]
-    }
-
     fn open(&mut self) -> Vec<Action> {
         match self.tab {
             Tab::Sell => return self.toggle(),
             Tab::Settings => self.form.begin(),
             Tab::Jobs => self.jobs.open(&self.store),
-            Tab::Telemetry => {}
+            Tab::Telemetry => self.feed.open(&self.store),
         }
         Vec::new()
     }
@@ -303,60 +304,71 @@ impl App {
         match self.tab {
             Tab::Jobs if self.jobs.detail => self.jobs.close(),
             Tab::Jobs => self.jobs.unfilter(),
-            Tab::Telemetry => self.feed.filter.clear(),
-            Tab::Sell | Tab::Settings => {}
+            Tab::Telemetry => self.feed.back(&self.store),
+            Tab::Settings => self.form.back(),
+            Tab::Sell => {}
         }
-    }
-
-    fn reset(&mut self) -> Vec<Action> {
-        let name = self.form.chosen().map(|field| field.name.clone());
-        let save = name.map(|name| Action::Save { name, value: None });
-        save.into_iter().collect()
-    }
-
-    fn edit(&mut self, key: KeyEvent) -> Vec<Action> {
-        let Some(edit) = &mut self.form.edit else {
-            return Vec::new();
-        };
-        match key.code {
-            KeyCode::Esc => {
-                self.form.edit = None;
-                self.form.error = None;
-            }
-            KeyCode::Enter if edit.error.is_some() => {}
-            KeyCode::Enter if !edit.changed() => self.form.edit = None,
-            KeyCode::Enter => {
-                return vec![Action::Save {
-                    name: edit.name.clone(),
-                    value: Some(edit.line.value().to_owned()),
-                }];
-            }
-            _ => {
-                edit.line.handle_event(&TermEvent::Key(key));
-                edit.check();
-            }
-        }
-        Vec::new()
     }
 
     fn type_filter(&mut self, key: KeyCode) {
-        let filter = match self.tab {
-            Tab::Jobs => &mut self.jobs.filter,
-            _ => &mut self.feed.filter,
+        let on_feed = self.tab == Tab::Telemetry;
+        let text = if on_feed {
+            &mut self.feed.search
+        } else {
+            &mut self.jobs.filter
         };
         match key {
             KeyCode::Enter => self.typing = false,
             KeyCode::Esc => {
-                filter.clear();
+                text.clear();
                 self.typing = false;
             }
-            KeyCode::Backspace => drop(filter.pop()),
-            KeyCode::Char(c) if filter.chars().count() < FILTER_MAX => filter.push(c),
+            KeyCode::Backspace => drop(text.pop()),
+            KeyCode::Char(c) if text.chars().count() < FILTER_MAX => text.push(c),
             _ => {}
         }
-        if self.tab == Tab::Jobs {
+        if on_feed {
+            self.feed.searched(&self.store);
+        } else {
             self.jobs.refilter();
         }
+    }
+
+    /// A pasted text goes where a typed one would.
+    fn paste(&mut self, text: &str) {
+        if self.ask.is_some() {
+        } else if let Some(palette) = &mut self.palette {
+            palette.paste(text);
+        } else if self.help {
+        } else if self.form.edit.is_some() && self.tab == Tab::Settings {
+            self.form.paste(text);
+        } else if self.typing {
+            for c in text.chars() {
+                self.type_filter(KeyCode::Char(c));
+            }
+        }
+    }
+
+    fn help_key(&mut self, key: &KeyEvent) {
+        let page = self.page();
+        let at = self.help_at;
+        match (key.code, self.keys.act(self.tab, key)) {
+            (KeyCode::Esc | KeyCode::Enter, _) | (_, Some(Act::Help | Act::Quit | Act::Back)) => {
+                self.help = false;
+            }
+            // The view knows how long the list is and shows its end where this is too far.
+            (_, Some(Act::Down)) => self.help_at = at.saturating_add(1).min(self.help_end()),
+            (_, Some(Act::Up)) => self.help_at = at.saturating_sub(1),
+            (_, Some(Act::PageDown)) => self.help_at = (at + page).min(self.help_end()),
+            (_, Some(Act::PageUp)) => self.help_at = at.saturating_sub(page),
+            (_, Some(Act::First)) => self.help_at = 0,
+            (_, Some(Act::Last)) => self.help_at = self.help_end(),
+            _ => {}
+        }
+    }
+
+    fn help_end(&self) -> usize {
+        super::view::help_rows(self).saturating_sub(1)
     }
 
     fn go(&mut self, rows: usize, down: bool) {
@@ -369,16 +381,13 @@ impl App {
         };
         match self.tab {
             Tab::Sell => {}
-            Tab::Settings => {
-                let last = self.form.fields.len().saturating_sub(1);
-                self.form.at = moved(self.form.at, last);
-            }
+            Tab::Settings => self.form.go(moved),
             Tab::Jobs if self.jobs.detail => {
                 let last = super::view::last_line_of_job(self);
                 self.jobs.scroll = moved(self.jobs.scroll.min(last), last);
             }
             Tab::Jobs => self.jobs.go(&self.store, moved),
-            Tab::Telemetry => self.feed.go(&self.store, rows, down),
+            Tab::Telemetry => self.feed.go(&self.store, moved),
         }
     }
 
@@ -390,15 +399,10 @@ impl App {
     fn copied(&self) -> Option<String> {
         match self.tab {
             Tab::Sell => Some(self.store.npub.clone()).filter(|npub| !npub.is_empty()),
-            Tab::Settings => self.form.chosen().and_then(|field| field.value.clone()),
+            Tab::Settings => self.form.copied(),
             // A job has several things to copy: see `copy_of_job`.
             Tab::Jobs => None,
-            Tab::Telemetry => {
-                let lines = self.feed.lines(&self.store);
-                lines
-                    .last()
-                    .and_then(|(_, line)| serde_json::to_string(line).ok())
-            }
+            Tab::Telemetry => self.feed.copied(&self.store),
         }
     }
 }

@@ -1,6 +1,14 @@
-//! Every key once: what it does, and what the hint bar and the help say of it.
+//! Every key once: what it does, and what the hint bar, the help, the palette and docs/keys.md say of it.
+//!
+//! The table here is the default; `[keys]` of the settings binds an action to other keys.
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+
+mod bound;
+#[cfg(test)]
+mod tests;
+
+pub use bound::{Bound, Keymap, KeymapError, check, is_interrupt};
 
 /// The tabs of the hotbar, in order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -92,6 +100,30 @@ pub enum Act {
     Retry,
     /// Serve the buyer no more.
     Block,
+    /// Every action by its name.
+    Palette,
+    /// Stop the program until it is called back.
+    Suspend,
+    /// Save what was changed.
+    Save,
+    /// Take back the last change.
+    Undo,
+    /// Show a secret for a moment.
+    Reveal,
+    /// Try out what is chosen.
+    Test,
+    /// A new entry.
+    Add,
+    /// Take the entry out.
+    Remove,
+    /// The next level of the feed.
+    Level,
+    /// The next category of the feed.
+    Category,
+    /// The next line that holds what is looked for.
+    NextMatch,
+    /// The one before.
+    PrevMatch,
     /// Copy the job's id.
     CopyId,
     /// Copy the invoice.
@@ -102,6 +134,60 @@ pub enum Act {
     CopyBuyer,
     /// Copy the result's event, or the request's where there is no result.
     CopyEvent,
+}
+
+impl Act {
+    /// Its name in `[keys]` and in the palette.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Show(Tab::Sell) => "sell",
+            Self::Show(Tab::Settings) => "settings",
+            Self::Show(Tab::Jobs) => "jobs",
+            Self::Show(Tab::Telemetry) => "telemetry",
+            Self::NextTab => "next_tab",
+            Self::PrevTab => "previous_tab",
+            Self::Toggle => "online",
+            Self::Help => "help",
+            Self::Down => "down",
+            Self::Up => "up",
+            Self::PageDown => "page_down",
+            Self::PageUp => "page_up",
+            Self::First => "first",
+            Self::Last => "last",
+            Self::Filter => "filter",
+            Self::Sort => "sort",
+            Self::Follow => "follow",
+            Self::Freeze => "freeze",
+            Self::Open => "open",
+            Self::Back => "back",
+            Self::Copy => "copy",
+            Self::Quit => "quit",
+            Self::Reset => "default",
+            Self::Cancel => "cancel",
+            Self::Retry => "retry",
+            Self::Block => "block",
+            Self::Palette => "palette",
+            Self::Suspend => "suspend",
+            Self::Save => "save",
+            Self::Undo => "undo",
+            Self::Reveal => "reveal",
+            Self::Test => "test",
+            Self::Add => "add",
+            Self::Remove => "remove",
+            Self::Level => "level",
+            Self::Category => "category",
+            Self::NextMatch => "next_match",
+            Self::PrevMatch => "previous_match",
+            Self::Reverse => "reverse",
+            Self::Raw => "events",
+            Self::CopyId => "copy_id",
+            Self::CopyInvoice => "copy_invoice",
+            Self::CopyJson => "copy_json",
+            Self::CopyBuyer => "copy_buyer",
+            Self::CopyEvent => "copy_event",
+        }
+    }
 }
 
 /// A key on the keyboard.
@@ -154,6 +240,8 @@ const fn bind(
 
 const LISTS: &[Tab] = &[Tab::Jobs, Tab::Telemetry];
 const JOBS: &[Tab] = &[Tab::Jobs];
+const FORM: &[Tab] = &[Tab::Settings];
+const FEED: &[Tab] = &[Tab::Telemetry];
 
 /// Every key there is. The hint bar shows as many of them, from the first, as it has room for.
 #[rustfmt::skip]
@@ -166,10 +254,23 @@ pub const KEYS: &[Binding] = &[
     bind(&[Press::Plain(KeyCode::BackTab)], "S-Tab", Act::PrevTab, &[], "", "the tab before"),
     bind(&[ch('o')], "o", Act::Toggle, &[], "on/off", "go online or offline, from anywhere"),
     bind(&[ch('?')], "?", Act::Help, &[], "help", "this list"),
-    bind(&[ch('q'), Press::Ctrl('c')], "q", Act::Quit, &[], "quit", "leave; asks where jobs are running"),
+    bind(&[ch('q')], "q", Act::Quit, &[], "quit", "leave; asks where jobs are running or changes are unsaved"),
+    bind(&[ch(':')], ":", Act::Palette, &[], "", "every action by its name"),
+    bind(&[Press::Ctrl('z')], "C-z", Act::Suspend, &[], "", "stop the program until the shell's fg"),
     bind(&[Press::Plain(KeyCode::Enter)], "Enter", Act::Open, &[], "open", "press, edit or open what is chosen"),
     bind(&[Press::Plain(KeyCode::Esc)], "Esc", Act::Back, &[], "", "back; undo; close"),
-    bind(&[ch('/')], "/", Act::Filter, LISTS, "filter", "show only what holds these words"),
+    bind(&[ch('w'), Press::Ctrl('s')], "w C-s", Act::Save, FORM, "save", "save every changed field"),
+    bind(&[ch('u')], "u", Act::Undo, FORM, "undo", "take back the last change"),
+    bind(&[ch('d')], "d", Act::Reset, FORM, "default", "set the field back to its default"),
+    bind(&[ch('t')], "t", Act::Test, FORM, "test", "try out this relay, this server or the wallet, as saved"),
+    bind(&[ch('a')], "a", Act::Add, FORM, "add", "a new entry, server or price"),
+    bind(&[ch('x'), Press::Plain(KeyCode::Delete)], "x Del", Act::Remove, FORM, "remove", "take the entry, server or price out"),
+    bind(&[ch('r')], "r", Act::Reveal, FORM, "reveal", "show this secret for ten seconds"),
+    bind(&[ch('l')], "l", Act::Level, FEED, "level", "only debug, info, warn or error and above"),
+    bind(&[ch('c')], "c", Act::Category, FEED, "category", "only one category"),
+    bind(&[ch('/')], "/", Act::Filter, LISTS, "find", "Jobs: show only what holds these words; Telemetry: look for words"),
+    bind(&[ch('n')], "n", Act::NextMatch, FEED, "", "the next line that was looked for"),
+    bind(&[ch('N')], "N", Act::PrevMatch, FEED, "", "the one before"),
     bind(&[ch('s')], "s", Act::Sort, JOBS, "sort", "by time, amount, status, tokens or seconds"),
     bind(&[ch('S')], "S", Act::Reverse, JOBS, "", "the order the other way round"),
     bind(&[ch('f')], "f", Act::Follow, LISTS, "follow", "stay with what is new"),
@@ -178,7 +279,6 @@ pub const KEYS: &[Binding] = &[
     bind(&[ch('r')], "r", Act::Retry, JOBS, "retry", "try a failed job again"),
     bind(&[ch('b')], "b", Act::Block, JOBS, "block", "serve this buyer no more"),
     bind(&[ch('e')], "e", Act::Raw, JOBS, "", "in a job: its events as they were signed"),
-    bind(&[ch('d')], "d", Act::Reset, &[Tab::Settings], "default", "set the field back to its default"),
     bind(&[ch('y')], "y", Act::Copy, &[], "copy", "copy what is chosen (also over SSH)"),
     bind(&[ch('j'), Press::Plain(KeyCode::Down)], "j Down", Act::Down, &[], "", "one row down"),
     bind(&[ch('k'), Press::Plain(KeyCode::Up)], "k Up", Act::Up, &[], "", "one row up"),
@@ -188,17 +288,17 @@ pub const KEYS: &[Binding] = &[
     bind(&[ch('G'), Press::Plain(KeyCode::End)], "G End", Act::Last, &[], "", "the last row"),
 ];
 
-/// The keys after `y` on a job. The help lists them beside the others.
+/// What can be copied of a job: these keys come after the one of [`Act::Copy`], and can't be bound to anything else.
 #[rustfmt::skip]
 pub const COPIES: &[Binding] = &[
-    bind(&[ch('i')], "y i", Act::CopyId, JOBS, "", "copy the job's id"),
-    bind(&[ch('v')], "y v", Act::CopyInvoice, JOBS, "", "copy the invoice"),
-    bind(&[ch('j')], "y j", Act::CopyJson, JOBS, "", "copy the job as JSON"),
-    bind(&[ch('b')], "y b", Act::CopyBuyer, JOBS, "", "copy the buyer's npub"),
-    bind(&[ch('e')], "y e", Act::CopyEvent, JOBS, "", "copy the result's event, or the request's"),
+    bind(&[ch('i')], "i", Act::CopyId, JOBS, "", "copy the job's id"),
+    bind(&[ch('v')], "v", Act::CopyInvoice, JOBS, "", "copy the invoice"),
+    bind(&[ch('j')], "j", Act::CopyJson, JOBS, "", "copy the job as JSON"),
+    bind(&[ch('b')], "b", Act::CopyBuyer, JOBS, "", "copy the buyer's npub"),
+    bind(&[ch('e')], "e", Act::CopyEvent, JOBS, "", "copy the result's event, or the request's"),
 ];
 
-/// What a key does after `y`.
+/// What a key does after the one of [`Act::Copy`] on a job.
 #[must_use]
 pub fn copy_act(key: &KeyEvent) -> Option<Act> {
     let press = pressed(key)?;
@@ -209,6 +309,13 @@ pub fn copy_act(key: &KeyEvent) -> Option<Act> {
 }
 
 impl Binding {
+    /// The keys as `[keys]` of the settings writes them.
+    #[must_use]
+    pub fn names(&self) -> Vec<String> {
+        let keys = self.keys.iter().filter_map(|press| press.name());
+        keys.collect()
+    }
+
     /// Does it hold on this tab?
     #[must_use]
     pub fn on(&self, tab: Tab) -> bool {
@@ -216,16 +323,9 @@ impl Binding {
     }
 }
 
-/// What a key does on a tab.
+/// The key of a key event; none for what no action can be bound to.
 #[must_use]
-pub fn act(tab: Tab, key: &KeyEvent) -> Option<Act> {
-    let press = pressed(key)?;
-    KEYS.iter()
-        .find(|binding| binding.on(tab) && binding.keys.contains(&press))
-        .map(|binding| binding.act)
-}
-
-fn pressed(key: &KeyEvent) -> Option<Press> {
+pub fn pressed(key: &KeyEvent) -> Option<Press> {
     if key.modifiers.contains(KeyModifiers::CONTROL) {
         return match key.code {
             KeyCode::Char(c) => Some(Press::Ctrl(c.to_ascii_lowercase())),
@@ -236,35 +336,4 @@ fn pressed(key: &KeyEvent) -> Option<Press> {
         return None;
     }
     Some(Press::Plain(key.code))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn no_key_means_two_things_on_one_tab() {
-        for tab in Tab::ALL {
-            let mut seen = Vec::new();
-            for binding in KEYS.iter().filter(|binding| binding.on(tab)) {
-                for key in binding.keys {
-                    assert!(!seen.contains(key), "{key:?} on {tab:?}");
-                    seen.push(*key);
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn every_key_has_a_line_of_help() {
-        let all = || KEYS.iter().chain(COPIES);
-        assert!(all().all(|binding| !binding.help.is_empty()));
-        assert!(all().all(|binding| !binding.keys.is_empty()));
-    }
-
-    #[test]
-    fn control_c_leaves_and_cancels_nothing() {
-        let key = KeyEvent::new(KeyCode::Char('c'), KeyModifiers::CONTROL);
-        assert_eq!(act(Tab::Jobs, &key), Some(Act::Quit));
-    }
 }

@@ -5,15 +5,18 @@ use std::time::Duration;
 
 use crossterm::event::{Event as TermEvent, EventStream};
 use futures::StreamExt as _;
+use futures::future::{BoxFuture, FutureExt as _};
 use futures::stream::FuturesUnordered;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::app::{Action, App, Input};
-use super::settings_form::{self, Field};
+use super::settings_form::{self, SaveError};
 use super::terminal::Screen;
-use super::{Leave, Link, Options, UiError};
+use super::watch::Watch;
+use super::{Leave, Link, Options, UiError, crash};
+use crate::config::edit;
 use crate::domain::command::{Command, Reply};
 use crate::domain::event::Event;
 
@@ -21,10 +24,16 @@ use crate::domain::event::Event;
 const FRAME: Duration = Duration::from_millis(33);
 /// The most events taken in at once, so that a flood can't keep the keys waiting.
 const BURST: usize = 512;
+/// The longest that events are taken in without a look at the keys.
+const BURST_TIME: Duration = Duration::from_millis(5);
 /// The most commands that wait for an answer.
 const PENDING_MAX: usize = 64;
-
-type Fields = Result<Vec<Field>, String>;
+/// How long the settings file must be quiet before it is read again.
+const QUIET: Duration = Duration::from_millis(150);
+/// How long a secret is shown.
+const SHOWN: Duration = Duration::from_secs(10);
+/// How long a stop may take to begin; where there is no shell to call the program back, it never does.
+const STOP: Duration = Duration::from_millis(200);
 
 /// Shows the screen until it is left. The terminal is given back on every way out.
 ///
@@ -32,17 +41,22 @@ type Fields = Result<Vec<Field>, String>;
 /// There is no terminal, or signals can't be listened to.
 pub async fn run(link: Link, options: Options) -> Result<Leave, UiError> {
     let hangup = signal(SignalKind::hangup()).map_err(UiError::Signal)?;
+    let called_back = signal(SignalKind::from_raw(rustix::process::Signal::CONT.as_raw()))
+        .map_err(UiError::Signal)?;
     let mut app = App::new(&options);
-    let mut screen = Screen::open().map_err(UiError::Terminal)?;
+    let _crash = crash::Watch::begin(options.logs.clone());
+    let mut screen = Screen::open(options.mouse).map_err(UiError::Terminal)?;
     if let Ok((width, height)) = screen.size() {
         app.handle(Input::Size(width, height));
     }
     let session = Session {
         app,
         commands: link.commands,
-        pending: FuturesUnordered::new(),
-        looks: FuturesUnordered::new(),
+        work: FuturesUnordered::new(),
+        asked: 0,
+        watch: Watch::begin(&options.config_path),
         path: options.config_path,
+        called_back,
     };
     let leave = session.watch(&mut screen, link.events, hangup).await;
     if leave == Leave::TerminalGone {
@@ -52,13 +66,26 @@ pub async fn run(link: Link, options: Options) -> Result<Leave, UiError> {
     Ok(leave)
 }
 
+/// What comes back from work that was begun.
+enum Done {
+    /// An answer of the engine.
+    Answer(Input),
+    /// Anything else: a file, an alarm, an answer to a question about jobs.
+    Other(Input),
+    /// The settings file has been quiet.
+    Quiet,
+}
+
 struct Session {
     app: App,
     commands: mpsc::Sender<(Command, oneshot::Sender<Reply>)>,
-    pending: FuturesUnordered<oneshot::Receiver<Reply>>,
-    /// Questions about jobs; their answers are not shown as messages.
-    looks: FuturesUnordered<oneshot::Receiver<Reply>>,
+    /// Answers, files and alarms that are waited for; all of them end.
+    work: FuturesUnordered<BoxFuture<'static, Done>>,
+    /// Commands that wait for an answer.
+    asked: usize,
+    watch: Watch,
     path: PathBuf,
+    called_back: Signal,
 }
 
 impl Session {
@@ -71,6 +98,7 @@ impl Session {
         // Dropped on return, before the terminal is let go: its thread would spin on a terminal that is gone.
         let mut keys = EventStream::new();
         let mut dirty = true;
+        let mut settling = false;
         let mut next = Instant::now();
         loop {
             if dirty && Instant::now() >= next {
@@ -81,14 +109,39 @@ impl Session {
                 next = Instant::now() + FRAME;
                 self.look();
             }
+            // In this order: whatever else happens, a key comes first.
             let input = tokio::select! {
+                biased;
                 key = keys.next() => match key {
-                    Some(Ok(TermEvent::Key(key))) => Input::Key(key),
-                    Some(Ok(TermEvent::Resize(width, height))) => Input::Size(width, height),
-                    Some(Ok(_)) => continue,
+                    Some(Ok(event)) => match of_terminal(event) {
+                        Some(input) => input,
+                        None => continue,
+                    },
                     Some(Err(_)) | None => return Leave::TerminalGone,
                 },
                 _ = hangup.recv() => return Leave::TerminalGone,
+                _ = self.called_back.recv() => match again(screen) {
+                    Ok(size) => size,
+                    Err(_) => return Leave::TerminalGone,
+                },
+                Some(done) = self.work.next() => match done {
+                    Done::Other(input) => input,
+                    Done::Answer(input) => {
+                        self.asked = self.asked.saturating_sub(1);
+                        input
+                    }
+                    Done::Quiet => {
+                        settling = false;
+                        self.load();
+                        continue;
+                    }
+                },
+                () = sleep_until(next), if dirty => continue,
+                () = self.watch.changed(), if !settling => {
+                    settling = true;
+                    self.work.push(async { sleep(QUIET).await; Done::Quiet }.boxed());
+                    continue;
+                }
                 event = events.recv() => match event {
                     Some(event) => {
                         self.app.handle(Input::Event(Box::new(event)));
@@ -99,9 +152,6 @@ impl Session {
                     // The engine has ended; there is nothing left to show.
                     None => return self.without_engine(),
                 },
-                Some(reply) = self.pending.next() => Input::Reply(reply.unwrap_or_else(|_| no_answer())),
-                Some(reply) = self.looks.next() => Input::Looked(reply.unwrap_or_else(|_| no_answer())),
-                () = sleep_until(next), if dirty => continue,
             };
             dirty = true;
             if let Some(leave) = self.take(screen, input).await {
@@ -112,9 +162,13 @@ impl Session {
 
     /// Takes in what has already arrived, so that it costs one frame.
     fn burst(&mut self, events: &mut mpsc::Receiver<Event>) {
+        let until = Instant::now() + BURST_TIME;
         for _ in 0..BURST {
             let Ok(event) = events.try_recv() else { return };
             self.app.handle(Input::Event(Box::new(event)));
+            if Instant::now() >= until {
+                return;
+            }
         }
     }
 
@@ -130,29 +184,103 @@ impl Session {
         let mut inputs = vec![input];
         while let Some(input) = inputs.pop() {
             for action in self.app.handle(input) {
-                match action {
+                let did = match action {
                     Action::Leave(leave) => return Some(leave),
                     Action::Copy(text) => {
-                        if screen.copy(&text).is_err() {
-                            return Some(Leave::TerminalGone);
-                        }
                         inputs.push(done("copied, where the terminal allows it"));
+                        screen.copy(&text)
                     }
-                    Action::Send(command) => inputs.extend(self.send(command)),
-                    Action::Load => {
-                        let path = self.path.clone();
-                        let read = move || settings_form::read(&path);
-                        inputs.push(Input::Fields(aside(read).await, false));
+                    Action::Mouse(on) => screen.set_mouse(on),
+                    Action::Suspend => {
+                        let stopped = screen.suspend();
+                        // The signal that calls the program back is waited for, as the stop itself may come a moment after
+                        // it was asked for.
+                        let _ = tokio::time::timeout(STOP, self.called_back.recv()).await;
+                        stopped
+                            .and_then(|()| again(screen))
+                            .map(|size| inputs.push(size))
                     }
-                    Action::Save { name, value } => {
-                        let path = self.path.clone();
-                        let save = move || settings_form::save(&path, &name, value.as_deref());
-                        inputs.push(Input::Fields(aside(save).await, true));
+                    Action::Send(command) => {
+                        inputs.extend(self.send(command));
+                        Ok(())
                     }
+                    other => {
+                        self.begin(other);
+                        Ok(())
+                    }
+                };
+                if did.is_err() {
+                    return Some(Leave::TerminalGone);
                 }
             }
         }
         None
+    }
+
+    /// Begins work on a file, or an alarm.
+    fn begin(&mut self, action: Action) {
+        let path = self.path.clone();
+        match action {
+            Action::Load => self.load(),
+            Action::Save(changes) => {
+                let lost = || {
+                    Err(SaveError {
+                        key: None,
+                        text: "not saved: the work was broken off; try again".to_owned(),
+                    })
+                };
+                self.aside(
+                    move || Input::Saved(settings_form::save(&path, &changes)),
+                    move || Input::Saved(lost()),
+                );
+            }
+            Action::Reveal(name) => {
+                let again = name.clone();
+                self.aside(
+                    move || {
+                        let secret = edit::reveal(&path, &name);
+                        Input::Revealed(name, secret)
+                    },
+                    move || {
+                        Input::Revealed(again, Err("it could not be read; try again".to_owned()))
+                    },
+                );
+            }
+            Action::HideLater(number) => self.work.push(
+                async move {
+                    sleep(SHOWN).await;
+                    Done::Other(Input::Hide(number))
+                }
+                .boxed(),
+            ),
+            // Done where the terminal is at hand.
+            Action::Send(_)
+            | Action::Copy(_)
+            | Action::Mouse(_)
+            | Action::Suspend
+            | Action::Leave(_) => {}
+        }
+    }
+
+    fn load(&mut self) {
+        self.watch.look();
+        self.watch.forget();
+        let path = self.path.clone();
+        self.aside(
+            move || Input::Fields(settings_form::read(&path)),
+            || Input::Fields(Err("the settings could not be read; try again".to_owned())),
+        );
+    }
+
+    /// Work on a file, off the threads that serve keys and sockets.
+    fn aside(
+        &mut self,
+        work: impl FnOnce() -> Input + Send + 'static,
+        lost: impl FnOnce() -> Input + Send + 'static,
+    ) {
+        let task = tokio::task::spawn_blocking(work);
+        let ended = async move { Done::Other(task.await.unwrap_or_else(|_| lost())) };
+        self.work.push(ended.boxed());
     }
 
     /// Asks what the screen wants to know of the jobs, without waiting; it has one such question open at a time.
@@ -161,33 +289,56 @@ impl Session {
             return;
         };
         let (answer, reply) = oneshot::channel();
-        if self.commands.try_send((command, answer)).is_ok() {
-            self.looks.push(reply);
-        } else {
+        if self.commands.try_send((command, answer)).is_err() {
             // Asked again after the next key.
             self.app.handle(Input::Looked(no_answer()));
+            return;
         }
+        let ended =
+            async move { Done::Other(Input::Looked(reply.await.unwrap_or_else(|_| no_answer()))) };
+        self.work.push(ended.boxed());
     }
 
     /// Sends a command without waiting; the input tells why it could not be sent.
     fn send(&mut self, command: Command) -> Option<Input> {
-        if self.pending.len() >= PENDING_MAX {
-            return Some(Input::Reply(no_answer()));
+        let probe = match &command {
+            Command::Test { what } => Some(what.clone()),
+            _ => None,
+        };
+        let told = move |reply| match probe.clone() {
+            Some(probe) => Input::Tested(probe, reply),
+            None => Input::Reply(reply),
+        };
+        if self.asked >= PENDING_MAX {
+            return Some(told(no_answer()));
         }
         let (answer, reply) = oneshot::channel();
         if self.commands.try_send((command, answer)).is_err() {
-            return Some(Input::Reply(no_answer()));
+            return Some(told(no_answer()));
         }
-        self.pending.push(reply);
+        self.asked += 1;
+        let ended = async move { Done::Answer(told(reply.await.unwrap_or_else(|_| no_answer()))) };
+        self.work.push(ended.boxed());
         None
     }
 }
 
-/// Work on a file, off the threads that serve sockets.
-async fn aside(work: impl FnOnce() -> Fields + Send + 'static) -> Fields {
-    tokio::task::spawn_blocking(work)
-        .await
-        .unwrap_or_else(|_| Err("the settings could not be read; try again".to_owned()))
+/// What the terminal tells, where it matters here.
+fn of_terminal(event: TermEvent) -> Option<Input> {
+    match event {
+        TermEvent::Key(key) => Some(Input::Key(key)),
+        TermEvent::Resize(width, height) => Some(Input::Size(width, height)),
+        TermEvent::Paste(text) => Some(Input::Paste(text)),
+        TermEvent::Mouse(mouse) => Some(Input::Mouse(mouse)),
+        TermEvent::FocusGained | TermEvent::FocusLost => None,
+    }
+}
+
+/// Takes the terminal again after a stop; its size may be another one by now.
+fn again(screen: &mut Screen) -> std::io::Result<Input> {
+    screen.resume()?;
+    let (width, height) = screen.size()?;
+    Ok(Input::Size(width, height))
 }
 
 fn done(detail: &str) -> Input {

@@ -29,9 +29,12 @@ pub fn options() -> Options {
     Options {
         ascii: false,
         color: true,
-        theme: crate::ui::theme::ThemeName::Dark,
+        theme: crate::domain::screen::ThemeName::Dark,
         config_path: PathBuf::from("vend.toml"),
         banner: None,
+        mouse: false,
+        keys: std::collections::BTreeMap::new(),
+        logs: PathBuf::from("logs"),
         attached: false,
     }
 }
@@ -42,7 +45,7 @@ pub fn empty() -> App {
     let path = dir.path().join("vend.toml");
     crate::config::edit::init(&path).unwrap();
     let mut app = App::new(&options());
-    app.handle(Input::Fields(settings_form::read(&path), false));
+    app.handle(Input::Fields(settings_form::read(&path)));
     app
 }
 

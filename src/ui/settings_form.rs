@@ -1,214 +1,255 @@
-//! The settings as a form: every field of the table of keys, with what is being typed into one of them.
+//! The settings as a form: every field of the table of keys, what was changed in it and not saved yet, and what is being
+//! typed.
+//!
+//! Pure: reading and writing the file are [`read`] and [`save`], which the loop calls off its own thread.
 
-use std::path::Path;
+use std::collections::BTreeMap;
 
-use tui_input::Input as Line;
+use secrecy::SecretString;
 
-use crate::config::edit;
-use crate::config::keys::{self, Key, Section};
-use crate::config::{Settings, load};
+use super::app::Then;
+use crate::config::keys::Section;
+use crate::domain::command::{Probe, Reply};
+use crate::domain::health::Check;
 
-/// One field of the form.
+mod draft;
+mod edit;
+mod fault;
+mod field;
+mod file;
+mod merge;
+mod rows;
+#[cfg(test)]
+mod tests;
+
+pub use draft::{Change, Typed};
+pub use edit::{Edit, Target};
+pub use field::Field;
+pub use file::{Read, SaveError, read, save};
+pub use merge::Conflict;
+pub use rows::{Cell, Row};
+
+/// The most results of tests that are kept.
+const TESTS_MAX: usize = 64;
+
+/// How a test stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Field {
-    /// The dotted name, as `endpoint.local.url`.
-    pub name: String,
-    /// The group it is in.
-    pub group: &'static str,
-    /// What it is for.
-    pub help: &'static str,
-    /// What it may be.
-    pub allowed: String,
-    /// When a change applies.
-    pub applies: &'static str,
-    /// Never shown?
-    pub secret: bool,
-    /// The value, masked where it holds a secret; none: not set.
-    pub value: Option<String>,
-    /// Is it the default?
-    pub default: bool,
+pub enum TestState {
+    /// It was asked for and has not ended.
+    Running,
+    /// It showed this.
+    Done(Vec<Check>),
+    /// It could not be made.
+    Refused(String),
 }
 
-/// A field being edited.
+/// A secret that is shown for a moment.
 #[derive(Clone, Debug)]
-pub struct Edit {
-    /// Which, by its name.
+pub struct Revealed {
+    /// Of which field.
     pub name: String,
-    /// What is typed.
-    pub line: Line,
-    /// What it was when the editing began.
-    pub before: String,
-    /// Why it can't be saved as it is.
-    pub error: Option<String>,
-}
-
-impl Edit {
-    /// Looks at what is typed.
-    pub fn check(&mut self) {
-        let checked = edit::check_value(&self.name, self.line.value());
-        self.error = checked.err().map(|error| {
-            let hint = if error.hint.is_empty() { "" } else { "; " };
-            format!("must be {}{hint}{}", error.allowed, error.hint)
-        });
-    }
-
-    /// Is it other than what is saved?
-    #[must_use]
-    pub fn changed(&self) -> bool {
-        self.line.value() != self.before
-    }
+    /// It.
+    pub secret: SecretString,
+    /// Which showing it is.
+    pub number: u64,
 }
 
 /// The form.
 #[derive(Clone, Debug, Default)]
 pub struct Form {
-    /// The fields, in the order of the file.
-    pub fields: Vec<Field>,
-    /// Which is chosen.
+    /// Every field, with what was changed in it.
+    pub cells: Vec<Cell>,
+    /// What the list shows, from the top.
+    pub rows: Vec<Row>,
+    /// Which row is chosen.
     pub at: usize,
-    /// The one being edited.
+    /// What is being typed.
     pub edit: Option<Edit>,
-    /// Why the file can't be read or was not written.
+    /// Why the file can't be read, was not written, or a wish can't be met.
     pub error: Option<String>,
+    /// What happened that is no error.
+    pub note: Option<String>,
+    /// The secret that is shown now.
+    pub revealed: Option<Revealed>,
+    /// Tests, as far as they are.
+    pub tests: BTreeMap<Probe, TestState>,
+    /// A save is under way.
+    pub saving: bool,
+    /// What is to be done once the save has worked.
+    pub then: Option<Then>,
+    /// The fields as the file has them.
+    base: Vec<Field>,
+    /// What was changed since, in order.
+    draft: Vec<Change>,
+    /// Fields that were changed here and in the file.
+    conflicts: Vec<Conflict>,
+    reveals: u64,
 }
 
 impl Form {
-    /// The chosen field.
+    /// Is there anything that leaving would lose?
     #[must_use]
-    pub fn chosen(&self) -> Option<&Field> {
-        self.fields.get(self.at)
+    pub fn unsaved(&self) -> bool {
+        self.edit.as_ref().is_some_and(Edit::changed) || !self.changes().is_empty()
     }
 
-    /// Takes in the fields as the file now has them, or why it can't be read.
-    pub fn loaded(&mut self, fields: Result<Vec<Field>, String>) {
-        match fields {
-            Ok(fields) => {
-                self.at = self.at.min(fields.len().saturating_sub(1));
-                self.fields = fields;
-                self.error = None;
+    /// The value that a field has in the file, as it may be shown; none where it is not set or not read yet.
+    #[must_use]
+    pub fn in_file(&self, name: &str) -> Option<String> {
+        let field = self.base.iter().find(|field| field.name == name)?;
+        field.value.as_deref().map(field::masked)
+    }
+
+    /// How many changes wait to be saved.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.changes().len()
+    }
+
+    /// The chosen row.
+    #[must_use]
+    pub fn row(&self) -> Option<&Row> {
+        self.rows.get(self.at)
+    }
+
+    /// The chosen field; none where the row is none.
+    #[must_use]
+    pub fn cell(&self) -> Option<&Cell> {
+        match self.row()? {
+            Row::Field(cell) | Row::Entry(cell, _) => self.cells.get(*cell),
+            Row::Table(..) | Row::More(_) => None,
+        }
+    }
+
+    /// The group of the chosen row.
+    #[must_use]
+    pub fn section(&self) -> Option<Section> {
+        match self.row()? {
+            Row::Field(cell) | Row::Entry(cell, _) => {
+                self.cells.get(*cell).map(|cell| cell.field.key.section)
             }
-            Err(error) => self.error = Some(error),
+            Row::Table(section, _) | Row::More(section) => Some(*section),
         }
     }
 
-    /// Begins to edit the chosen field. A value that is masked begins empty: stars must never be saved.
-    pub fn begin(&mut self) {
-        let Some(field) = self.chosen() else { return };
-        let shown = field.value.clone().unwrap_or_default();
-        let before = if field.secret || shown.contains("***") {
-            String::new()
-        } else {
-            shown
+    /// Chooses the row that `to` makes of the present one. A secret does not stay on the screen.
+    pub fn go(&mut self, to: impl FnOnce(usize, usize) -> usize) {
+        let last = self.rows.len().saturating_sub(1);
+        let at = to(self.at, last).min(last);
+        if at != self.at {
+            self.revealed = None;
+        }
+        self.at = at;
+    }
+
+    /// The tab is left: nothing stays open or in sight.
+    pub fn leave(&mut self) {
+        self.revealed = None;
+        self.edit = None;
+        self.error = None;
+        self.note = None;
+    }
+
+    /// Puts away what is said.
+    pub fn back(&mut self) {
+        self.revealed = None;
+        self.error = None;
+        self.note = None;
+    }
+
+    /// The chosen value as it is shown.
+    #[must_use]
+    pub fn copied(&self) -> Option<String> {
+        match self.row()? {
+            Row::Field(cell) => self.cells.get(*cell)?.shown(),
+            Row::Entry(cell, entry) => {
+                let entries = self.cells.get(*cell)?.entries();
+                Some(field::masked(entries.get(*entry)?))
+            }
+            Row::Table(_, name) => Some(name.clone()),
+            Row::More(_) => None,
+        }
+    }
+
+    /// What a test of the chosen row would look at.
+    #[must_use]
+    pub fn probe(&self) -> Option<Probe> {
+        match self.row()? {
+            Row::Table(Section::Endpoint, name) => Some(Probe::Endpoint { name: name.clone() }),
+            Row::Entry(cell, entry) => {
+                let cell = self.cells.get(*cell)?;
+                if cell.field.name == "nostr.relays" {
+                    let url = cell.entries().get(*entry)?.clone();
+                    return Some(Probe::Relay { url });
+                }
+                probe_of(cell)
+            }
+            Row::Field(cell) => probe_of(self.cells.get(*cell)?),
+            Row::Table(..) | Row::More(_) => None,
+        }
+    }
+
+    /// Is anything changed that a test would not see, as it looks at the file?
+    #[must_use]
+    pub fn blind(&self, probe: &Probe) -> bool {
+        let about = |cell: &&Cell| match probe {
+            Probe::Relay { .. } => false,
+            Probe::Wallet => cell.field.key.section == Section::Wallet,
+            Probe::Endpoint { name } => {
+                cell.field.key.section == Section::Endpoint
+                    && cell.field.table.as_ref() == Some(name)
+            }
         };
-        let mut edit = Edit {
-            name: field.name.clone(),
-            line: Line::new(before.clone()),
-            before,
-            error: None,
+        self.cells.iter().filter(about).any(Cell::changed)
+    }
+
+    /// A test begins; false: it is running already.
+    pub fn testing(&mut self, probe: &Probe) -> bool {
+        if self.tests.get(probe) == Some(&TestState::Running) {
+            return false;
+        }
+        if self.tests.len() >= TESTS_MAX {
+            self.tests.retain(|_, state| *state == TestState::Running);
+        }
+        self.tests.insert(probe.clone(), TestState::Running);
+        true
+    }
+
+    /// A test has ended.
+    pub fn tested(&mut self, probe: &Probe, reply: Reply) {
+        let state = match reply {
+            Reply::Tested { checks } => TestState::Done(checks),
+            Reply::Refused { detail } | Reply::Done { detail } => TestState::Refused(detail),
+            Reply::Status { .. } | Reply::Jobs { .. } | Reply::Job { .. } => return,
         };
-        edit.check();
-        self.edit = Some(edit);
+        self.tests.insert(probe.clone(), state);
     }
-}
 
-/// Reads the fields from the file.
-///
-/// # Errors
-/// The file is not valid: the sentence says where and why.
-pub fn read(path: &Path) -> Result<Vec<Field>, String> {
-    let mut settings = load(path).map_err(|error| error.to_string())?;
-    edit::mask(&mut settings);
-    let mut fields = Vec::new();
-    for section in Section::ALL {
-        for name in tables(&settings, section) {
-            let here = keys::of(section).map(|key| field(key, &settings, name.as_deref()));
-            fields.extend(here);
+    /// Shows a secret until [`Form::hide`] is called with the number that this gives.
+    pub fn show(&mut self, name: String, secret: SecretString) -> u64 {
+        self.reveals += 1;
+        self.revealed = Some(Revealed {
+            name,
+            secret,
+            number: self.reveals,
+        });
+        self.reveals
+    }
+
+    /// Hides the secret that was shown with this number.
+    pub fn hide(&mut self, number: u64) {
+        if (self.revealed.as_ref()).is_some_and(|shown| shown.number == number) {
+            self.revealed = None;
         }
     }
-    Ok(fields)
 }
 
-/// Saves one field (none: back to its default), and reads the file again.
-///
-/// # Errors
-/// The value isn't taken or the file can't be written; the file is then as it was.
-pub fn save(path: &Path, name: &str, value: Option<&str>) -> Result<Vec<Field>, String> {
-    match value {
-        Some(value) => edit::set(path, name, value),
-        None => edit::unset(path, name),
-    }
-    .map_err(|error| error.to_string())?;
-    read(path)
-}
-
-/// The tables of a section: one without a name, or those of a list.
-fn tables(settings: &Settings, section: Section) -> Vec<Option<String>> {
-    match section {
-        Section::Endpoint => {
-            let all = settings.endpoints.0.iter();
-            all.map(|one| Some(one.name.clone())).collect()
-        }
-        Section::PriceModel => {
-            let all = settings.price.models.iter();
-            all.map(|one| Some(one.name.clone())).collect()
-        }
-        _ => vec![None],
-    }
-}
-
-fn field(key: &Key, settings: &Settings, table: Option<&str>) -> Field {
-    let name = key.name();
-    let name = match table {
-        Some(table) => name.replacen("NAME", table, 1),
-        None => name.into_owned(),
-    };
-    let value = key.text_in(settings, table);
-    Field {
-        default: value == key.default_text(),
-        name,
-        group: key.section.title(),
-        help: key.help,
-        allowed: key.allowed(),
-        applies: key.applies.words(),
-        secret: key.is_secret(),
-        value,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_form_shows_saves_and_resets_a_field_of_the_file() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("vend.toml");
-        edit::init(&path).unwrap();
-        let value = |fields: &[Field]| {
-            let field = fields.iter().find(|f| f.name == "price.min_price_sats");
-            field.unwrap().value.clone()
-        };
-        let first = value(&read(&path).unwrap());
-        let saved = save(&path, "price.min_price_sats", Some("77")).unwrap();
-        assert_eq!(value(&saved).as_deref(), Some("77"));
-        let reset = save(&path, "price.min_price_sats", None).unwrap();
-        assert_eq!(value(&reset), first);
-        assert!(save(&path, "price.min_price_sats", Some("many")).is_err());
-    }
-
-    #[test]
-    fn a_masked_value_is_never_the_start_of_an_edit() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("vend.toml");
-        let text = "[wallet]\nbackend = \"nwc\"\nuri = \"nostr+walletconnect://abc?secret=hush\"\n";
-        std::fs::write(&path, text).unwrap();
-        let mut form = Form::default();
-        form.loaded(read(&path));
-        if let Some(at) = form.fields.iter().position(|f| f.name == "wallet.uri") {
-            form.at = at;
-            assert_eq!(form.fields[at].value.as_deref(), Some("***"));
-            form.begin();
-            assert_eq!(form.edit.unwrap().line.value(), "");
-        }
+fn probe_of(cell: &Cell) -> Option<Probe> {
+    match cell.field.key.section {
+        Section::Wallet => Some(Probe::Wallet),
+        Section::Endpoint => Some(Probe::Endpoint {
+            name: cell.field.table.clone()?,
+        }),
+        _ => None,
     }
 }

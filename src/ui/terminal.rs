@@ -1,11 +1,21 @@
 //! The terminal itself: taken, given back on every way out, and let go of when it is no longer there.
 
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, Stdout, Write};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use ratatui::DefaultTerminal;
+use crossterm::event::{
+    DisableBracketedPaste, DisableMouseCapture, EnableBracketedPaste, EnableMouseCapture,
+};
+use crossterm::terminal::{
+    BeginSynchronizedUpdate, Clear, ClearType, EndSynchronizedUpdate, EnterAlternateScreen,
+    LeaveAlternateScreen, disable_raw_mode, enable_raw_mode,
+};
+use crossterm::{cursor, execute, queue};
+use ratatui::Terminal;
+use ratatui::backend::CrosstermBackend;
+use rustix::process::Signal;
 
 use super::app::App;
 use super::view;
@@ -15,18 +25,25 @@ const COPY_MAX: usize = 64 * 1024;
 
 /// The screen, in raw mode and on its own page, until it is dropped.
 pub struct Screen {
-    inner: DefaultTerminal,
+    inner: Terminal<CrosstermBackend<Stdout>>,
+    mouse: bool,
     gone: bool,
 }
 
 impl Screen {
-    /// Takes the terminal. A panic gives it back before it is reported (ratatui's own hook).
+    /// Takes the terminal.
     ///
     /// # Errors
     /// There is no terminal.
-    pub fn open() -> io::Result<Self> {
+    pub fn open(mouse: bool) -> io::Result<Self> {
+        take(mouse)?;
+        let inner = Terminal::new(CrosstermBackend::new(io::stdout()));
+        if inner.is_err() {
+            give_back();
+        }
         Ok(Self {
-            inner: ratatui::try_init()?,
+            inner: inner?,
+            mouse,
             gone: false,
         })
     }
@@ -40,14 +57,15 @@ impl Screen {
         Ok((size.width, size.height))
     }
 
-    /// Draws; only what differs from the last frame goes out.
+    /// Draws; only what differs from the last frame goes out, and a terminal that can shows all of it at once.
     ///
     /// # Errors
     /// The terminal is gone.
     pub fn draw(&mut self, app: &App) -> io::Result<()> {
+        queue!(self.inner.backend_mut(), BeginSynchronizedUpdate)?;
         self.inner
             .draw(|frame| view::draw(app, frame.area(), frame.buffer_mut()))?;
-        Ok(())
+        execute!(self.inner.backend_mut(), EndSynchronizedUpdate)
     }
 
     /// Hands a text to the clipboard of whoever sits at the terminal (OSC 52), over SSH too.
@@ -59,6 +77,43 @@ impl Screen {
         let mut out = io::stdout();
         write!(out, "\u{1b}]52;c;{}\u{7}", STANDARD.encode(text))?;
         out.flush()
+    }
+
+    /// Has the mouse reported, or no more.
+    ///
+    /// # Errors
+    /// The terminal is gone.
+    pub fn set_mouse(&mut self, mouse: bool) -> io::Result<()> {
+        self.mouse = mouse;
+        if mouse {
+            execute!(io::stdout(), EnableMouseCapture)
+        } else {
+            execute!(io::stdout(), DisableMouseCapture)
+        }
+    }
+
+    /// Gives the terminal back and stops the program, with all of its process group, as control and z do elsewhere. Returns
+    /// once it goes on, or at once where there is no shell that could call it back.
+    ///
+    /// # Errors
+    /// The signal can't be raised.
+    pub fn suspend(&mut self) -> io::Result<()> {
+        give_back();
+        rustix::process::kill_current_process_group(Signal::TSTP)?;
+        Ok(())
+    }
+
+    /// Takes the terminal again, after the program was stopped; the next frame draws everything.
+    ///
+    /// # Errors
+    /// The terminal is gone.
+    pub fn resume(&mut self) -> io::Result<()> {
+        take(self.mouse)?;
+        execute!(io::stdout(), Clear(ClearType::All))?;
+        // A new one knows nothing of what was drawn before. Its own way to clear asks the terminal where the cursor is, and
+        // would wait for an answer that the reader of keys takes away.
+        self.inner = Terminal::new(CrosstermBackend::new(io::stdout()))?;
+        Ok(())
     }
 
     /// The terminal has gone away: nothing may be read from it or written to it any more, as both would fail for ever.
@@ -81,8 +136,43 @@ impl Screen {
 
 impl Drop for Screen {
     fn drop(&mut self) {
-        if !self.gone {
-            ratatui::restore();
+        // After a crash it has been given back before it was reported.
+        if !self.gone && !std::thread::panicking() {
+            give_back();
         }
     }
+}
+
+fn take(mouse: bool) -> io::Result<()> {
+    enable_raw_mode()?;
+    let mut out = io::stdout();
+    let taken = execute!(
+        out,
+        EnterAlternateScreen,
+        EnableBracketedPaste,
+        cursor::Hide
+    );
+    let taken = if mouse {
+        taken.and_then(|()| execute!(out, EnableMouseCapture))
+    } else {
+        taken
+    };
+    if taken.is_err() {
+        give_back();
+    }
+    taken
+}
+
+/// Leaves the terminal as a shell wants it, whatever was switched on. Done twice it does no harm.
+pub fn give_back() {
+    // A terminal that is gone needs nothing back.
+    let _ = execute!(
+        io::stdout(),
+        EndSynchronizedUpdate,
+        DisableMouseCapture,
+        DisableBracketedPaste,
+        LeaveAlternateScreen,
+        cursor::Show
+    );
+    let _ = disable_raw_mode();
 }

@@ -8,6 +8,7 @@ use super::keymap::Tab;
 use super::pen::Pen;
 use super::theme::Role;
 
+mod above;
 mod chrome;
 mod jobs;
 mod sell;
@@ -41,7 +42,42 @@ pub fn draw(app: &App, area: Rect, buf: &mut Buffer) {
         Tab::Jobs => jobs::draw(app, &mut pen, body),
         Tab::Telemetry => telemetry::draw(app, &mut pen, body),
     }
-    chrome::draw_above(app, &mut pen, area);
+    above::draw(app, &mut pen, area);
+}
+
+/// What is at a place of the screen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hit {
+    /// A tab of the hotbar.
+    Tab(Tab),
+    /// A row of the tab's list, counted from its first.
+    Row(usize),
+}
+
+/// What a click at (`x`, `y`) means.
+#[must_use]
+pub fn hit(app: &App, x: u16, y: u16) -> Option<Hit> {
+    let area = Rect::new(0, 0, app.size.0, app.size.1);
+    if area.width < LEAST.0 || area.height < LEAST.1 {
+        return None;
+    }
+    if y == 0 {
+        return chrome::tab_at(area, x).map(Hit::Tab);
+    }
+    let body = chrome::body(app, area);
+    let row = match app.tab {
+        Tab::Settings => settings::row_at(app, body, x, y),
+        Tab::Telemetry => telemetry::row_at(app, body, x, y),
+        Tab::Jobs => jobs::row_at(app, body, x, y),
+        Tab::Sell => None,
+    };
+    row.map(Hit::Row)
+}
+
+/// How many rows the list of keys has at the present size.
+#[must_use]
+pub fn help_rows(app: &App) -> usize {
+    above::help_rows(app, Rect::new(0, 0, app.size.0, app.size.1))
 }
 
 /// The first row of a list that shows the chosen one in the middle, as far as the ends allow.
@@ -55,5 +91,7 @@ fn clock(at: crate::domain::time::Time) -> String {
     at.to_string().chars().skip(11).take(8).collect()
 }
 
+#[cfg(test)]
+mod form_tests;
 #[cfg(test)]
 mod tests;

@@ -63,7 +63,7 @@ fn take_out(list: &mut Array, goal: &[String]) -> usize {
 }
 
 /// The text up to the end of its last comment; nothing where there is none.
-fn comment(text: &str) -> String {
+pub(super) fn comment(text: &str) -> String {
     match text.rfind('#') {
         Some(at) => {
             let end = text[at..].find('\n').map_or(text.len(), |len| at + len);
@@ -101,7 +101,7 @@ fn add(list: &mut Array, value: &Value) {
     list.push_formatted(value.decorated(format!("{trailing}\n{indent}"), ""));
 }
 
-fn raw(text: Option<&RawString>) -> &str {
+pub(super) fn raw(text: Option<&RawString>) -> &str {
     text.and_then(RawString::as_str).unwrap_or_default()
 }
 

@@ -4,6 +4,7 @@ use toml_edit::{Array, InlineTable, Value};
 
 use super::did_you_mean;
 use super::rule::Rule;
+use crate::config::press;
 use crate::config::problem::shown;
 
 /// The most entries of a list.
@@ -47,6 +48,8 @@ pub enum Shape {
         /// The most.
         max: i64,
     },
+    /// A key of the keyboard, or a list of them.
+    Presses,
 }
 
 /// Why a value is not taken.
@@ -90,6 +93,7 @@ impl Shape {
             Self::Wholes { min, max } => {
                 format!("a list of whole numbers from {min} to {max}")
             }
+            Self::Presses => format!("{}, or a list of such", press::ALLOWED),
         }
     }
 
@@ -122,6 +126,11 @@ impl Shape {
             Self::Wholes { min, max } => self.check_list(value, |entry| {
                 check_whole(*min, *max, entry).map_err(|()| "")
             }),
+            Self::Presses if value.is_str() => check_press(value).map_err(|hint| Wrong {
+                hint: hint.to_owned(),
+                ..self.wrong(value)
+            }),
+            Self::Presses => self.check_list(value, check_press),
         }
     }
 
@@ -136,7 +145,12 @@ impl Shape {
             Self::Flag => text
                 .parse::<bool>()
                 .map_or_else(|_| text.into(), Value::from),
-            Self::Word(_) | Self::Text(_) => unquoted(text).into(),
+            Self::Presses if text.len() > 1 && (text.starts_with('[') || text.contains(',')) => {
+                list(text, |entry| entry.into())
+            }
+            // The quotation marks are keys too.
+            Self::Presses if text.len() == 1 => text.into(),
+            Self::Word(_) | Self::Text(_) | Self::Presses => unquoted(text).into(),
             Self::Whole { .. } => whole(text),
             Self::Number { .. } => text
                 .parse::<Value>()
@@ -172,6 +186,35 @@ impl Shape {
             }
             _ => plain(value),
         }
+    }
+
+    /// The entries of a list that [`Shape::text`] wrote; of anything else none.
+    #[must_use]
+    pub fn entries(&self, text: &str) -> Vec<String> {
+        let value = match self {
+            Self::Texts(_) => list(text.trim(), |entry| entry.into()),
+            Self::Wholes { .. } => list(text.trim(), whole),
+            _ => return Vec::new(),
+        };
+        let entries = value.as_array().into_iter().flatten();
+        entries
+            .map(|entry| entry.as_str().map_or_else(|| plain(entry), str::to_owned))
+            .collect()
+    }
+
+    /// A list of these entries, as [`Shape::parse`] reads it.
+    #[must_use]
+    pub fn join(&self, entries: &[String]) -> String {
+        let number = matches!(self, Self::Wholes { .. });
+        let value = |entry: &String| {
+            if number {
+                whole(entry.trim())
+            } else {
+                entry.as_str().into()
+            }
+        };
+        let entries: Vec<String> = entries.iter().map(|entry| plain(&value(entry))).collect();
+        format!("[{}]", entries.join(", "))
     }
 
     fn wrong(&self, value: &Value) -> Wrong {
@@ -255,6 +298,11 @@ fn check_number(min: f64, max: f64, above: bool, value: &Value) -> Result<(), ()
 
 fn check_text(rule: Rule, value: &Value) -> Result<(), &'static str> {
     value.as_str().ok_or("").and_then(|text| rule.check(text))
+}
+
+fn check_press(value: &Value) -> Result<(), &'static str> {
+    let text = value.as_str().ok_or("")?;
+    press::Press::parse(text).map(drop)
 }
 
 /// What was found where it is not a secret's shape; never the value.

@@ -65,8 +65,10 @@ impl Key {
     }
 }
 
-use Applies::{NextOnline, NextStart, Now};
-use Section::{Endpoint, Limits, Nostr, Payment, Price, PriceModel, Privacy, Root, Text, Wallet};
+use Applies::{AtOnce, NextOnline, NextStart, Now};
+use Section::{
+    Endpoint, Keys, Limits, Nostr, Payment, Price, PriceModel, Privacy, Root, Screen, Text, Wallet,
+};
 
 /// Every setting, in the order of the file.
 #[rustfmt::skip]
@@ -186,4 +188,12 @@ pub const KEYS: &[Key] = &[
 
     key(Privacy, "keep_content_hours", count(0, 87_600, "hours"), Now,
         "Prompts and answers of finished jobs are erased from the ledger after this; 0: at once."),
+
+    key(Screen, "mouse", Shape::Flag, AtOnce,
+        "Clicks and the wheel work; selecting text with the mouse then needs shift."),
+    key(Screen, "theme", Shape::Word(&["dark", "light", "contrast"]), AtOnce,
+        "The dashboard's colours, for a dark or a light terminal, or with the most contrast."),
+
+    key(Keys, "NAME", Shape::Presses, AtOnce,
+        "The key of an action, or a list of keys; left out: its own.").optional("\"o\""),
 ];

@@ -1,12 +1,13 @@
 //! What is around every tab: the hotbar, the banner, the hint bar, and what opens above the tab.
 
 use ratatui::layout::Rect;
+use unicode_width::UnicodeWidthStr as _;
 
 use crate::domain::event::Level;
 use crate::domain::health::ShopState;
 use crate::domain::text::clean;
-use crate::ui::app::{App, Ask};
-use crate::ui::keymap::{COPIES, KEYS, Tab};
+use crate::ui::app::App;
+use crate::ui::keymap::Tab;
 use crate::ui::pen::Pen;
 use crate::ui::theme::{Role, of_level};
 
@@ -16,19 +17,46 @@ const SANDBOX: &str = "SANDBOX: no real money moves";
 /// Draws the frame of the screen and gives the area of the tab.
 pub fn draw(app: &App, pen: &mut Pen<'_>, area: Rect) -> Rect {
     hotbar(app, pen, area);
-    let mut top = 1;
-    for line in banners(app) {
+    for (top, line) in (1..).zip(banners(app)) {
         pen.fill(Rect::new(area.x, area.y + top, area.width, 1), Role::Banner);
         pen.row(
             area,
             top,
             &[(" ", Role::Banner), (&clean(line, 200), Role::Banner)],
         );
-        top += 1;
     }
     message(app, pen, area);
     hints(app, pen, area);
+    body(app, area)
+}
+
+/// The area of the tab: what the hotbar, the banners, the message and the hints leave.
+pub fn body(app: &App, area: Rect) -> Rect {
+    let banners = u16::try_from(banners(app).count()).unwrap_or(0);
+    let top = 1 + banners;
     Rect::new(area.x, area.y + top, area.width, area.height - top - 2)
+}
+
+/// The tabs of the hotbar: each with its first column and its text.
+fn tabs(area: Rect) -> impl Iterator<Item = (Tab, u16, String)> {
+    let mut x = area.x;
+    (1..).zip(Tab::ALL).map(move |(slot, tab)| {
+        let text = format!(" {slot} {} ", tab.title());
+        let at = x;
+        // The titles are ASCII.
+        x += u16::try_from(text.len()).unwrap_or(0) + 1;
+        (tab, at, text)
+    })
+}
+
+/// The tab in the hotbar's column `x`.
+pub fn tab_at(area: Rect, x: u16) -> Option<Tab> {
+    let mut all = tabs(area);
+    let under = |(_, at, text): &(Tab, u16, String)| {
+        let width = u16::try_from(text.len()).unwrap_or(0);
+        (*at..at + width).contains(&x)
+    };
+    all.find(under).map(|(tab, _, _)| tab)
 }
 
 fn banners(app: &App) -> impl Iterator<Item = &str> {
@@ -38,15 +66,14 @@ fn banners(app: &App) -> impl Iterator<Item = &str> {
 
 fn hotbar(app: &App, pen: &mut Pen<'_>, area: Rect) {
     let mut x = area.x;
-    for (slot, tab) in Tab::ALL.into_iter().enumerate() {
+    for (tab, at, text) in tabs(area) {
         let role = if tab == app.tab {
             Role::Selected
         } else {
             Role::Text
         };
-        let text = format!(" {} {} ", slot + 1, tab.title());
-        x += pen.put(x, area.y, area.right() - x, &text, role);
-        x += 1;
+        let width = area.right().saturating_sub(at);
+        x = at + pen.put(at, area.y, width, &text, role) + 1;
     }
     let word = app.store.state.word().to_uppercase();
     let width = u16::try_from(word.len()).unwrap_or(0);
@@ -69,12 +96,12 @@ pub const fn state_role(state: ShopState) -> Role {
 fn message(app: &App, pen: &mut Pen<'_>, area: Rect) {
     let row = area.height - 2;
     if app.typing {
-        let filter = match app.tab {
-            Tab::Jobs => &app.jobs.filter,
-            _ => &app.feed.filter,
+        let (word, text) = match app.tab {
+            Tab::Telemetry => (" find: ", &app.feed.search),
+            _ => (" filter: ", &app.jobs.filter),
         };
-        let typed = format!("{}_", clean(filter, 200));
-        pen.row(area, row, &[(" filter: ", Role::Key), (&typed, Role::Text)]);
+        let typed = format!("{}_", clean(text, 200));
+        pen.row(area, row, &[(word, Role::Key), (&typed, Role::Text)]);
     } else if let Some(message) = &app.message {
         pen.row(
             area,
@@ -97,99 +124,45 @@ fn message(app: &App, pen: &mut Pen<'_>, area: Rect) {
 
 fn hints(app: &App, pen: &mut Pen<'_>, area: Rect) {
     let mut pieces = vec![(" ", Role::Text)];
-    if app.tab == Tab::Settings && app.form.edit.is_some() {
-        pieces.extend([("Enter", Role::Key), (" save  ", Role::Dim)]);
-        pieces.extend([("Esc", Role::Key), (" undo", Role::Dim)]);
-    } else {
-        let shown = KEYS
-            .iter()
-            .filter(|one| one.on(app.tab) && !one.hint.is_empty());
+    let fixed = fixed_hints(app);
+    for (key, hint) in &fixed {
+        pieces.extend([(*key, Role::Key), (" ", Role::Dim)]);
+        pieces.extend([(*hint, Role::Dim), ("  ", Role::Dim)]);
+    }
+    if fixed.is_empty() {
         let mut room = usize::from(area.width).saturating_sub(1);
-        for binding in shown {
-            // A key is shown whole or not at all; the help has them all.
-            let width = binding.shown.len() + binding.hint.len() + 3;
+        for bound in app.keys.on(app.tab) {
+            let hint = bound.binding.hint;
+            // The first key says enough here; the help has them all.
+            let key = bound.shown.split(' ').next().unwrap_or_default();
+            if hint.is_empty() || key.is_empty() {
+                continue;
+            }
+            // A key is shown whole or not at all.
+            let width = key.width() + hint.len() + 3;
             let Some(left) = room.checked_sub(width) else {
                 break;
             };
             room = left;
-            pieces.extend([(binding.shown, Role::Key), (" ", Role::Dim)]);
-            pieces.extend([(binding.hint, Role::Dim), ("  ", Role::Dim)]);
+            pieces.extend([(key, Role::Key), (" ", Role::Dim)]);
+            pieces.extend([(hint, Role::Dim), ("  ", Role::Dim)]);
         }
     }
     pen.row(area, area.height - 1, &pieces);
 }
 
-/// Draws what opens above the tab: the question, or the keys.
-pub fn draw_above(app: &App, pen: &mut Pen<'_>, area: Rect) {
-    if let Some(ask) = app.ask {
-        question(ask, pen, area);
-    } else if app.help {
-        help(app, pen, area);
+/// The keys of what is being typed: those can't be bound to anything else.
+fn fixed_hints(app: &App) -> Vec<(&'static str, &'static str)> {
+    if app.palette.is_some() {
+        return vec![("Enter", "do it"), ("Up Down", "choose"), ("Esc", "close")];
     }
-}
-
-fn question(ask: Ask, pen: &mut Pen<'_>, area: Rect) {
-    let (title, lines): (&str, Vec<String>) = match ask {
-        Ask::Quit => (
-            "Jobs are running",
-            vec![
-                "f  finish them, then stop".to_owned(),
-                "k  keep selling with no screen".to_owned(),
-                "s  stop now".to_owned(),
-                "Esc  stay".to_owned(),
-            ],
-        ),
-        Ask::Offline => (
-            "Jobs are running",
-            vec![
-                "f  finish them, take no more".to_owned(),
-                "s  stop them now".to_owned(),
-                "Esc  stay online".to_owned(),
-            ],
-        ),
-        Ask::Cancel(id) => ("Cancel?", vec![format!("job {}", id.short()), yes_no()]),
-        Ask::Retry(id) => ("Try again?", vec![format!("job {}", id.short()), yes_no()]),
-        Ask::Block(buyer) => {
-            let short: String = buyer.to_string().chars().take(16).collect();
-            ("Serve this buyer no more?", vec![short, yes_no()])
+    let edit = app.form.edit.as_ref().filter(|_| app.tab == Tab::Settings);
+    match edit {
+        Some(edit) if edit.choices.is_some() => {
+            vec![("Space", "next"), ("Enter", "keep"), ("Esc", "leave")]
         }
-    };
-    let height = u16::try_from(lines.len()).unwrap_or(4) + 2;
-    let inner = window(pen, area, 40, height, title);
-    for (row, line) in (0..).zip(&lines) {
-        pen.row(inner, row, &[(" ", Role::Text), (line, Role::Text)]);
+        Some(_) => vec![("Enter", "keep"), ("C-s", "save"), ("Esc", "leave")],
+        None if app.typing => vec![("Enter", "keep"), ("Esc", "clear")],
+        None => Vec::new(),
     }
-}
-
-fn yes_no() -> String {
-    "y  yes    n  no".to_owned()
-}
-
-fn help(app: &App, pen: &mut Pen<'_>, area: Rect) {
-    let keys = KEYS.iter().chain(COPIES);
-    let bindings: Vec<_> = keys.filter(|one| one.on(app.tab)).collect();
-    let rows = area.height.saturating_sub(4).max(1);
-    let columns = bindings.len().div_ceil(usize::from(rows)).max(1);
-    let height = bindings.len().div_ceil(columns);
-    let tall = u16::try_from(height).unwrap_or(rows) + 2;
-    let inner = window(pen, area, area.width - 4, tall, "Keys (any key closes)");
-    let wide = inner.width / u16::try_from(columns).unwrap_or(1).max(1);
-    for (index, binding) in bindings.iter().enumerate() {
-        let column = u16::try_from(index / height).unwrap_or(0);
-        let row = u16::try_from(index % height).unwrap_or(0);
-        let x = inner.x + column * wide;
-        let y = inner.y + row;
-        pen.put(x + 1, y, 7, binding.shown, Role::Key);
-        pen.put(x + 9, y, wide.saturating_sub(10), binding.help, Role::Text);
-    }
-}
-
-/// An empty box in the middle.
-fn window(pen: &mut Pen<'_>, area: Rect, width: u16, height: u16, title: &str) -> Rect {
-    let (width, height) = (width.min(area.width), height.min(area.height));
-    let x = area.x + (area.width - width) / 2;
-    let y = area.y + (area.height - height) / 2;
-    let place = Rect::new(x, y, width, height);
-    pen.blank(place);
-    pen.frame(place, title)
 }

@@ -6,7 +6,7 @@ use crate::domain::health::{Light, ShopState};
 use crate::domain::text::clean;
 use crate::store::Mood;
 use crate::ui::app::App;
-use crate::ui::keymap::{Act, KEYS};
+use crate::ui::keymap::Act;
 use crate::ui::pen::{Pen, words};
 use crate::ui::theme::{Role, Theme, of_light};
 
@@ -184,7 +184,7 @@ fn button(app: &App, theme: Theme) -> Line {
     let mut line = vec![
         piece(" ", Role::Text),
         piece(label, Role::Selected),
-        piece(format!(" {}  ", toggle_key()), Role::Key),
+        piece(format!(" {}  ", toggle_key(app)), Role::Key),
         piece(state, of_light(light)),
     ];
     if store.state.sells() {
@@ -200,9 +200,9 @@ fn button(app: &App, theme: Theme) -> Line {
 }
 
 /// The key that presses the button.
-fn toggle_key() -> &'static str {
-    let toggle = KEYS.iter().find(|one| one.act == Act::Toggle);
-    toggle.map_or("", |one| one.shown)
+fn toggle_key(app: &App) -> &str {
+    let toggle = (app.keys.all().iter()).find(|one| one.binding.act == Act::Toggle);
+    toggle.map_or("", |one| &one.shown)
 }
 
 /// The seller's key, where there is a line for it.
@@ -218,9 +218,8 @@ fn with_value(app: &App, text: &str, key: Option<&str>) -> String {
     let Some(key) = key else {
         return text.to_owned();
     };
-    let field = app.form.fields.iter().find(|field| field.name == key);
-    match field.and_then(|field| field.value.as_deref()) {
-        Some(now) => text.replacen(key, &format!("{key} (now {})", clean(now, 24)), 1),
+    match app.form.in_file(key) {
+        Some(now) => text.replacen(key, &format!("{key} (now {})", clean(&now, 24)), 1),
         None => text.to_owned(),
     }
 }

@@ -1,0 +1,187 @@
+//! What opens above a tab: a question, the keys, the palette.
+
+use ratatui::layout::Rect;
+
+use crate::domain::text::clean;
+use crate::ui::app::{App, Ask, Palette};
+use crate::ui::keymap::Bound;
+use crate::ui::pen::Pen;
+use crate::ui::theme::Role;
+
+/// The least columns of one column of keys.
+const HELP_COLUMN: u16 = 50;
+/// Columns of the keys in the help.
+const HELP_KEYS: u16 = 9;
+/// Rows of the palette's list.
+const PALETTE_ROWS: u16 = 12;
+
+/// Draws what is open.
+pub fn draw(app: &App, pen: &mut Pen<'_>, area: Rect) {
+    if let Some(ask) = app.ask {
+        question(app, ask, pen, area);
+    } else if let Some(palette) = &app.palette {
+        named(app, palette, pen, area);
+    } else if app.help {
+        help(app, pen, area);
+    }
+}
+
+fn question(app: &App, ask: Ask, pen: &mut Pen<'_>, area: Rect) {
+    let (title, lines) = words(app, ask);
+    let height = u16::try_from(lines.len()).unwrap_or(4) + 2;
+    let longest = lines.iter().map(|line| line.chars().count()).max();
+    let wide = longest
+        .and_then(|wide| u16::try_from(wide).ok())
+        .unwrap_or(0);
+    let width = (wide + 4).clamp(40, area.width.saturating_sub(2).max(40));
+    let inner = window(pen, area, width, height, title);
+    for (row, line) in (0..).zip(&lines) {
+        pen.row(inner, row, &[(" ", Role::Text), (line, Role::Text)]);
+    }
+}
+
+fn words(app: &App, ask: Ask) -> (&'static str, Vec<String>) {
+    let own = |lines: &[&str]| lines.iter().map(|line| (*line).to_owned()).collect();
+    match ask {
+        Ask::Quit => (
+            "Jobs are running",
+            own(&[
+                "f  finish them, then stop",
+                "k  keep selling with no screen",
+                "s  stop now",
+                "Esc  stay",
+            ]),
+        ),
+        Ask::Offline => (
+            "Jobs are running",
+            own(&[
+                "f  finish them, take no more",
+                "s  stop them now",
+                "Esc  stay online",
+            ]),
+        ),
+        Ask::Cancel(id) => ("Cancel?", vec![format!("job {}", id.short()), yes_no()]),
+        Ask::Retry(id) => ("Try again?", vec![format!("job {}", id.short()), yes_no()]),
+        Ask::Block(buyer) => {
+            let short: String = buyer.to_string().chars().take(16).collect();
+            ("Serve this buyer no more?", vec![short, yes_no()])
+        }
+        Ask::Unsaved(_) => (
+            "Settings are not saved",
+            own(&["s  save them", "d  drop them", "Esc  stay here"]),
+        ),
+        Ask::Conflict => ("Changed here and in the file", conflict(app)),
+    }
+}
+
+fn conflict(app: &App) -> Vec<String> {
+    let Some(conflict) = app.form.conflict() else {
+        return vec!["Esc  go on".to_owned()];
+    };
+    vec![
+        clean(&conflict.name, 80),
+        format!("here: {}", clean(&conflict.mine, 120)),
+        format!("file: {}", clean(&conflict.theirs, 120)),
+        "m  mine, to be saved".to_owned(),
+        "t  theirs, as in the file".to_owned(),
+        "Esc  decide later".to_owned(),
+    ]
+}
+
+fn yes_no() -> String {
+    "y  yes    n  no".to_owned()
+}
+
+/// How the keys are laid out: columns, rows in all, rows that have room.
+fn help_shape(app: &App, area: Rect) -> (u16, usize, usize) {
+    let width = area.width.saturating_sub(4);
+    let columns = (width / HELP_COLUMN).clamp(1, 3);
+    let rows = app.keys.on(app.tab).count().div_ceil(usize::from(columns));
+    let room = usize::from(area.height.saturating_sub(4)).max(1);
+    (columns, rows, room)
+}
+
+/// How far the list of keys can be scrolled, and one more.
+pub fn help_rows(app: &App, area: Rect) -> usize {
+    let (_, rows, room) = help_shape(app, area);
+    rows.saturating_sub(room) + 1
+}
+
+fn help(app: &App, pen: &mut Pen<'_>, area: Rect) {
+    let bindings: Vec<&Bound> = app.keys.on(app.tab).collect();
+    let (columns, rows, room) = help_shape(app, area);
+    let first = app.help_at.min(rows.saturating_sub(room));
+    let shown = rows.min(room);
+    let title = if rows > room {
+        format!("Keys {}-{} of {rows}, Esc closes", first + 1, first + shown)
+    } else {
+        "Keys, Esc closes".to_owned()
+    };
+    let tall = u16::try_from(shown).unwrap_or(u16::MAX).saturating_add(2);
+    let inner = window(pen, area, area.width - 4, tall, &title);
+    let wide = inner.width / columns;
+    for (column, bindings) in (0..).zip(bindings.chunks(rows.max(1))) {
+        let x = inner.x + column * wide;
+        let here = bindings.iter().skip(first).take(shown);
+        for (y, bound) in (inner.y..).zip(here) {
+            let key = if bound.shown.is_empty() {
+                "none"
+            } else {
+                &bound.shown
+            };
+            pen.put(x + 1, y, HELP_KEYS, key, Role::Key);
+            let text = bound.binding.help;
+            let at = x + 2 + HELP_KEYS;
+            pen.put(at, y, wide.saturating_sub(3 + HELP_KEYS), text, Role::Text);
+        }
+    }
+}
+
+fn named(app: &App, palette: &Palette, pen: &mut Pen<'_>, area: Rect) {
+    let rows = palette.rows(&app.keys, app.tab);
+    let height = (PALETTE_ROWS + 3).min(area.height.saturating_sub(2));
+    let inner = window(pen, area, 72.min(area.width - 4), height, "What to do");
+    let typed = format!(": {}_", palette.line.value());
+    pen.row(inner, 0, &[(&typed, Role::Text)]);
+    let list = Rect {
+        y: inner.y + 1,
+        height: inner.height.saturating_sub(1),
+        ..inner
+    };
+    let room = usize::from(list.height);
+    let at = palette.at.min(rows.len().saturating_sub(1));
+    let first = super::first_row(at, rows.len(), room);
+    for (row, bound) in (0..).zip(rows.iter().skip(first).take(room)) {
+        let name = bound.binding.act.name().replace('_', " ");
+        let elsewhere = !bound.binding.on(app.tab);
+        let tab = bound.binding.tabs.first().filter(|_| elsewhere);
+        let help = match tab {
+            Some(tab) => format!("{} ({})", bound.binding.help, tab.title()),
+            None => bound.binding.help.to_owned(),
+        };
+        let cells = [
+            (name.as_str(), 14),
+            (&*bound.shown, HELP_KEYS),
+            (help.as_str(), list.width.saturating_sub(16 + HELP_KEYS)),
+        ];
+        let role = match (first + usize::from(row) == at, elsewhere) {
+            (true, _) => Role::Selected,
+            (false, true) => Role::Dim,
+            (false, false) => Role::Text,
+        };
+        pen.cells(list, row, &cells, role);
+    }
+    if rows.is_empty() {
+        pen.row(list, 0, &[("nothing has this name", Role::Dim)]);
+    }
+}
+
+/// An empty box in the middle.
+fn window(pen: &mut Pen<'_>, area: Rect, width: u16, height: u16, title: &str) -> Rect {
+    let (width, height) = (width.min(area.width), height.min(area.height));
+    let x = area.x + (area.width - width) / 2;
+    let y = area.y + (area.height - height) / 2;
+    let place = Rect::new(x, y, width, height);
+    pen.blank(place);
+    pen.frame(place, title)
+}

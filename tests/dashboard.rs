@@ -1,0 +1,268 @@
+//! The dashboard on a real terminal: what a person types, and what the terminal is left like.
+#![cfg(feature = "tui")]
+
+use std::io::{Read, Write};
+use std::num::NonZero;
+use std::path::Path;
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::{Duration, Instant};
+
+use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system};
+
+/// The longest that anything may take on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+struct Seen {
+    screen: vt100::Parser,
+    bytes: Vec<u8>,
+    ended: bool,
+}
+
+/// A terminal with a program in it.
+struct Terminal {
+    seen: Arc<(Mutex<Seen>, Condvar)>,
+    keys: Box<dyn Write + Send>,
+    child: Box<dyn Child + Send + Sync>,
+    master: Box<dyn MasterPty + Send>,
+}
+
+impl Terminal {
+    fn start(command: CommandBuilder) -> Self {
+        let size = PtySize {
+            rows: 24,
+            cols: 80,
+            ..PtySize::default()
+        };
+        let pair = native_pty_system().openpty(size).unwrap();
+        let child = pair.slave.spawn_command(command).unwrap();
+        drop(pair.slave);
+        let mut output = pair.master.try_clone_reader().unwrap();
+        let seen = Seen {
+            screen: vt100::Parser::new(lines(24), lines(80), 0),
+            bytes: Vec::new(),
+            ended: false,
+        };
+        let seen = Arc::new((Mutex::new(seen), Condvar::new()));
+        let theirs = seen.clone();
+        std::thread::spawn(move || {
+            let mut buffer = [0; 4096];
+            loop {
+                let count = output.read(&mut buffer).unwrap_or(0);
+                let mut seen = theirs.0.lock().unwrap();
+                seen.screen.process(&buffer[..count]);
+                seen.bytes.extend(&buffer[..count]);
+                seen.ended = count == 0;
+                theirs.1.notify_all();
+                if count == 0 {
+                    return;
+                }
+            }
+        });
+        Self {
+            seen,
+            keys: pair.master.take_writer().unwrap(),
+            child,
+            master: pair.master,
+        }
+    }
+
+    fn press(&mut self, keys: &str) {
+        self.keys.write_all(keys.as_bytes()).unwrap();
+        self.keys.flush().unwrap();
+    }
+
+    fn until(&self, what: &str, holds: impl Fn(&Seen) -> bool) {
+        let mut seen = self.seen.0.lock().unwrap();
+        let end = Instant::now() + PATIENCE;
+        while !holds(&seen) {
+            let left = end.saturating_duration_since(Instant::now());
+            let shown = seen.screen.screen().contents();
+            assert!(!left.is_zero(), "waited for {what} in vain:\n{shown}");
+            seen = self.seen.1.wait_timeout(seen, left).unwrap().0;
+        }
+    }
+
+    fn shows(&self, text: &str) {
+        self.until(text, |seen| seen.screen.screen().contents().contains(text));
+    }
+
+    /// What has been written since the last time.
+    fn written(&self) -> String {
+        let bytes = std::mem::take(&mut self.seen.0.lock().unwrap().bytes);
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    fn ends(&mut self) -> (u32, String) {
+        self.until("the end", |seen| seen.ended);
+        let code = self.child.wait().unwrap().exit_code();
+        (code, self.written())
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        // It has ended already, unless the test failed.
+        let _ = self.child.kill();
+    }
+}
+
+fn lines(count: u16) -> NonZero<u16> {
+    NonZero::new(count).unwrap()
+}
+
+/// A shop that is offline and moves no money.
+fn settings(dir: &Path) -> std::path::PathBuf {
+    let path = dir.join("config.toml");
+    let text = "# mine\n[nostr]\nrelays = [\"ws://127.0.0.1:9\"]\n[wallet]\nbackend = \"sandbox\" # play\nnetwork = \"regtest\"\n";
+    std::fs::write(&path, text).unwrap();
+    path
+}
+
+fn vend(program: &str, dir: &Path) -> CommandBuilder {
+    let mut command = CommandBuilder::new(program);
+    command.env("VEND_CONFIG", dir.join("config.toml"));
+    command.env("VEND_DATA_DIR", dir.join("data"));
+    command.env("TERM", "xterm-256color");
+    command.cwd(dir);
+    command
+}
+
+const VEND: &str = env!("CARGO_BIN_EXE_vend");
+
+#[test]
+fn a_setting_is_edited_saved_and_applied_from_the_keyboard() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = settings(dir.path());
+    let mut terminal = Terminal::start(vend(VEND, dir.path()));
+    terminal.shows("OFFLINE");
+    terminal.press("2");
+    terminal.shows("Go online as soon as the program starts.");
+    terminal.press("\r \r");
+    terminal.shows("1 not saved");
+    terminal.press("w");
+    terminal.shows("applied to the next job");
+    let text = std::fs::read_to_string(&path).unwrap();
+    assert!(text.contains("start_online = true"), "{text}");
+    assert!(text.contains("# mine") && text.contains("# play"), "{text}");
+
+    vend::config::edit::set(&path, "text.model", "somebody-elses").unwrap();
+    terminal.shows("changed by somebody else");
+
+    terminal.press(":");
+    terminal.shows("What to do");
+    terminal.press("\u{1b}[200~last row\u{1b}[201~");
+    terminal.shows(": last row_");
+    terminal.press("\r");
+    terminal.shows("keys.last");
+    terminal.press("q");
+    let (code, written) = terminal.ends();
+    assert_eq!(code, 0, "{written}");
+    for given_back in ["\u{1b}[?1049l", "\u{1b}[?2004l", "\u{1b}[?25h"] {
+        assert!(written.contains(given_back), "{given_back:?}");
+    }
+    let begun = written.matches("\u{1b}[?2026h").count();
+    assert!(begun > 0, "each frame is shown at once");
+    assert!(
+        !written.contains("\u{1b}[?1000h"),
+        "the mouse is left alone"
+    );
+}
+
+#[test]
+fn a_relay_is_tested_where_it_is_set() {
+    let dir = tempfile::tempdir().unwrap();
+    settings(dir.path());
+    let mut terminal = Terminal::start(vend(VEND, dir.path()));
+    terminal.shows("OFFLINE");
+    terminal.press("2");
+    terminal.shows("start_online");
+    terminal.press("jj");
+    terminal.shows("─ nostr.relays ─");
+    terminal.press("t");
+    terminal.shows("ws://127.0.0.1:9  fails");
+    terminal.press("q");
+    assert_eq!(terminal.ends().0, 0);
+}
+
+#[test]
+fn control_z_gives_the_terminal_back_until_it_is_called_again() {
+    let dir = tempfile::tempdir().unwrap();
+    settings(dir.path());
+    let mut command = vend("sh", dir.path());
+    command.args([
+        "-c",
+        &format!("set -m; {VEND}; echo was stopped; read go; fg; echo came back $?"),
+    ]);
+    let mut terminal = Terminal::start(command);
+    terminal.shows("OFFLINE");
+    terminal.written();
+    terminal.press("\u{1a}");
+    terminal.shows("was stopped");
+    assert!(terminal.written().contains("\u{1b}[?1049l"));
+    terminal.press("\n");
+    terminal.shows("OFFLINE");
+    terminal.press("2");
+    terminal.shows("start_online");
+    terminal.press("q");
+    terminal.shows("came back 0");
+    terminal.ends();
+}
+
+#[test]
+fn a_storm_of_sizes_ends_in_a_whole_screen() {
+    let dir = tempfile::tempdir().unwrap();
+    settings(dir.path());
+    let mut terminal = Terminal::start(vend(VEND, dir.path()));
+    terminal.shows("OFFLINE");
+    for cols in (40..120).rev() {
+        let size = PtySize {
+            rows: 24,
+            cols,
+            ..PtySize::default()
+        };
+        terminal.master.resize(size).unwrap();
+    }
+    terminal
+        .seen
+        .0
+        .lock()
+        .unwrap()
+        .screen
+        .screen_mut()
+        .set_size(lines(24), lines(40));
+    terminal.shows("terminal too small");
+    let size = PtySize {
+        rows: 16,
+        cols: 60,
+        ..PtySize::default()
+    };
+    terminal
+        .seen
+        .0
+        .lock()
+        .unwrap()
+        .screen
+        .screen_mut()
+        .set_size(lines(16), lines(60));
+    terminal.master.resize(size).unwrap();
+    terminal.press("2");
+    terminal.shows("start_online");
+    terminal.press("q");
+    assert_eq!(terminal.ends().0, 0);
+}
+
+#[test]
+fn settings_with_a_clash_of_keys_stop_the_program() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = settings(dir.path());
+    let mut text = std::fs::read_to_string(&path).unwrap();
+    text.push_str("[keys]\nhelp = \"o\"\n");
+    std::fs::write(&path, text).unwrap();
+    let mut terminal = Terminal::start(vend(VEND, dir.path()));
+    let (code, written) = terminal.ends();
+    assert_eq!(code, 3, "{written}");
+    assert!(
+        written.contains("config.toml:8: keys.help: found a key of `online` too"),
+        "{written}"
+    );
+}
