@@ -126,7 +126,7 @@ fn logs(folder: &Path) -> String {
 }
 
 /// Everything a stranger can make the shop repeat: models, tags, content, a relay's and a wallet's words.
-async fn strangers(shop: &Shop, buyer: &Keys) {
+fn strangers(shop: &Shop, buyer: &Keys) {
     let to = |tags: Vec<Vec<String>>| {
         let mut all = vec![Tag::public_key(shop.home.seller.public_key())];
         all.extend(tags.into_iter().map(|tag| Tag::parse(tag).unwrap()));
@@ -160,7 +160,7 @@ async fn strangers(shop: &Shop, buyer: &Keys) {
 async fn no_secret_and_no_control_character_in_anything_it_says() {
     let mut shop = open("after").await;
     let buyer = Keys::generate();
-    strangers(&shop, &buyer).await;
+    strangers(&shop, &buyer);
     let request = shop
         .home
         .request(&buyer, Encryption::Nip44, &format!("{PROMPT} {HOSTILE}"));

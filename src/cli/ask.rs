@@ -50,7 +50,7 @@ fn told(reply: Reply) -> Outcome {
         Reply::Done { detail } => say(&detail),
         Reply::Refused { detail } => Err(Exit::failed(&detail)),
         Reply::Status { status } => print(&status),
-        // Only a screen asks for tests and for jobs; `vend doctor` and `vend jobs` look for themselves.
+        // Nothing here asks for them: `vend doctor` makes its own tests, `vend jobs` reads the ledger.
         Reply::Tested { .. } | Reply::Jobs { .. } | Reply::Job { .. } => Ok(()),
     }
 }

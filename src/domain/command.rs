@@ -42,6 +42,11 @@ pub enum Command {
     Status,
     /// Tell the whole state again as events.
     Snapshot,
+    /// Try out one thing, as the settings file now has it; the answer may take half a minute.
+    Test {
+        /// Which.
+        what: Probe,
+    },
     /// A page of the jobs in the ledger.
     Jobs {
         /// Which, and in which order.
@@ -58,11 +63,6 @@ pub enum Command {
         /// Which; `job` on the socket, where `id` is the call's.
         #[serde(rename = "job")]
         id: RequestId,
-    },
-    /// Try out one thing, as the settings file now has it; the answer may take half a minute.
-    Test {
-        /// Which.
-        what: Probe,
     },
     /// End the process.
     Stop {
@@ -103,6 +103,11 @@ pub enum Reply {
         /// It.
         status: Box<Status>,
     },
+    /// What a test showed.
+    Tested {
+        /// In the order in which it was looked at.
+        checks: Vec<Check>,
+    },
     /// The page asked for.
     Jobs {
         /// The question, so that a late answer can be told from the one that is waited for.
@@ -118,11 +123,6 @@ pub enum Reply {
     Job {
         /// It.
         detail: Box<JobDetail>,
-    },
-    /// What a test showed.
-    Tested {
-        /// In the order in which it was looked at.
-        checks: Vec<Check>,
     },
     /// It can't be done; says why and what to do.
     Refused {

@@ -41,10 +41,10 @@ struct Supervisor {
     stopping: Vec<oneshot::Sender<Reply>>,
     /// Rings when the phase's task ends.
     ended: Arc<Notify>,
-    /// Questions about jobs that are being answered: a long look must not keep other commands waiting.
-    lookups: JoinSet<()>,
     /// Tests that were asked for.
     trials: Trials,
+    /// Questions about jobs that are being answered: a long look must not keep other commands waiting.
+    lookups: JoinSet<()>,
 }
 
 /// Runs until a `stop` command is carried out, or nobody can give commands any more.
@@ -63,8 +63,8 @@ pub async fn run(shop: Arc<Shop>, place: Place, mut inbox: mpsc::Receiver<Order>
         phase: Phase::Offline,
         stopping: Vec::new(),
         ended: Arc::new(Notify::new()),
-        lookups: JoinSet::new(),
         trials: Trials::default(),
+        lookups: JoinSet::new(),
     };
     supervisor.serve(&mut inbox).await;
     supervisor.trials.end().await;

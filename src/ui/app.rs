@@ -166,11 +166,11 @@ impl App {
                 self.store.apply(&event);
                 self.feed.sync(&self.store);
             }
+            Input::Looked(reply) => return self.looked(reply),
             Input::Reply(Reply::Done { detail } | Reply::Refused { detail }) => {
                 self.message = Some(detail);
             }
             Input::Reply(_) => {}
-            Input::Looked(reply) => return self.looked(reply),
             Input::Tested(what, reply) => self.form.tested(&what, reply),
             Input::Fields(read) => return self.fields(read),
             Input::Saved(read) => return self.saved(read),
@@ -194,9 +194,6 @@ impl App {
         if is_interrupt(&key) {
             return self.act(Act::Quit);
         }
-        if std::mem::take(&mut self.jobs.copying) {
-            return keymap::copy_act(&key).map_or_else(Vec::new, |act| self.act(act));
-        }
         if self.palette.is_some() {
             return self.palette_key(key);
         }
@@ -214,6 +211,9 @@ impl App {
         if self.feed.detail.is_some() && self.tab == Tab::Telemetry && key.code == KeyCode::Enter {
             self.feed.detail = None;
             return Vec::new();
+        }
+        if std::mem::take(&mut self.jobs.copying) {
+            return keymap::copy_act(&key).map_or_else(Vec::new, |act| self.act(act));
         }
         match self.keys.act(self.tab, &key) {
             Some(act) => self.act(act),

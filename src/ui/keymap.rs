@@ -100,6 +100,16 @@ pub enum Act {
     Retry,
     /// Serve the buyer no more.
     Block,
+    /// Copy the job's id.
+    CopyId,
+    /// Copy the invoice.
+    CopyInvoice,
+    /// Copy the job as JSON.
+    CopyJson,
+    /// Copy the buyer's npub.
+    CopyBuyer,
+    /// Copy the result's event, or the request's where there is no result.
+    CopyEvent,
     /// Every action by its name.
     Palette,
     /// Stop the program until it is called back.
@@ -124,16 +134,6 @@ pub enum Act {
     NextMatch,
     /// The one before.
     PrevMatch,
-    /// Copy the job's id.
-    CopyId,
-    /// Copy the invoice.
-    CopyInvoice,
-    /// Copy the job as JSON.
-    CopyJson,
-    /// Copy the buyer's npub.
-    CopyBuyer,
-    /// Copy the result's event, or the request's where there is no result.
-    CopyEvent,
 }
 
 impl Act {
@@ -280,6 +280,11 @@ pub const KEYS: &[Binding] = &[
     bind(&[ch('b')], "b", Act::Block, JOBS, "block", "serve this buyer no more"),
     bind(&[ch('e')], "e", Act::Raw, JOBS, "", "in a job: its events as they were signed"),
     bind(&[ch('y')], "y", Act::Copy, &[], "copy", "copy what is chosen (also over SSH)"),
+    bind(&[], "y i", Act::CopyId, JOBS, "", "copy the job's id"),
+    bind(&[], "y v", Act::CopyInvoice, JOBS, "", "copy the invoice"),
+    bind(&[], "y j", Act::CopyJson, JOBS, "", "copy the job as JSON"),
+    bind(&[], "y b", Act::CopyBuyer, JOBS, "", "copy the buyer's npub"),
+    bind(&[], "y e", Act::CopyEvent, JOBS, "", "copy the result's event, or the request's"),
     bind(&[ch('j'), Press::Plain(KeyCode::Down)], "j Down", Act::Down, &[], "", "one row down"),
     bind(&[ch('k'), Press::Plain(KeyCode::Up)], "k Up", Act::Up, &[], "", "one row up"),
     bind(&[Press::Plain(KeyCode::PageDown)], "PgDn", Act::PageDown, &[], "", "a page down"),
@@ -288,17 +293,17 @@ pub const KEYS: &[Binding] = &[
     bind(&[ch('G'), Press::Plain(KeyCode::End)], "G End", Act::Last, &[], "", "the last row"),
 ];
 
-/// What can be copied of a job: these keys come after the one of [`Act::Copy`], and can't be bound to anything else.
+/// The keys after `y` on a job. The help lists them beside the others.
 #[rustfmt::skip]
 pub const COPIES: &[Binding] = &[
-    bind(&[ch('i')], "i", Act::CopyId, JOBS, "", "copy the job's id"),
-    bind(&[ch('v')], "v", Act::CopyInvoice, JOBS, "", "copy the invoice"),
-    bind(&[ch('j')], "j", Act::CopyJson, JOBS, "", "copy the job as JSON"),
-    bind(&[ch('b')], "b", Act::CopyBuyer, JOBS, "", "copy the buyer's npub"),
-    bind(&[ch('e')], "e", Act::CopyEvent, JOBS, "", "copy the result's event, or the request's"),
+    bind(&[ch('i')], "y i", Act::CopyId, JOBS, "", "copy the job's id"),
+    bind(&[ch('v')], "y v", Act::CopyInvoice, JOBS, "", "copy the invoice"),
+    bind(&[ch('j')], "y j", Act::CopyJson, JOBS, "", "copy the job as JSON"),
+    bind(&[ch('b')], "y b", Act::CopyBuyer, JOBS, "", "copy the buyer's npub"),
+    bind(&[ch('e')], "y e", Act::CopyEvent, JOBS, "", "copy the result's event, or the request's"),
 ];
 
-/// What a key does after the one of [`Act::Copy`] on a job.
+/// What a key does after `y`.
 #[must_use]
 pub fn copy_act(key: &KeyEvent) -> Option<Act> {
     let press = pressed(key)?;

@@ -70,7 +70,7 @@ pub async fn run(link: Link, options: Options) -> Result<Leave, UiError> {
 enum Done {
     /// An answer of the engine.
     Answer(Input),
-    /// Anything else: a file, an alarm, an answer to a question about jobs.
+    /// Anything else.
     Other(Input),
     /// The settings file has been quiet.
     Quiet,
@@ -289,14 +289,15 @@ impl Session {
             return;
         };
         let (answer, reply) = oneshot::channel();
-        if self.commands.try_send((command, answer)).is_err() {
+        if self.commands.try_send((command, answer)).is_ok() {
+            let told = async move {
+                Done::Other(Input::Looked(reply.await.unwrap_or_else(|_| no_answer())))
+            };
+            self.work.push(told.boxed());
+        } else {
             // Asked again after the next key.
             self.app.handle(Input::Looked(no_answer()));
-            return;
         }
-        let ended =
-            async move { Done::Other(Input::Looked(reply.await.unwrap_or_else(|_| no_answer()))) };
-        self.work.push(ended.boxed());
     }
 
     /// Sends a command without waiting; the input tells why it could not be sent.

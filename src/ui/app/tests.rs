@@ -259,9 +259,6 @@ fn the_palette_runs_what_is_named_on_its_own_tab() {
         panic!("not sent")
     };
     assert!(app.palette.is_none());
-    text(&mut app, ":freeze");
-    press(&mut app, KeyCode::Enter);
-    assert!(app.tab == Tab::Jobs && app.jobs.is_frozen());
     text(&mut app, ":next match");
     press(&mut app, KeyCode::Enter);
     assert_eq!(app.tab, Tab::Telemetry);

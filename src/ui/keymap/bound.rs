@@ -6,7 +6,7 @@ use std::path::Path;
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
-use super::{Act, Binding, COPIES, KEYS, Press, Tab, pressed};
+use super::{Act, Binding, KEYS, Press, Tab, pressed};
 use crate::config::keys::did_you_mean;
 use crate::config::press::{self, Button};
 use crate::config::schema::KeyNames;
@@ -50,14 +50,8 @@ impl Default for Keymap {
             keys: binding.keys.to_vec(),
             shown: Cow::Borrowed(binding.shown),
         });
-        // Known by name, but with no key of their own: theirs come after another.
-        let copies = COPIES.iter().map(|binding| Bound {
-            binding,
-            keys: Vec::new(),
-            shown: Cow::Owned(format!("y {}", binding.shown)),
-        });
         Self {
-            bound: bound.chain(copies).collect(),
+            bound: bound.collect(),
         }
     }
 }
@@ -81,20 +75,7 @@ impl Keymap {
                 bound.shown = Cow::Owned(shown.join(" "));
             }
         }
-        map.name_copies();
         map.clash(own).map_or(Ok(map), Err)
-    }
-
-    /// Writes what can be copied with the key by which copying begins now.
-    fn name_copies(&mut self) {
-        let copy = self.bound.iter().find(|one| one.binding.act == Act::Copy);
-        let first = copy.and_then(|one| one.shown.split(' ').next());
-        let first = first.unwrap_or_default().to_owned();
-        for bound in &mut self.bound {
-            if COPIES.iter().any(|copy| copy.act == bound.binding.act) {
-                bound.shown = Cow::Owned(format!("{first} {}", bound.binding.shown));
-            }
-        }
     }
 
     fn of<'a>(&'a mut self, action: &'a str) -> impl Iterator<Item = &'a mut Bound> {

@@ -32,9 +32,12 @@ fn no_key_means_two_things_on_one_tab() {
 #[test]
 fn every_key_has_a_line_of_help_and_every_action_one_name() {
     let mut names: BTreeMap<&str, Act> = BTreeMap::new();
-    for binding in KEYS.iter().chain(COPIES) {
-        assert!(!binding.help.is_empty() && !binding.keys.is_empty());
+    for binding in KEYS {
+        assert!(!binding.help.is_empty() && !binding.shown.is_empty());
         assert_eq!(binding.names().len(), binding.keys.len());
+        // Without a key of its own it is called by two: the table of copies has the second.
+        let second = COPIES.iter().any(|copy| copy.act == binding.act);
+        assert!(!binding.keys.is_empty() || second);
         let name = binding.act.name();
         assert_eq!(
             *names.entry(name).or_insert(binding.act),
@@ -62,9 +65,6 @@ fn an_action_has_the_keys_that_the_settings_give_it() {
     let mut all = map.all().iter();
     let copy = all.find(|bound| bound.binding.act == Act::Copy).unwrap();
     assert_eq!(copy.shown, "y C-y");
-    let map = Keymap::new(&own(&[("copy", &["Y"])])).unwrap();
-    let last = map.all().last().unwrap();
-    assert_eq!((last.binding.act, &*last.shown), (Act::CopyEvent, "Y e"));
 }
 
 #[test]
@@ -140,8 +140,9 @@ fn page() -> String {
     }
     assert_eq!(told, KEYS.len(), "every binding is in a group");
     out += "\n## After the key of `copy`, on Jobs\n\n| keys | what they do |\n| --- | --- |\n";
-    for binding in COPIES {
-        writeln!(out, "| `{}` | {} |", binding.shown, binding.help).unwrap();
+    for copy in COPIES {
+        let keys = copy.names().join(", ");
+        writeln!(out, "| `{keys}` | {} |", copy.help).unwrap();
     }
     out += "\n## While a field is edited\n\n| keys | what they do |\n| --- | --- |\n\
             | `enter` | keep what is typed in the form |\n| `ctrl-s` | keep it and save every changed field |\n\

@@ -156,9 +156,10 @@ fn copies(pen: &mut Pen<'_>, area: Rect) {
     pen.blank(place);
     let inner = pen.frame(place, "Copy what? (Esc: nothing)");
     for (row, binding) in (0..).zip(bindings) {
+        let key: String = binding.shown.chars().skip(2).collect();
         let pieces = [
             (" ", Role::Text),
-            (binding.shown, Role::Key),
+            (key.as_str(), Role::Key),
             ("  ", Role::Text),
             (binding.help, Role::Text),
         ];

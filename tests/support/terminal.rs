@@ -1,0 +1,116 @@
+//! A program on a terminal of its own, as a person sees it.
+
+#![allow(dead_code, reason = "each test file uses a part of it")]
+
+use std::io::{Read, Write};
+use std::num::NonZero;
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::{Duration, Instant};
+
+use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system};
+
+/// The longest that anything may take on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+pub struct Seen {
+    pub screen: vt100::Parser,
+    pub bytes: Vec<u8>,
+    pub ended: bool,
+}
+
+/// A terminal with a program in it.
+pub struct Terminal {
+    pub seen: Arc<(Mutex<Seen>, Condvar)>,
+    keys: Box<dyn Write + Send>,
+    pub child: Box<dyn Child + Send + Sync>,
+    pub master: Box<dyn MasterPty + Send>,
+}
+
+impl Terminal {
+    pub fn start(command: CommandBuilder) -> Self {
+        let size = PtySize {
+            rows: 24,
+            cols: 80,
+            ..PtySize::default()
+        };
+        let pair = native_pty_system().openpty(size).unwrap();
+        let child = pair.slave.spawn_command(command).unwrap();
+        drop(pair.slave);
+        let mut output = pair.master.try_clone_reader().unwrap();
+        let seen = Seen {
+            screen: vt100::Parser::new(lines(24), lines(80), 0),
+            bytes: Vec::new(),
+            ended: false,
+        };
+        let seen = Arc::new((Mutex::new(seen), Condvar::new()));
+        let theirs = seen.clone();
+        std::thread::spawn(move || {
+            let mut buffer = [0; 4096];
+            loop {
+                let count = output.read(&mut buffer).unwrap_or(0);
+                let mut seen = theirs.0.lock().unwrap();
+                seen.screen.process(&buffer[..count]);
+                seen.bytes.extend(&buffer[..count]);
+                seen.ended = count == 0;
+                theirs.1.notify_all();
+                if count == 0 {
+                    return;
+                }
+            }
+        });
+        Self {
+            seen,
+            keys: pair.master.take_writer().unwrap(),
+            child,
+            master: pair.master,
+        }
+    }
+
+    pub fn press(&mut self, keys: &str) {
+        self.keys.write_all(keys.as_bytes()).unwrap();
+        self.keys.flush().unwrap();
+    }
+
+    pub fn until(&self, what: &str, holds: impl Fn(&Seen) -> bool) {
+        let mut seen = self.seen.0.lock().unwrap();
+        let end = Instant::now() + PATIENCE;
+        while !holds(&seen) {
+            let left = end.saturating_duration_since(Instant::now());
+            let shown = seen.screen.screen().contents();
+            assert!(!left.is_zero(), "waited for {what} in vain:\n{shown}");
+            seen = self.seen.1.wait_timeout(seen, left).unwrap().0;
+        }
+    }
+
+    /// What is on the screen now.
+    pub fn contents(&self) -> String {
+        self.seen.0.lock().unwrap().screen.screen().contents()
+    }
+
+    pub fn shows(&self, text: &str) {
+        self.until(text, |seen| seen.screen.screen().contents().contains(text));
+    }
+
+    /// What has been written since the last time.
+    pub fn written(&self) -> String {
+        let bytes = std::mem::take(&mut self.seen.0.lock().unwrap().bytes);
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    pub fn ends(&mut self) -> (u32, String) {
+        self.until("the end", |seen| seen.ended);
+        let code = self.child.wait().unwrap().exit_code();
+        (code, self.written())
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        // It has ended already, unless the test failed.
+        let _ = self.child.kill();
+    }
+}
+
+pub fn lines(count: u16) -> NonZero<u16> {
+    NonZero::new(count).unwrap()
+}
