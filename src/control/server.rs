@@ -153,7 +153,12 @@ async fn serve(stream: UnixStream, hub: Hub, stop: CancellationToken) {
         let answer = match serde_json::from_str::<Call>(&said) {
             Ok(Call {
                 id,
-                what: What::Command(command @ Command::Test { .. }),
+                what:
+                    What::Command(
+                        command @ (Command::Test { .. }
+                        | Command::Jobs { .. }
+                        | Command::Job { .. }),
+                    ),
             }) if slow.len() < SLOW => {
                 let orders = hub.orders.clone();
                 let reply = async move {

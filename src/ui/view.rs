@@ -68,7 +68,8 @@ pub fn hit(app: &App, x: u16, y: u16) -> Option<Hit> {
     let row = match app.tab {
         Tab::Settings => settings::row_at(app, body, x, y),
         Tab::Telemetry => telemetry::row_at(app, body, x, y),
-        Tab::Sell | Tab::Jobs => None,
+        Tab::Jobs => jobs::row_at(app, body, x, y),
+        Tab::Sell => None,
     };
     row.map(Hit::Row)
 }

@@ -139,6 +139,11 @@ fn page() -> String {
         }
     }
     assert_eq!(told, KEYS.len(), "every binding is in a group");
+    out += "\n## After the key of `copy`, on Jobs\n\n| keys | what they do |\n| --- | --- |\n";
+    for copy in COPIES {
+        let keys = copy.names().join(", ");
+        writeln!(out, "| `{keys}` | {} |", copy.help).unwrap();
+    }
     out += "\n## While a field is edited\n\n| keys | what they do |\n| --- | --- |\n\
             | `enter` | keep what is typed in the form |\n| `ctrl-s` | keep it and save every changed field |\n\
             | `esc` | leave the field as it was |\n| `space`, arrows | the next of the words to choose from |\n";

@@ -74,6 +74,22 @@ fn title(app: &App, total: u64) -> String {
     format!("{total} {jobs} by {}{held}{filter}", list.order())
 }
 
+/// The row of the table at this place of the tab.
+pub fn row_at(app: &App, area: Rect, x: u16, y: u16) -> Option<usize> {
+    // Frame and titles are above the rows, and a filter that can't be read.
+    let above = CARDS + 2 + u16::from(app.jobs.trouble.is_some());
+    let top = area.y + above;
+    let height = area.height.checked_sub(above + 1)?;
+    let within = x > area.x && x + 1 < area.right() && y >= top && y < top + height;
+    if app.jobs.detail || !within {
+        return None;
+    }
+    let sheet = app.jobs.sheet(&app.store);
+    let first = sheet.first_row(app.jobs.at(&sheet), height.into());
+    let row = first + u64::from(y - top);
+    usize::try_from(row).ok().filter(|_| row < sheet.total)
+}
+
 fn table(app: &App, pen: &mut Pen<'_>, area: Rect) {
     let list = &app.jobs;
     let sheet = list.sheet(&app.store);

@@ -100,6 +100,33 @@ fn the_events_of_a_job_and_what_can_be_copied() {
 }
 
 #[test]
+fn a_click_chooses_the_row_it_is_on() {
+    use crossterm::event::{MouseButton, MouseEvent, MouseEventKind};
+    let mut app = busy();
+    app.screen.mouse = true;
+    keys(&mut app, "3");
+    let shown = text(&mut app, (80, 24));
+    let row = shown
+        .lines()
+        .position(|line| line.contains("pending_payment"));
+    let click = |row| {
+        Input::Mouse(MouseEvent {
+            kind: MouseEventKind::Down(MouseButton::Left),
+            column: 5,
+            row,
+            modifiers: KeyModifiers::NONE,
+        })
+    };
+    app.handle(click(u16::try_from(row.unwrap()).unwrap()));
+    let chosen = |app: &App| app.jobs.chosen(&app.store).unwrap().status;
+    assert_eq!(chosen(&app), Status::PendingPayment);
+    // Neither the cards nor the empty rows below are one.
+    app.handle(click(3));
+    app.handle(click(20));
+    assert_eq!(chosen(&app), Status::PendingPayment);
+}
+
+#[test]
 fn a_filter_that_can_not_be_read_says_so_above_the_table() {
     let mut app = busy();
     keys(&mut app, "3/status:paid siz:3");
