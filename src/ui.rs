@@ -17,6 +17,7 @@ pub mod app;
 mod crash;
 mod jobs_list;
 pub mod keymap;
+pub mod page;
 pub mod pen;
 mod run;
 #[cfg(test)]
