@@ -15,6 +15,7 @@ pub mod preflight;
 pub mod probe;
 mod recovery;
 mod shop;
+mod status;
 mod supervisor;
 mod trade;
 mod trials;
