@@ -185,6 +185,8 @@ impl App {
             return Vec::new();
         }
         self.jobs.wake();
+        // What the last key led to has been read.
+        self.message = None;
         if let Some(ask) = self.ask {
             if key.modifiers.contains(KeyModifiers::CONTROL) {
                 return Vec::new();
@@ -223,13 +225,16 @@ impl App {
 
     /// Does what an action says, whichever key or name it was called by.
     pub(super) fn act(&mut self, act: Act) -> Vec<Action> {
+        if !self.applies(act) {
+            return Vec::new();
+        }
         match act {
             Act::Show(tab) => return self.show(tab),
             Act::NextTab => return self.show(self.tab.further(1)),
             Act::PrevTab => return self.show(self.tab.further(Tab::ALL.len() - 1)),
             Act::Toggle => return self.toggle(),
             Act::Quit => return self.quit(),
-            Act::Suspend => return vec![Action::Suspend],
+            Act::Suspend => return self.suspend(),
             Act::Copy if self.tab == Tab::Jobs => self.begin_copy(),
             Act::CopyId | Act::CopyInvoice | Act::CopyJson | Act::CopyBuyer | Act::CopyEvent => {
                 return self.copy_of_job(act);
@@ -248,6 +253,7 @@ impl App {
             Act::Filter => {
                 self.typing = true;
                 self.feed.detail = None;
+                self.form.search.clear();
             }
             Act::Sort => self.jobs.sort(),
             Act::Reverse => self.jobs.reverse(),
@@ -270,6 +276,19 @@ impl App {
             Act::Last => self.go(usize::MAX, true),
         }
         Vec::new()
+    }
+
+    /// Does an action mean anything where the screen is now? With a job open its table is out of sight, and stays as it is.
+    #[must_use]
+    pub fn applies(&self, act: Act) -> bool {
+        let table = matches!(
+            act,
+            Act::Filter | Act::Sort | Act::Reverse | Act::Follow | Act::Freeze | Act::Open
+        );
+        match act {
+            Act::Raw => self.jobs.detail,
+            _ => !(table && self.tab == Tab::Jobs && self.jobs.detail),
+        }
     }
 
     /// Shows a tab; where that would lose unsaved changes it asks first.
@@ -311,11 +330,10 @@ impl App {
     }
 
     fn type_filter(&mut self, key: KeyCode) {
-        let on_feed = self.tab == Tab::Telemetry;
-        let text = if on_feed {
-            &mut self.feed.search
-        } else {
-            &mut self.jobs.filter
+        let text = match self.tab {
+            Tab::Telemetry => &mut self.feed.search,
+            Tab::Settings => &mut self.form.search,
+            _ => &mut self.jobs.filter,
         };
         match key {
             KeyCode::Enter => self.typing = false,
@@ -327,10 +345,10 @@ impl App {
             KeyCode::Char(c) if text.chars().count() < FILTER_MAX => text.push(c),
             _ => {}
         }
-        if on_feed {
-            self.feed.searched(&self.store);
-        } else {
-            self.jobs.refilter();
+        match self.tab {
+            Tab::Telemetry => self.feed.searched(&self.store),
+            Tab::Settings => self.form.searched(),
+            _ => self.jobs.refilter(),
         }
     }
 

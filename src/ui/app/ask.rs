@@ -22,6 +22,8 @@ pub enum Ask {
     Retry(RequestId),
     /// Serve this buyer no more?
     Block(Buyer),
+    /// The shop would be stopped with the program: is that wanted?
+    Suspend,
     /// Settings are changed and not saved: what becomes of them?
     Unsaved(Then),
     /// A field was changed here and in the file: which value holds?
@@ -64,6 +66,15 @@ impl App {
         vec![Action::Leave(Leave::Quit { now: false })]
     }
 
+    /// Stops the program until the shell calls it back. A shop inside it stands still meanwhile: then it asks.
+    pub(super) fn suspend(&mut self) -> Vec<Action> {
+        if self.attached || self.store.state == ShopState::Offline {
+            return vec![Action::Suspend];
+        }
+        self.ask = Some(Ask::Suspend);
+        Vec::new()
+    }
+
     /// Is a job running?
     fn at_work(&self) -> bool {
         self.store.queue.running > 0 || self.store.running().next().is_some()
@@ -86,6 +97,8 @@ impl App {
             (Ask::Quit, 'f') => Action::Leave(Leave::Quit { now: false }),
             (Ask::Quit, 'k') => Action::Leave(Leave::Detach),
             (Ask::Quit, 's') => Action::Leave(Leave::Quit { now: true }),
+            (Ask::Suspend, 'z') => Action::Suspend,
+            (Ask::Suspend, 'k') => Action::Leave(Leave::Detach),
             (Ask::Offline, 'f') => Action::Send(Command::GoOffline { now: false }),
             (Ask::Offline, 's') => Action::Send(Command::GoOffline { now: true }),
             (Ask::Cancel(id), 'y') => Action::Send(Command::Cancel { id }),

@@ -2,6 +2,7 @@
 
 use ratatui::layout::Rect;
 
+use super::chrome::state_mark;
 use crate::domain::health::{Light, ShopState};
 use crate::domain::text::clean;
 use crate::store::Mood;
@@ -176,10 +177,7 @@ fn button(app: &App, theme: Theme) -> Line {
         ShopState::Online => ("[ GO OFFLINE ]", Light::Ok),
         _ => ("[ GO OFFLINE ]", Light::Warn),
     };
-    let mark = match store.state {
-        ShopState::Offline => theme.calm(),
-        _ => theme.mark(light),
-    };
+    let mark = state_mark(store.state, theme);
     let state = format!("{mark} {}", store.state.word().to_uppercase());
     let mut line = vec![
         piece(" ", Role::Text),
