@@ -27,6 +27,8 @@ use vend::ui::{settings_form, svg};
 const SIZES: [(u16, u16); 3] = [(80, 24), (120, 40), (200, 60)];
 /// The size of the guide's pictures.
 const GUIDE: (u16, u16) = (100, 30);
+/// Where a job with its history is shown, or its invoice as a code.
+const TALL: (u16, u16) = (120, 40);
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/pictures")
@@ -133,31 +135,26 @@ fn pictures() -> Vec<(String, String)> {
             drawn.push((name, svg::picture(&app, width, height)));
         }
     }
-    for (name, tape, until, keys) in [
-        ("first", &first, 0, "1"),
-        ("demo", &demo, 0, "1"),
-        ("job", &demo, record::PAID, "3/status:paid\n\n"),
+    for (name, size, tape, until, keys) in [
+        ("first", GUIDE, &first, 0, "1"),
+        ("demo", GUIDE, &demo, 0, "1"),
+        ("filter", GUIDE, &demo, 0, "3/status:paid min:10\n"),
+        ("job", TALL, &demo, record::PAID, "3/status:paid\n\n"),
         (
             "invoice",
+            TALL,
             &demo,
             record::OPEN,
             "3/status:pending_payment\n\n",
         ),
-        ("filter", &demo, 0, "3/status:paid min:11\n"),
-        ("setting", &first, 0, "2"),
-        ("telemetry", &demo, 0, "4/paid\n "),
-        ("keys", &demo, 0, "3?"),
-        ("quit", &demo, 0, "q"),
+        ("setting", GUIDE, &first, 0, "2/price.min\n\n⌫⌫21"),
+        ("telemetry", GUIDE, &demo, 0, "4/paid\n "),
+        ("keys", GUIDE, &demo, 0, "3?"),
+        ("quit", GUIDE, &demo, 0, "q"),
     ] {
-        let mut app = tape.screen(until, keys, GUIDE);
-        if name == "setting" {
-            assert!(app.form.choose("price.min_price_sats"));
-            for key in ['\n', '⌫', '⌫', '2', '1'] {
-                app.handle(Input::Key(KeyEvent::new(code(key), KeyModifiers::NONE)));
-            }
-        }
+        let app = tape.screen(until, keys, size);
         let name = format!("guide-{name}.svg");
-        drawn.push((name, svg::picture(&app, GUIDE.0, GUIDE.1)));
+        drawn.push((name, svg::picture(&app, size.0, size.1)));
     }
     drawn
 }

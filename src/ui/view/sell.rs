@@ -217,7 +217,13 @@ fn with_value(app: &App, text: &str, key: Option<&str>) -> String {
         return text.to_owned();
     };
     match app.form.in_file(key) {
-        Some(now) => text.replacen(key, &format!("{key} (now {})", clean(&now, 24)), 1),
+        Some(now) => {
+            let now = match now.as_str() {
+                "" | "[]" => "empty".to_owned(),
+                _ => clean(&now, 24),
+            };
+            text.replacen(key, &format!("{key} (now {now})"), 1)
+        }
         None => text.to_owned(),
     }
 }
