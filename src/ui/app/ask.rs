@@ -4,6 +4,7 @@ use crossterm::event::KeyCode;
 
 use super::{Action, App};
 use crate::domain::command::Command;
+use crate::domain::desk::{CaseKind, DeskAction};
 use crate::domain::health::ShopState;
 use crate::domain::id::{Buyer, RequestId};
 use crate::ui::Leave;
@@ -24,6 +25,8 @@ pub enum Ask {
     Block(Buyer),
     /// The shop would be stopped with the program: is that wanted?
     Suspend,
+    /// Do this about a case?
+    Decide(RequestId, CaseKind, DeskAction),
     /// Settings are changed and not saved: what becomes of them?
     Unsaved(Then),
     /// A field was changed here and in the file: which value holds?
@@ -91,14 +94,14 @@ impl App {
         match ask {
             Ask::Unsaved(then) => return self.answer_unsaved(then, letter),
             Ask::Conflict => return self.answer_conflict(letter),
+            Ask::Decide(..) if letter == 'y' => return self.decided(),
             _ => {}
         }
         let action = match (ask, letter) {
             (Ask::Quit, 'f') => Action::Leave(Leave::Quit { now: false }),
-            (Ask::Quit, 'k') => Action::Leave(Leave::Detach),
+            (Ask::Quit | Ask::Suspend, 'k') => Action::Leave(Leave::Detach),
             (Ask::Quit, 's') => Action::Leave(Leave::Quit { now: true }),
             (Ask::Suspend, 'z') => Action::Suspend,
-            (Ask::Suspend, 'k') => Action::Leave(Leave::Detach),
             (Ask::Offline, 'f') => Action::Send(Command::GoOffline { now: false }),
             (Ask::Offline, 's') => Action::Send(Command::GoOffline { now: true }),
             (Ask::Cancel(id), 'y') => Action::Send(Command::Cancel { id }),
@@ -106,7 +109,7 @@ impl App {
             (Ask::Block(buyer), 'y') => Action::Send(Command::Block {
                 buyer: buyer.to_string(),
             }),
-            (Ask::Cancel(_) | Ask::Retry(_) | Ask::Block(_), 'n') => {
+            (Ask::Cancel(_) | Ask::Retry(_) | Ask::Block(_) | Ask::Decide(..), 'n') => {
                 self.ask = None;
                 return Vec::new();
             }

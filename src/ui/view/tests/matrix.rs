@@ -87,16 +87,17 @@ fn looks(app: &App, buf: &Buffer) -> String {
 #[test]
 fn every_tab_in_every_weather() {
     each(|name, mut app| {
-        let mut shown = String::new();
+        let mut parts = Vec::new();
         for (width, height) in SIZES {
             app.handle(Input::Size(width, height));
             let text = text(&app, width, height);
-            shown.push_str(&format!("{width}x{height}\n{text}\n\n"));
+            parts.push(format!("{width}x{height}\n{text}\n"));
         }
         let buf = at(&mut app, SIZES[0]);
-        shown.push_str(&format!("the looks\n{}\n\n", looks(&app, &buf)));
+        parts.push(format!("the looks\n{}\n", looks(&app, &buf)));
         app.theme.ascii = true;
-        shown.push_str(&format!("ASCII\n{}\n", text(&app, 80, 24)));
+        parts.push(format!("ASCII\n{}\n", text(&app, 80, 24)));
+        let shown = parts.join("\n");
         insta::assert_snapshot!(name, shown);
     });
 }
