@@ -5,6 +5,7 @@ mod announce;
 pub mod crash;
 pub mod desk;
 mod figures;
+mod holds;
 mod invoicer;
 mod lights;
 mod load;

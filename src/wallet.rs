@@ -13,6 +13,7 @@ pub mod phoenixd;
 pub mod sandbox;
 
 pub use self::http::ServerError;
+pub use crate::domain::evidence::Seen;
 
 use std::fmt;
 use std::time::Duration;
@@ -23,7 +24,6 @@ use futures::future::BoxFuture;
 use crate::domain::health::{Light, WalletHealth};
 use crate::domain::id::{PaymentHash, Preimage};
 use crate::domain::msat::Msat;
-use crate::domain::time::Time;
 
 /// What a backend can do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,37 +69,6 @@ pub struct Issued {
     pub payment_hash: PaymentHash,
     /// What the wallet calls it, where that is not the hash.
     pub backend_ref: Option<String>,
-}
-
-/// What a look at the wallet saw.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Seen {
-    /// Not paid yet.
-    Pending,
-    /// A hold invoice whose payment has come and waits for [`Wallet::settle`]: not ours yet, and the payer may get it back.
-    Held {
-        /// What waits; none where the wallet does not say.
-        amount: Option<Msat>,
-    },
-    /// The money is here.
-    Paid {
-        /// What arrived; none where the wallet does not say.
-        amount: Option<Msat>,
-        /// When, where the wallet says.
-        at: Option<Time>,
-        /// The proof, where the wallet gives it.
-        preimage: Option<Preimage>,
-        /// What the wallet took for it.
-        fee: Option<Msat>,
-    },
-    /// The wallet says it can't be paid any more.
-    Expired,
-    /// It was canceled: it can't be paid any more, and what was held went back.
-    Canceled,
-    /// The wallet does not know it. Never taken as "unpaid" by itself.
-    Unknown,
-    /// Something that needs a person; never taken as "unpaid".
-    Attention(String),
 }
 
 /// Why a wallet gave no answer. `Display` is for the operator and clean of secrets.
@@ -148,7 +117,8 @@ pub trait Wallet: Send + Sync + fmt::Debug {
     fn health(&self) -> BoxFuture<'_, WalletHealth>;
 
     /// Makes an invoice. Called twice it may make two; only a stored one is ever shown to a buyer.
-    /// With a `hold_hash`, `Unsupported` where hold invoices are.
+    /// With a `hold_hash`, `Unsupported` where hold invoices are; called twice with the same one it gives the same invoice,
+    /// or refuses.
     fn create(&self, new: NewInvoice) -> BoxFuture<'_, Result<Issued, WalletError>>;
 
     /// Looks at one invoice.

@@ -12,13 +12,14 @@ use super::crash;
 use super::desk::StepError;
 use super::shop::Shop;
 use crate::domain::event::Level;
+use crate::domain::evidence::{self, Finding, Look, Seen};
 use crate::domain::id::{PaymentHash, RequestId};
 use crate::domain::invoice;
-use crate::domain::job::Job;
+use crate::domain::job::{InvoiceState, Job};
 use crate::domain::step::Input;
 use crate::domain::text::clean;
 use crate::domain::time::Time;
-use crate::wallet::{Issued, Seen, Wallet};
+use crate::wallet::{Issued, Wallet, WalletError};
 
 /// Looks at once.
 const AT_ONCE: usize = 8;
@@ -31,12 +32,35 @@ struct Watch {
     job: Job,
     next: Time,
     fails: u32,
+    /// When the last look began that showed nothing paid or held.
+    unheld_at: Option<Time>,
+    told: Told,
+}
+
+/// What was said of a job last: the same is not said again.
+#[derive(Debug, Default)]
+pub struct Told(String);
+
+impl Told {
+    /// Tells the operator, unless that was the last thing said.
+    pub fn tell(&mut self, shop: &Shop, level: Level, job: &Job, words: &str) {
+        if self.0 != words {
+            words.clone_into(&mut self.0);
+            let words = format!("job {}: {}", job.id.short(), clean(words, 300));
+            shop.notice(level, "wallet", &words);
+        }
+    }
+
+    /// Something else happened: what was said may be said again.
+    pub fn forget(&mut self) {
+        self.0.clear();
+    }
 }
 
 /// Works until `stop`, offline too: money may come at any time.
 pub async fn work(shop: Arc<Shop>, stop: CancellationToken) {
     let mut watches: HashMap<RequestId, Watch> = HashMap::new();
-    let mut looking: JoinSet<(RequestId, Outcome)> = JoinSet::new();
+    let mut looking: JoinSet<(RequestId, Looked)> = JoinSet::new();
     let mut busy: HashSet<RequestId> = HashSet::new();
     // The first look at everything is now: money may have come while nobody was here.
     reload(&shop, &mut watches).await;
@@ -63,9 +87,9 @@ pub async fn work(shop: Arc<Shop>, stop: CancellationToken) {
             () = shop.bells.looks.notified() => reload(&shop, &mut watches).await,
             hint = hinted(wallet) => hurry(&mut watches, hint),
             Some(done) = looking.join_next(), if !looking.is_empty() => match done {
-                Ok((id, outcome)) => {
+                Ok((id, looked)) => {
                     busy.remove(&id);
-                    learn(&shop, &mut watches, id, outcome).await;
+                    learn(&shop, &mut watches, id, looked).await;
                 }
                 Err(_) => busy.clear(),
             },
@@ -75,7 +99,8 @@ pub async fn work(shop: Arc<Shop>, stop: CancellationToken) {
     looking.shutdown().await;
 }
 
-type Outcome = Result<Seen, crate::wallet::WalletError>;
+/// When a look began, and what it saw.
+type Looked = (Time, Result<Seen, WalletError>);
 
 async fn hinted(wallet: Option<Arc<dyn Wallet>>) -> Option<PaymentHash> {
     match wallet {
@@ -109,6 +134,8 @@ async fn reload(shop: &Shop, watches: &mut HashMap<RequestId, Watch>) {
                 job,
                 next: Time(0),
                 fails: 0,
+                unheld_at: None,
+                told: Told::default(),
             });
     }
 }
@@ -135,7 +162,7 @@ fn launch(
     wallet: &Arc<dyn Wallet>,
     who: Option<&str>,
     watches: &mut HashMap<RequestId, Watch>,
-    looking: &mut JoinSet<(RequestId, Outcome)>,
+    looking: &mut JoinSet<(RequestId, Looked)>,
     busy: &mut HashSet<RequestId>,
 ) {
     let now = Time::now();
@@ -163,11 +190,15 @@ fn launch(
         };
         let (id, wallet) = (watch.job.id, wallet.clone());
         busy.insert(id);
-        looking.spawn(async move { (id, wallet.lookup(issued).await) });
+        looking.spawn(async move {
+            let began = Time::now();
+            (id, (began, wallet.lookup(issued).await))
+        });
     }
 }
 
-fn issued(job: &Job) -> Option<Issued> {
+/// A job's invoice as the wallet that made it knows it.
+pub fn issued(job: &Job) -> Option<Issued> {
     let invoice = job.invoice.as_ref()?;
     Some(Issued {
         bolt11: invoice.bolt11.clone()?,
@@ -203,53 +234,82 @@ async fn learn(
     shop: &Arc<Shop>,
     watches: &mut HashMap<RequestId, Watch>,
     id: RequestId,
-    outcome: Outcome,
+    (began, seen): Looked,
 ) {
     let Some(watch) = watches.get_mut(&id) else {
         return;
     };
     let now = Time::now();
-    let seen = match outcome {
-        Ok(seen) => seen,
-        Err(error) => {
-            watch.fails += 1;
-            // Never a verdict: an invoice is not called unpaid while the wallet can't be asked.
-            watch.next = now.plus(AFTER_ERROR * watch.fails.min(12));
-            let words = clean(&error.to_string(), 200);
-            return shop.notice(
-                Level::Warn,
-                "wallet",
-                &format!("job {}: {words}", id.short()),
-            );
-        }
+    watch.fails = if seen.is_err() { watch.fails + 1 } else { 0 };
+    let look = Look {
+        began,
+        unheld_at: watch.unheld_at,
+        canceled: false,
     };
-    watch.fails = 0;
-    let Some(input) = judged(shop, &watch.job, seen, now) else {
-        watch.next = again_at(&watch.job, now);
-        return;
-    };
-    match shop.apply(id, input).await {
-        Ok(job) => {
-            watch.job = job;
+    if seen == Ok(Seen::Pending) {
+        watch.unheld_at = Some(began);
+    }
+    let finding = evidence::weigh(&watch.job, seen, &look);
+    match carry_out(shop, &watch.job, finding, &mut watch.told).await {
+        // Nothing is judged while the wallet can't be asked, and it is asked until it answers.
+        Ok(_) if watch.fails > 0 => watch.next = now.plus(AFTER_ERROR * watch.fails.min(12)),
+        Ok(after) => {
+            watch.job = after.unwrap_or_else(|| watch.job.clone());
             watch.next = again_at(&watch.job, now);
         }
-        Err(StepError::No(_)) => watch.next = again_at(&watch.job, now),
-        Err(error) => {
-            // What the wallet said is asked for again: the ledger must have it.
-            watch.next = now.plus(AFTER_ERROR);
-            return shop.notice(Level::Error, "ledger", &error.to_string());
-        }
+        // What the wallet said is asked for again: the ledger must have it.
+        Err(()) => watch.next = now.plus(AFTER_ERROR),
     }
     if watch.next == Time(i64::MAX) {
         watches.remove(&id);
     }
 }
 
+/// Does what a look calls for: the job after it, where it changed. An error where the ledger did not take it, which is
+/// told already.
+pub async fn carry_out(
+    shop: &Arc<Shop>,
+    job: &Job,
+    finding: Finding,
+    told: &mut Told,
+) -> Result<Option<Job>, ()> {
+    let input = match finding {
+        Finding::Nothing => {
+            told.forget();
+            return Ok(None);
+        }
+        Finding::Note(words) => {
+            told.tell(shop, Level::Warn, job, &words);
+            return Ok(None);
+        }
+        Finding::Alarm(words) => {
+            told.tell(shop, Level::Error, job, &words);
+            return Ok(None);
+        }
+        Finding::Step(input) => input,
+    };
+    told.forget();
+    if matches!(input, Input::Paid { .. }) {
+        crash::point("look.paid");
+    }
+    match shop.apply(job.id, input).await {
+        Ok(after) => Ok(Some(after)),
+        Err(StepError::No(_)) => Ok(None),
+        Err(error) => {
+            shop.notice(Level::Error, "ledger", &error.to_string());
+            Err(())
+        }
+    }
+}
+
 /// When to look next; the end of time where the invoice is final.
 fn again_at(job: &Job, now: Time) -> Time {
-    use crate::domain::job::InvoiceState;
     let next = job.invoice.as_ref().and_then(|invoice| {
-        if invoice.state == InvoiceState::Paid {
+        // What is held is looked after elsewhere.
+        if !matches!(
+            invoice.state,
+            InvoiceState::Open | InvoiceState::Expired | InvoiceState::GivenBack
+        ) {
             return None;
         }
         invoice::next_look(
@@ -261,59 +321,4 @@ fn again_at(job: &Job, now: Time) -> Time {
         )
     });
     next.unwrap_or(Time(i64::MAX))
-}
-
-fn judged(shop: &Shop, job: &Job, seen: Seen, now: Time) -> Option<Input> {
-    let invoice = job.invoice.as_ref()?;
-    let over = invoice.expires_at.is_some_and(|at| now > at);
-    match seen {
-        Seen::Paid {
-            amount,
-            at,
-            preimage,
-            ..
-        } => {
-            let short = amount.is_some_and(|amount| amount < invoice.amount);
-            let wrong = preimage
-                .zip(invoice.payment_hash)
-                .is_some_and(|(preimage, hash)| !preimage.opens(&hash));
-            if short || wrong {
-                let what = if short {
-                    "the wallet says paid, but less than asked"
-                } else {
-                    "the wallet says paid, but its proof does not fit the invoice"
-                };
-                shop.notice(
-                    Level::Error,
-                    "wallet",
-                    &format!("job {}: {what}", job.id.short()),
-                );
-                return None;
-            }
-            crash::point("look.paid");
-            Some(Input::Paid {
-                amount: amount.unwrap_or(invoice.amount),
-                at: at.unwrap_or(now),
-            })
-        }
-        // No hold invoice is asked for, so a held payment is no more than one on its way, and a canceled one is over.
-        Seen::Pending | Seen::Held { .. } | Seen::Expired | Seen::Canceled if over => {
-            Some(Input::NotPaid { unknown: false })
-        }
-        Seen::Unknown if over => Some(Input::NotPaid { unknown: true }),
-        Seen::Unknown => {
-            let words = format!(
-                "job {}: the wallet does not know its invoice",
-                job.id.short()
-            );
-            shop.notice(Level::Warn, "wallet", &words);
-            None
-        }
-        Seen::Attention(words) => {
-            let words = format!("job {}: {}", job.id.short(), clean(&words, 200));
-            shop.notice(Level::Error, "wallet", &words);
-            None
-        }
-        Seen::Pending | Seen::Held { .. } | Seen::Expired | Seen::Canceled => None,
-    }
 }

@@ -9,6 +9,7 @@ use nostr::RelayUrl;
 use tokio::sync::mpsc;
 
 use super::shop::{Market, Shop};
+use crate::config::schema::PayMode;
 use crate::config::{Settings, secret};
 use crate::domain::event::News;
 use crate::domain::health::{Check, CheckKind, CheckStatus, Light, ShopState, WalletHealth};
@@ -19,6 +20,8 @@ use crate::wallet::Wallet;
 
 /// How long the first relay may take.
 const RELAY_TIME: Duration = Duration::from_secs(30);
+/// What mends a wallet that can't hold payments.
+pub const HOLD_FIX: &str = "vend config set payment.mode before";
 /// Relay news that may wait.
 const NEWS: usize = 4_096;
 
@@ -165,8 +168,27 @@ async fn wallet(shop: &Arc<Shop>, settings: &Settings, place: &Place) -> Result<
         );
         return Err(NotReady(format!("wallet {word}: {}", health.detail)));
     }
+    if let Some(why) = shop
+        .wallet()
+        .and_then(|wallet| cant_hold(settings, &*wallet))
+    {
+        shop.checked(CheckKind::Wallet, word, CheckStatus::Fail, &why, HOLD_FIX);
+        return Err(NotReady(why));
+    }
     shop.checked(CheckKind::Wallet, word, CheckStatus::Ok, &health.detail, "");
     Ok(())
+}
+
+/// Why these settings can't be sold under with this wallet: they ask it to hold payments, and it can't.
+#[must_use]
+pub fn cant_hold(settings: &Settings, wallet: &dyn Wallet) -> Option<String> {
+    let asked = settings.payment.mode == PayMode::Hold;
+    (asked && !wallet.caps().hold).then(|| {
+        let backend = wallet.backend();
+        format!(
+            "this {backend} wallet can't hold payments: set payment.mode to before or credit, or use a wallet that can (lnd; docs/wallets.md lists them)"
+        )
+    })
 }
 
 async fn endpoints(

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use nostr::{Keys, RelayUrl};
 
-use super::preflight::{Place, open_pool, open_wallet};
+use super::preflight::{self, Place, open_pool, open_wallet};
 use crate::config::Settings;
 use crate::domain::health::{Check, CheckKind, CheckStatus, Light};
 use crate::domain::invoice::{self, Expected, Network};
@@ -182,6 +182,9 @@ pub async fn opened(settings: &Settings, wallet: &dyn Wallet) -> Vec<Check> {
         ""
     };
     let mut checks = vec![row(status, &health.detail, fix)];
+    if let Some(why) = preflight::cant_hold(settings, wallet) {
+        checks.push(row(CheckStatus::Fail, &why, preflight::HOLD_FIX));
+    }
     if status != CheckStatus::Fail {
         checks.extend(trial(settings, wallet).await);
     }

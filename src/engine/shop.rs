@@ -29,6 +29,8 @@ pub struct Bells {
     pub outbox: Notify,
     /// An invoice is to be watched.
     pub looks: Notify,
+    /// A payment is held, or something was decided about one.
+    pub holds: Notify,
     /// A figure changed.
     pub figures: Notify,
     /// A light may have changed.

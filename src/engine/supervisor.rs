@@ -11,7 +11,7 @@ use super::preflight::{self, NotReady, Opened, Place};
 use super::shop::Shop;
 use super::trade::{Closing, Trade};
 use super::trials::Trials;
-use super::{Order, figures, invoicer, load, lookup, payments};
+use super::{Order, figures, holds, invoicer, load, lookup, payments};
 use crate::config;
 use crate::config::Settings;
 use crate::domain::command::{Command, Reply};
@@ -54,6 +54,7 @@ pub async fn run(shop: Arc<Shop>, place: Place, mut inbox: mpsc::Receiver<Order>
     let always = [
         tokio::spawn(payments::work(shop.clone(), stop.clone())),
         tokio::spawn(invoicer::work(shop.clone(), stop.clone())),
+        tokio::spawn(holds::work(shop.clone(), stop.clone())),
         tokio::spawn(figures::work(shop.clone(), stop.clone())),
         tokio::spawn(load::work(shop.clone(), stop.clone())),
     ];
@@ -304,6 +305,10 @@ impl Supervisor {
         };
         let held = self.shop.settings();
         let open = !matches!(self.phase, Phase::Offline);
+        let wallet = self.shop.wallet().filter(|_| open);
+        if let Some(why) = wallet.and_then(|wallet| preflight::cant_hold(&new, &*wallet)) {
+            return refused(&why);
+        }
         let later = open
             && (new.nostr != held.nostr
                 || new.endpoints != held.endpoints

@@ -19,7 +19,7 @@ const WATCH_AFTER_EXPIRY: Duration = Duration::from_secs(25 * 3600);
 // without it SQLite can't know that the index holds every such job, and reads the whole table.
 const QUEUED: &str = "WHERE j.state = 'queued'
   AND j.state NOT IN ('paid', 'completed', 'unpaid', 'error', 'cancelled') AND (j.next_at IS NULL OR j.next_at <= ?1)
-  ORDER BY j.paid_msat > 0 DESC, j.bid_msat DESC, j.created_at LIMIT ?2";
+  ORDER BY j.paid_msat > 0 OR i.state IS 'held' DESC, j.bid_msat DESC, j.created_at LIMIT ?2";
 const WANTING_INVOICE: &str = "WHERE j.state IN ('inferred', 'quoting')
   AND j.state NOT IN ('paid', 'completed', 'unpaid', 'error', 'cancelled') AND (j.next_at IS NULL OR j.next_at <= ?1)
   ORDER BY j.created_at LIMIT 64";
@@ -29,6 +29,7 @@ const ORPHANED: &str = "WHERE j.state = 'running'
   AND j.state NOT IN ('paid', 'completed', 'unpaid', 'error', 'cancelled') AND (j.boot IS NULL OR j.boot <> ?1)";
 
 const ANSWERED_BY: &str = "WHERE j.result_id = ?1";
+const HELD: &str = "WHERE i.state IN ('held', 'taking', 'giving_back') ORDER BY i.hold_until";
 
 /// Which jobs to list.
 #[derive(Clone, Debug, Default)]
@@ -230,11 +231,21 @@ impl Ledger {
             .call(move |connection| {
                 rows::all(
                     connection,
-                    "WHERE i.state IN ('open', 'expired') AND (i.expires_at > ?1 OR i.state = 'open')
+                    "WHERE i.state IN ('open', 'expired', 'given_back') AND (i.expires_at > ?1 OR i.state = 'open')
                      ORDER BY i.expires_at",
                     params![now.minus(WATCH_AFTER_EXPIRY).0],
                 )
             })
+            .await
+    }
+
+    /// Jobs for which a payment is held, or that wait for the wallet to take one or to give one back.
+    ///
+    /// # Errors
+    /// Where the ledger can't be read.
+    pub async fn holds(&self) -> Result<Vec<Job>, LedgerError> {
+        self.reader
+            .call(|connection| rows::all(connection, HELD, []))
             .await
     }
 
@@ -363,6 +374,12 @@ impl Ledger {
                          WHERE {final_before}"
                     ),
                     params![before.0],
+                )?;
+                // An invoice that nobody can pay any more needs its secret no more.
+                connection.execute(
+                    "UPDATE invoices SET preimage = NULL WHERE state = 'expired' AND preimage IS NOT NULL
+                     AND expires_at < ?1",
+                    params![Time::now().minus(WATCH_AFTER_EXPIRY).0],
                 )?;
                 connection.execute("DELETE FROM outbox WHERE job_id IS NULL AND not_after < ?1", params![before.0])?;
                 // Requests are only taken while they are young, so an old verdict decides nothing any more.

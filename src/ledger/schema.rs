@@ -1,5 +1,6 @@
 //! The ledger's tables. One migration a version; a file made by a newer vend is refused untouched.
 
+use rusqlite::Connection;
 use rusqlite_migration::{M, Migrations};
 
 const FIRST: &str = "
@@ -143,9 +144,44 @@ CREATE INDEX IF NOT EXISTS jobs_tokens ON jobs (coalesce(json_extract(answer, '$
 CREATE INDEX IF NOT EXISTS jobs_seconds ON jobs (coalesce(json_extract(answer, '$.elapsed_ms'), -1), created_at);
 ";
 
+/// Hold invoices: the secret and its time. Which wallet made an invoice, so that it is looked at with that one alone.
+const HOLDS: &str = "
+ALTER TABLE invoices ADD COLUMN wallet_key TEXT;
+ALTER TABLE invoices ADD COLUMN network TEXT;
+ALTER TABLE invoices ADD COLUMN preimage BLOB CHECK (length(preimage) = 32);
+ALTER TABLE invoices ADD COLUMN hold_until INTEGER;
+CREATE INDEX invoices_held ON invoices (state) WHERE state IN ('held', 'taking', 'giving_back');
+";
+
+const VERSIONS: [&str; 4] = [FIRST, HOURS, LISTS, HOLDS];
+
 /// Every version of the tables, oldest first.
 pub(super) fn migrations() -> Migrations<'static> {
-    Migrations::new(vec![M::up(FIRST), M::up(HOURS), M::up(LISTS)])
+    VERSIONS.into_iter().map(M::up).collect()
+}
+
+/// Makes a ledger readable that no vend of this version has opened for writing yet: what it lacks is empty. Nothing is
+/// written to the file.
+pub(super) fn read_as_new(connection: &Connection) -> rusqlite::Result<()> {
+    let has =
+        "SELECT count(*) FROM pragma_table_info('invoices') WHERE name IN ('job_id', 'wallet_key')";
+    // One of the two: the table is there, and the column is not.
+    if connection.query_row(has, [], |row| row.get::<_, i64>(0))? == 1 {
+        connection.execute_batch(
+            "CREATE TEMP VIEW invoices AS SELECT *, NULL AS wallet_key, NULL AS network, NULL AS preimage,
+               NULL AS hold_until FROM main.invoices",
+        )?;
+    }
+    Ok(())
+}
+
+/// As an older vend would have made it.
+#[cfg(test)]
+pub(super) fn old(path: &std::path::Path, versions: usize) -> Connection {
+    let mut old = Connection::open(path).unwrap();
+    let migrations: Migrations<'_> = VERSIONS.into_iter().take(versions).map(M::up).collect();
+    migrations.to_latest(&mut old).unwrap();
+    old
 }
 
 #[cfg(test)]
@@ -156,9 +192,7 @@ mod tests {
     fn a_ledger_of_the_first_version_is_taken_over_with_a_copy_beside_it() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("vend.db");
-        let mut old = rusqlite::Connection::open(&path).unwrap();
-        let first = Migrations::new(vec![M::up(FIRST)]);
-        first.to_latest(&mut old).unwrap();
+        let old = old(&path, 1);
         old.execute("INSERT INTO totals VALUES ('jobs', 7)", [])
             .unwrap();
         drop(old);
