@@ -7,6 +7,7 @@ pub mod announce;
 pub mod buyer;
 pub mod command;
 pub mod detail;
+pub mod dial;
 pub mod error;
 pub mod event;
 pub mod evidence;

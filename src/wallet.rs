@@ -5,9 +5,11 @@
 
 pub mod cln;
 mod http;
+mod inbox;
 pub mod lnbits;
 pub mod lnd;
 mod number;
+pub mod nwc;
 pub mod open;
 pub mod phoenixd;
 pub mod sandbox;

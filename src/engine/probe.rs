@@ -6,6 +6,7 @@ use nostr::{Keys, RelayUrl};
 
 use super::preflight::{self, Place, open_pool, open_wallet};
 use crate::config::Settings;
+use crate::config::schema::Backend;
 use crate::domain::health::{Check, CheckKind, CheckStatus, Light};
 use crate::domain::invoice::{self, Expected, Network};
 use crate::domain::msat::Msat;
@@ -16,6 +17,9 @@ use crate::wallet::{NewInvoice, Wallet};
 
 /// How long one relay may take.
 const RELAY_TIME: Duration = Duration::from_secs(15);
+
+/// Puts another connection string into the settings, from a file beside them.
+const NEW_CONNECTION: &str = "vend config set wallet.uri '{ file = \"nwc.uri\" }'";
 
 /// One row of what was seen; strangers' text in `detail` is cleaned here.
 #[must_use]
@@ -154,7 +158,10 @@ pub async fn wallet(settings: &Settings, place: &Place) -> Vec<Check> {
         Ok(wallet) => opened(settings, &*wallet).await,
         Err(error) => {
             let word = settings.wallet.backend.word();
-            let fix = "vend config set wallet.backend lnbits";
+            let fix = match settings.wallet.backend {
+                Backend::Nwc => NEW_CONNECTION,
+                _ => "vend config set wallet.backend lnbits",
+            };
             vec![check(
                 CheckKind::Wallet,
                 word,
@@ -176,10 +183,12 @@ pub async fn opened(settings: &Settings, wallet: &dyn Wallet) -> Vec<Check> {
         Light::Warn | Light::Unknown => CheckStatus::Warn,
         Light::Down => CheckStatus::Fail,
     };
-    let fix = if status == CheckStatus::Fail {
-        "vend config check"
-    } else {
-        ""
+    let fix = match (status, settings.wallet.backend) {
+        (CheckStatus::Ok, _) => "",
+        // What may be wrong with a connection, and what it may do too much, a new one mends.
+        (_, Backend::Nwc) => NEW_CONNECTION,
+        (CheckStatus::Fail, _) => "vend config check",
+        _ => "",
     };
     let mut checks = vec![row(status, &health.detail, fix)];
     if let Some(why) = preflight::cant_hold(settings, wallet) {

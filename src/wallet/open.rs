@@ -8,6 +8,7 @@ use secrecy::SecretString;
 use super::cln::Cln;
 use super::lnbits::Lnbits;
 use super::lnd::Lnd;
+use super::nwc::{Nwc, NwcError};
 use super::phoenixd::Phoenixd;
 use super::sandbox::{SandboxError, SandboxWallet};
 use super::{ServerError, Wallet};
@@ -22,7 +23,7 @@ pub const SANDBOX_FOLDER: &str = "sandbox";
 pub enum WalletOpenError {
     /// A backend that this version does not have.
     #[error(
-        "the {0} wallet is not available in this version; set wallet.backend to lnbits, lnd, cln, phoenixd or sandbox"
+        "the {0} wallet is not available in this version; set wallet.backend to nwc, lnbits, lnd, cln, phoenixd or sandbox"
     )]
     NotAvailable(&'static str),
     /// A setting that the backend needs.
@@ -41,6 +42,9 @@ pub enum WalletOpenError {
         /// What was tried, and why it failed; no part of the secret.
         why: String,
     },
+    /// The connection string.
+    #[error("wallet.uri can't be used: {0}")]
+    Nwc(#[from] NwcError),
     /// The sandbox.
     #[error(transparent)]
     Sandbox(#[from] SandboxError),
@@ -88,9 +92,11 @@ pub fn open(
             let (url, password) = needs.url_and("password", settings.password.as_ref())?;
             Ok(Arc::new(Phoenixd::open(url, &password)?))
         }
-        Backend::Spark | Backend::Nwc => {
-            Err(WalletOpenError::NotAvailable(settings.backend.word()))
+        Backend::Nwc => {
+            let uri = needs.secret("uri", settings.uri.as_ref())?;
+            Ok(Arc::new(Nwc::open(&uri)?))
         }
+        Backend::Spark => Err(WalletOpenError::NotAvailable(settings.backend.word())),
     }
 }
 
@@ -106,11 +112,22 @@ impl<'a, R: Fn(&SecretSource) -> Result<SecretString, String>> Needs<'a, R> {
         key: &'static str,
         source: Option<&SecretSource>,
     ) -> Result<(&'a str, SecretString), WalletOpenError> {
+        let url = self.settings.url.as_deref();
+        let url = url.ok_or_else(|| self.missing("url"))?;
+        Ok((url, self.secret(key, source)?))
+    }
+
+    fn secret(
+        &self,
+        key: &'static str,
+        source: Option<&SecretSource>,
+    ) -> Result<SecretString, WalletOpenError> {
+        self.read(key, source.ok_or_else(|| self.missing(key))?)
+    }
+
+    fn missing(&self, key: &'static str) -> WalletOpenError {
         let backend = self.settings.backend.word();
-        let missing = |key| WalletOpenError::Missing { backend, key };
-        let url = self.settings.url.as_deref().ok_or_else(|| missing("url"))?;
-        let secret = self.read(key, source.ok_or_else(|| missing(key))?)?;
-        Ok((url, secret))
+        WalletOpenError::Missing { backend, key }
     }
 
     /// The certificate is no secret, but its file is found and read as theirs are.
@@ -241,20 +258,48 @@ mod tests {
     }
 
     #[test]
-    fn a_wallet_that_is_not_in_this_version_says_so_and_none_takes_its_place() {
-        for backend in [Backend::Spark, Backend::Nwc] {
-            let settings = schema::Wallet {
-                backend,
-                ..schema::Wallet::default()
-            };
-            let line = open_in_a_new_folder(&settings).unwrap_err().to_string();
-            let word = backend.word();
-            assert_eq!(
-                line,
-                format!(
-                    "the {word} wallet is not available in this version; set wallet.backend to lnbits, lnd, cln, phoenixd or sandbox"
-                )
-            );
+    fn a_connection_string_opens_and_its_errors_never_repeat_it() {
+        const SECRET: &str = "71a8c14c1407c113601079c4302dab36460f0ccd0ad506f1f2dc73b5100e4f3c";
+        let key = "b889ff5b1513b641e2a139f661a661364979c5beee91842f8f0ef42ab558e9d4";
+        let mut settings = schema::Wallet {
+            backend: Backend::Nwc,
+            ..schema::Wallet::default()
+        };
+        let line = |settings: &_| open_in_a_new_folder(settings).unwrap_err().to_string();
+        assert_eq!(line(&settings), "the nwc wallet needs wallet.uri");
+        for (relay, fault) in [
+            (
+                "relay.example",
+                "wallet.uri can't be used: it is no connection string",
+            ),
+            (
+                "ws://relay.example",
+                "wallet.uri can't be used: its relay relay.example uses ws://",
+            ),
+        ] {
+            let uri = format!("nostr+walletconnect://{key}?relay={relay}&secret={SECRET}");
+            settings.uri = Some(SecretSource::Plain(uri));
+            let line = line(&settings);
+            assert!(line.starts_with(fault), "{line}");
+            assert!(!line.contains(SECRET), "{line}");
         }
+        let uri = format!("nostr+walletconnect://{key}?relay=wss://relay.example&secret={SECRET}");
+        settings.uri = Some(SecretSource::Plain(uri));
+        let wallet = open_in_a_new_folder(&settings).unwrap();
+        assert_eq!(wallet.backend(), "nwc");
+        assert_eq!(format!("{wallet:?}"), "Nwc(relay.example)");
+    }
+
+    #[test]
+    fn a_wallet_that_is_not_in_this_version_says_so_and_none_takes_its_place() {
+        let settings = schema::Wallet {
+            backend: Backend::Spark,
+            ..schema::Wallet::default()
+        };
+        let line = open_in_a_new_folder(&settings).unwrap_err().to_string();
+        assert_eq!(
+            line,
+            "the spark wallet is not available in this version; set wallet.backend to nwc, lnbits, lnd, cln, phoenixd or sandbox"
+        );
     }
 }

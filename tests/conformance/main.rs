@@ -9,14 +9,19 @@ mod drill_cln;
 mod drill_lnd;
 #[path = "../support/drill_node.rs"]
 mod drill_node;
+#[path = "../support/drill_nwc.rs"]
+mod drill_nwc;
 #[path = "../support/drill_phoenixd.rs"]
 mod drill_phoenixd;
+#[path = "../support/drill_relay.rs"]
+mod drill_relay;
 #[path = "../support/drill_wallet.rs"]
 mod drill_wallet;
 
 mod cases;
 mod lnbits;
 mod nodes;
+mod nwc;
 mod sandbox;
 
 use std::fmt::Write as _;
@@ -95,6 +100,7 @@ const BACKENDS: &[(&str, Start)] = &[
     ("LND", nodes::lnd),
     ("Core Lightning", nodes::cln),
     ("phoenixd", nodes::phoenixd),
+    ("NWC", nwc::start),
 ];
 
 const BEGIN: &str = "<!-- conformance: made by UPDATE_DOCS=1 cargo test --test conformance -->\n";

@@ -3,7 +3,7 @@
 #
 #   ollama  a real Ollama server (Go)              relay   nostr-rs-relay (Rust)
 #   llama   llama.cpp's own HTTP server (Python)   lnbits  LNbits with play money (Python)
-#   node    nostr-tools for the buyer (npm)
+#   node    nostr-tools for the buyer, @getalby/sdk for a wallet behind Nostr Wallet Connect (npm)
 #
 #   setup.sh [NAME...]       only these; all without a name
 #
@@ -121,7 +121,7 @@ lnbits() {
 node() {
   local want
   want=$(cksum <"$here/node/package-lock.json")
-  installed "$want" node/node_modules/nostr-tools && return
+  installed "$want" node/node_modules/@getalby/sdk && return
   has npm || { missing "no npm"; return; }
   mkdir -p "$tools/node"
   cp "$here/node/package.json" "$here/node/package-lock.json" "$tools/node/"

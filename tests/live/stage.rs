@@ -45,7 +45,7 @@ pub fn ready(test: &str, names: &[&str]) -> bool {
             "ollama" => "bin/ollama",
             "lnbits" => "lnbits/bin/python",
             "llama" => "llama/bin/python",
-            "node" => "node/node_modules/nostr-tools/package.json",
+            "node" => "node/node_modules/@getalby/sdk/package.json",
             other => panic!("no tool is called {other}"),
         };
         !tools().join(proof).exists()

@@ -1,0 +1,558 @@
+//! A drill wallet service that speaks Nostr Wallet Connect (NIP-47) over a drill relay: real signed and encrypted events, the
+//! drill node's books, a payer, and faults on demand.
+//!
+//! It runs on a thread with a runtime of its own, so it serves any test, async or not.
+
+#![allow(dead_code, reason = "each test file uses its own part of the drill")]
+
+#[path = "drill_nwc/methods.rs"]
+mod methods;
+
+use std::collections::HashSet;
+use std::future::Future;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use nostr::nips::{nip04, nip44};
+use nostr::secp256k1::SecretKey;
+use nostr::{Event, EventBuilder, Keys, Kind, PublicKey, Tag, TagKind, Timestamp};
+use serde_json::{Value, json};
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::drill_node::{Books, now, public_key};
+use crate::drill_relay::DrillRelay;
+
+/// Ends a test that would otherwise wait for ever; never reached where things work.
+pub const LONG: Duration = Duration::from_mins(1);
+
+/// What a connection that only receives may do.
+pub const RECEIVING: &[&str] = &["get_info", "get_balance", "make_invoice", "lookup_invoice"];
+
+/// What hold invoices need beside it.
+pub const HOLDING: &[&str] = &[
+    "make_hold_invoice",
+    "settle_hold_invoice",
+    "cancel_hold_invoice",
+];
+
+/// What the service does wrong, until told otherwise.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Fault {
+    /// Nothing.
+    #[default]
+    None,
+    /// Answers come this much later, or when another fault is set.
+    Slow(Duration),
+    /// Nothing is answered: the wallet is offline, or the connection was removed.
+    Silent,
+    /// Every answer is an error with this code.
+    Code(&'static str),
+    /// Answers are no JSON.
+    Garbage,
+    /// Answers are larger than any that makes sense.
+    Huge,
+    /// What is encrypted was encrypted for somebody else.
+    OtherReader,
+    /// Answers are encrypted in the scheme that was not asked in.
+    OtherScheme,
+    /// Before each answer comes a forgery of it that says "settled": by another author, and with a signature that is none.
+    Forged,
+    /// An invoice is made, but the answer never comes.
+    HangAfterCreate,
+    /// A payment is made, but the answer never comes.
+    HangAfterPay,
+    /// Invoices are in a state that nobody has heard of.
+    StrangeState,
+    /// Invoices have no state.
+    NoState,
+    /// An answer is about another payment than was asked for.
+    OtherPayment,
+    /// What is paid comes with a preimage that does not open the hash.
+    WrongPreimage,
+}
+
+/// What the service is.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// Has the relay its card (kind 13194)?
+    pub card: bool,
+    /// The card's `encryption`; none: the tag is missing, as with old services.
+    pub offers: Option<&'static str>,
+    /// Does it understand NIP-44, NIP-04?
+    pub speaks: (bool, bool),
+    /// What the seller's connection may do.
+    pub methods: Vec<&'static str>,
+    /// What `get_info` tells beside that.
+    pub info: Value,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self {
+            card: true,
+            offers: Some("nip44_v2 nip04"),
+            speaks: (true, true),
+            methods: [RECEIVING, HOLDING].concat(),
+            info: json!({"alias": "drill", "network": "regtest"}),
+        }
+    }
+}
+
+/// A request as it was heard.
+#[derive(Clone, Debug)]
+pub struct Heard {
+    pub event: Event,
+    pub method: String,
+    /// nip44_v2 or nip04.
+    pub scheme: &'static str,
+}
+
+struct State {
+    books: Books,
+    setup: Setup,
+    heard: Vec<Heard>,
+}
+
+/// What the service's tasks and the test share.
+pub struct Shared {
+    state: Mutex<State>,
+    fault: watch::Sender<Fault>,
+    /// Bumped after each change of the books.
+    worked: watch::Sender<u64>,
+    relay: DrillRelay,
+    service: Keys,
+    /// The seller's end and the spender's.
+    clients: [Keys; 2],
+    node: SecretKey,
+}
+
+/// The service. It ends when dropped.
+pub struct DrillNwc {
+    shared: Arc<Shared>,
+    handle: Handle,
+    stop: CancellationToken,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl DrillNwc {
+    pub fn start() -> Self {
+        Self::start_as(Setup::default())
+    }
+
+    pub fn start_as(setup: Setup) -> Self {
+        let stop = CancellationToken::new();
+        let (tell, told) = std::sync::mpsc::channel();
+        let thread = {
+            let stop = stop.clone();
+            std::thread::spawn(move || {
+                let mut builder = tokio::runtime::Builder::new_current_thread();
+                builder.enable_all().build().unwrap().block_on(async {
+                    let shared = Arc::new(Shared::new(setup, DrillRelay::start(None).await));
+                    shared.show_card();
+                    tell.send((shared.clone(), Handle::current())).unwrap();
+                    tokio::select! {
+                        () = stop.cancelled() => {}
+                        () = serve(shared) => {}
+                    }
+                });
+            })
+        };
+        let (shared, handle) = told.recv().unwrap();
+        Self {
+            shared,
+            handle,
+            stop,
+            thread: Some(thread),
+        }
+    }
+
+    /// The seller's connection string.
+    pub fn uri(&self) -> String {
+        self.uri_of(0)
+    }
+
+    /// A connection string that may spend.
+    pub fn spending_uri(&self) -> String {
+        self.uri_of(1)
+    }
+
+    fn uri_of(&self, client: usize) -> String {
+        let Shared {
+            service,
+            clients,
+            relay,
+            ..
+        } = &*self.shared;
+        let secret = clients[client].secret_key().to_secret_hex();
+        format!(
+            "nostr+walletconnect://{}?relay={}&secret={secret}",
+            service.public_key().to_hex(),
+            relay.url()
+        )
+    }
+
+    /// The secret in the seller's connection string.
+    pub fn secret(&self) -> String {
+        self.shared.clients[0].secret_key().to_secret_hex()
+    }
+
+    /// The node's public key.
+    pub fn id(&self) -> String {
+        self.shared.id()
+    }
+
+    /// The relay. What is async of it runs in [`DrillNwc::on`].
+    pub fn relay(&self) -> &DrillRelay {
+        &self.shared.relay
+    }
+
+    /// Runs something of the relay's on its own runtime, and waits for it.
+    pub fn on<T: Send>(&self, work: impl Future<Output = T> + Send) -> T {
+        std::thread::scope(|scope| {
+            let running = scope.spawn(|| self.handle.block_on(work));
+            running.join().unwrap()
+        })
+    }
+
+    /// The relay goes down, or is there again.
+    pub fn set_down(&self, down: bool) {
+        let relay = self.relay().clone();
+        self.on(async move {
+            if down {
+                relay.stop().await;
+            } else {
+                relay.restart().await;
+            }
+        });
+    }
+
+    /// From now on this goes wrong. Answers that are late are given at once.
+    pub fn set_fault(&self, fault: Fault) {
+        self.shared.fault.send_replace(fault);
+    }
+
+    /// Changes what the service is.
+    pub fn set_up(&self, change: impl FnOnce(&mut Setup)) {
+        change(&mut self.shared.held().setup);
+        self.shared.show_card();
+    }
+
+    /// Looks into the books, or changes them behind everybody's back.
+    pub fn books<T>(&self, work: impl FnOnce(&mut Books) -> T) -> T {
+        self.shared.books(work)
+    }
+
+    /// Pays an invoice in full: the amount in msat, or why not. A hold invoice is then held.
+    pub fn pay(&self, bolt11: &str) -> Result<u64, String> {
+        self.pay_more(bolt11, 0)
+    }
+
+    /// Pays so much more than is asked for.
+    pub fn pay_more(&self, bolt11: &str, more_msat: u64) -> Result<u64, String> {
+        self.books(|books| books.pay(bolt11, more_msat, now()))
+    }
+
+    /// A payment that was on its way when the invoice expired is settled now.
+    pub fn pay_late(&self, bolt11: &str) {
+        self.books(|books| books.entry(bolt11).settle_now(0));
+    }
+
+    /// Makes an invoice's time be over.
+    pub fn expire(&self, bolt11: &str) {
+        self.books(|books| books.entry(bolt11).expires_at = now());
+    }
+
+    /// Requests as they were heard.
+    pub fn heard(&self) -> Vec<Heard> {
+        self.shared.held().heard.clone()
+    }
+
+    /// Waits until so many invoices were made.
+    pub fn wait_for_created(&self, count: usize) -> bool {
+        self.wait(|state| state.books.all().len() >= count)
+    }
+
+    /// Waits until so many requests of this method were heard.
+    pub fn wait_for_heard(&self, method: &str, count: usize) -> bool {
+        self.wait(|state| {
+            state
+                .heard
+                .iter()
+                .filter(|one| one.method == method)
+                .count()
+                >= count
+        })
+    }
+
+    fn wait(&self, holds: impl Fn(&State) -> bool + Send + Sync) -> bool {
+        let shared = self.shared.clone();
+        self.on(async move {
+            let mut worked = shared.worked.subscribe();
+            let waiting = async {
+                while !holds(&shared.held()) {
+                    worked.changed().await.unwrap();
+                }
+            };
+            tokio::time::timeout(LONG, waiting).await.is_ok()
+        })
+    }
+
+    /// The service tells of a payment, in the scheme of this kind: 23197 (NIP-44) or 23196 (NIP-04).
+    pub fn notify(&self, kind: u16, hash: &str) {
+        let event = self.shared.notification(&self.shared.service, kind, hash);
+        self.shared.relay.inject(&event);
+    }
+
+    /// Somebody else tells of a payment: under a name of their own, under the service's with a signature that is none, and
+    /// (once it has told something) under an id that was seen.
+    pub fn notify_forged(&self, hash: &str) {
+        let stranger = Keys::generate();
+        let event = self.shared.notification(&stranger, 23_197, hash);
+        let mut forged = event.clone();
+        forged.pubkey = self.shared.service.public_key();
+        for event in [event, forged] {
+            self.shared.relay.send_on("vend-news", &event);
+        }
+    }
+}
+
+impl Drop for DrillNwc {
+    fn drop(&mut self) {
+        self.stop.cancel();
+        if let Some(thread) = self.thread.take() {
+            // A thread that failed has failed its test already.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Shared {
+    fn new(setup: Setup, relay: DrillRelay) -> Self {
+        Self {
+            state: Mutex::new(State {
+                books: Books::default(),
+                setup,
+                heard: Vec::new(),
+            }),
+            fault: watch::Sender::default(),
+            worked: watch::Sender::default(),
+            relay,
+            service: Keys::generate(),
+            clients: [Keys::generate(), Keys::generate()],
+            node: SecretKey::from_slice(&rand::random::<[u8; 32]>()).unwrap(),
+        }
+    }
+
+    fn held(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn books<T>(&self, work: impl FnOnce(&mut Books) -> T) -> T {
+        let done = work(&mut self.held().books);
+        self.worked.send_modify(|count| *count += 1);
+        done
+    }
+
+    fn id(&self) -> String {
+        public_key(&self.node).to_string()
+    }
+
+    fn show_card(&self) {
+        let setup = self.held().setup.clone();
+        if !setup.card {
+            return;
+        }
+        let mut builder = EventBuilder::new(Kind::WalletConnectInfo, setup.methods.join(" "));
+        if let Some(offers) = setup.offers {
+            builder = builder.tag(Tag::custom(TagKind::custom("encryption"), [offers]));
+        }
+        // Replaceable: a newer one takes its place.
+        let at = Timestamp::now() + u64::try_from(self.relay.events().len()).unwrap();
+        let card = builder.custom_created_at(at).sign_with_keys(&self.service);
+        self.relay.inject(&card.unwrap());
+    }
+
+    fn notification(&self, author: &Keys, kind: u16, hash: &str) -> Event {
+        let text = json!({
+            "notification_type": "payment_received",
+            "notification": {"type": "incoming", "state": "settled", "payment_hash": hash},
+        });
+        let scheme = if kind == 23_197 { "nip44_v2" } else { "nip04" };
+        let reader = self.clients[0].public_key();
+        EventBuilder::new(
+            Kind::from_u16(kind),
+            seal(scheme, author, &reader, &text.to_string()),
+        )
+        .tag(Tag::public_key(reader))
+        .sign_with_keys(author)
+        .unwrap()
+    }
+
+    fn sealed(&self, scheme: &str, reader: &PublicKey, text: &str) -> String {
+        seal(scheme, &self.service, reader, text)
+    }
+
+    fn reply(&self, author: &Keys, request: &Event, content: String) -> Event {
+        EventBuilder::new(Kind::WalletConnectResponse, content)
+            .tags([Tag::public_key(request.pubkey), Tag::event(request.id)])
+            .sign_with_keys(author)
+            .unwrap()
+    }
+}
+
+fn seal(scheme: &str, author: &Keys, reader: &PublicKey, text: &str) -> String {
+    let key = author.secret_key();
+    if scheme == "nip04" {
+        nip04::encrypt(key, reader, text).unwrap()
+    } else {
+        nip44::encrypt(key, reader, text, nip44::Version::V2).unwrap()
+    }
+}
+
+/// Answers every request that the relay accepts, each in a task of its own.
+async fn serve(shared: Arc<Shared>) {
+    let mut done = HashSet::new();
+    loop {
+        let mut fresh = Vec::new();
+        let look = |relay: &DrillRelay| {
+            fresh = relay.events();
+            fresh.retain(|event| {
+                event.kind == Kind::WalletConnectRequest && !done.contains(&event.id)
+            });
+            !fresh.is_empty()
+        };
+        let relay = shared.relay.clone();
+        relay.wait_until(look, LONG).await;
+        for event in fresh {
+            done.insert(event.id);
+            tokio::spawn(hear(shared.clone(), event));
+        }
+    }
+}
+
+async fn hear(shared: Arc<Shared>, request: Event) {
+    let Some(client) = shared
+        .clients
+        .iter()
+        .position(|one| one.public_key() == request.pubkey)
+    else {
+        return;
+    };
+    let scheme = if request.content.contains("?iv=") {
+        "nip04"
+    } else {
+        "nip44_v2"
+    };
+    let (nip44, nip04) = shared.held().setup.speaks;
+    let speaks = if scheme == "nip04" { nip04 } else { nip44 };
+    if !speaks {
+        let text =
+            json!({"error": {"code": "UNSUPPORTED_ENCRYPTION", "message": "speak otherwise"}});
+        let scheme = if nip44 { "nip44_v2" } else { "nip04" };
+        let content = shared.sealed(scheme, &request.pubkey, &text.to_string());
+        return shared
+            .relay
+            .inject(&shared.reply(&shared.service, &request, content));
+    }
+    let key = shared.service.secret_key();
+    let text = if scheme == "nip04" {
+        nip04::decrypt(key, &request.pubkey, &request.content).unwrap()
+    } else {
+        nip44::decrypt(key, &request.pubkey, &request.content).unwrap()
+    };
+    let asked: Value = serde_json::from_str(&text).unwrap();
+    let method = asked["method"].as_str().unwrap().to_owned();
+    shared.held().heard.push(Heard {
+        event: request.clone(),
+        method: method.clone(),
+        scheme,
+    });
+    let fault = shared.fault.borrow().clone();
+    let answer = match fault {
+        Fault::Silent => None,
+        Fault::Code(code) => Some(Err((code, "no"))),
+        _ => Some(methods::answer(
+            &shared,
+            client,
+            &method,
+            &asked["params"],
+            &fault,
+        )),
+    };
+    shared.worked.send_modify(|count| *count += 1);
+    let hangs = match fault {
+        Fault::HangAfterCreate => method.starts_with("make_"),
+        Fault::HangAfterPay => method == "pay_invoice",
+        _ => false,
+    };
+    let Some(answer) = answer.filter(|_| !hangs) else {
+        return;
+    };
+    if let Fault::Slow(longest) = fault {
+        let mut changed = shared.fault.subscribe();
+        changed.mark_unchanged();
+        let other = changed.wait_for(|now| *now != fault);
+        // Over either way.
+        drop(tokio::time::timeout(longest, other).await);
+    }
+    send(&shared, &request, &method, scheme, answer, &fault);
+}
+
+fn send(
+    shared: &Shared,
+    request: &Event,
+    method: &str,
+    scheme: &str,
+    answer: methods::Answer,
+    fault: &Fault,
+) {
+    let text = match answer {
+        Ok(result) => json!({"result_type": method, "error": null, "result": result}),
+        Err((code, message)) => json!({
+            "result_type": method,
+            "error": {"code": code, "message": format!("{message} \u{1b}[2J{}", shared.clients[0].secret_key().to_secret_hex())},
+            "result": null,
+        }),
+    };
+    let text = match fault {
+        Fault::Garbage => "<html>no</html>".to_owned(),
+        _ => text.to_string(),
+    };
+    let reader = match fault {
+        Fault::OtherReader => Keys::generate().public_key(),
+        _ => request.pubkey,
+    };
+    let scheme = match (fault, scheme) {
+        (Fault::OtherScheme, "nip04") => "nip44_v2",
+        (Fault::OtherScheme, _) => "nip04",
+        (_, scheme) => scheme,
+    };
+    let content = match fault {
+        Fault::Huge => "A".repeat(200 * 1024),
+        _ => shared.sealed(scheme, &reader, &text),
+    };
+    if *fault == Fault::Forged {
+        forge(shared, request, method);
+    }
+    shared
+        .relay
+        .inject(&shared.reply(&shared.service, request, content));
+}
+
+/// "It is settled", by those who are not the wallet, straight into the open subscription.
+fn forge(shared: &Shared, request: &Event, method: &str) {
+    let stranger = Keys::generate();
+    let text = json!({"result_type": method, "result": {"state": "settled", "settled_at": now()}});
+    let content = seal("nip44_v2", &stranger, &request.pubkey, &text.to_string());
+    let theirs = shared.reply(&stranger, request, content);
+    let mut unsigned = theirs.clone();
+    unsigned.pubkey = shared.service.public_key();
+    for open in shared.relay.subscriptions() {
+        for event in [&theirs, &unsigned] {
+            shared.relay.send_on(&open.id, event);
+        }
+    }
+}
