@@ -6,12 +6,14 @@ use nostr::{Keys, RelayUrl};
 
 use super::preflight::{Place, open_pool, open_wallet};
 use crate::config::Settings;
+use crate::config::schema::Backend;
 use crate::domain::health::{Check, CheckKind, CheckStatus, Light};
 use crate::domain::invoice::{self, Expected, Network};
 use crate::domain::msat::Msat;
 use crate::domain::text::clean;
 use crate::domain::time::Time;
 use crate::nostr::AuthSeen;
+use crate::wallet::spark::setup::Setup;
 use crate::wallet::{NewInvoice, Wallet};
 
 /// How long one relay may take.
@@ -150,20 +152,32 @@ async fn model(settings: &Settings, pool: &crate::inference::Pool) -> Check {
 
 /// Opens the wallet that the settings name, and tries it out.
 pub async fn wallet(settings: &Settings, place: &Place) -> Vec<Check> {
-    match open_wallet(settings, place) {
-        Ok(wallet) => opened(settings, &*wallet).await,
-        Err(error) => {
-            let word = settings.wallet.backend.word();
-            let fix = "vend config set wallet.backend lnbits";
-            vec![check(
-                CheckKind::Wallet,
-                word,
-                CheckStatus::Fail,
-                &error.0,
-                fix,
-            )]
+    let word = settings.wallet.backend.word();
+    let row = |status, detail: &str, fix: &str| check(CheckKind::Wallet, word, status, detail, fix);
+    let mut checks = Vec::new();
+    if settings.wallet.backend == Backend::Spark {
+        let found = Setup::new(&place.data).look().await;
+        let whole = found.iter().all(|one| one.ok);
+        checks.extend(found.iter().map(|one| {
+            let status = if one.ok {
+                CheckStatus::Ok
+            } else {
+                CheckStatus::Fail
+            };
+            row(status, &one.detail, one.fix)
+        }));
+        if !whole {
+            return checks;
         }
     }
+    match open_wallet(settings, place) {
+        Ok(wallet) => {
+            checks.extend(opened(settings, &*wallet).await);
+            wallet.close().await;
+        }
+        Err(error) => checks.push(row(CheckStatus::Fail, &error.to_string(), error.fix())),
+    }
+    checks
 }
 
 /// Does a wallet answer, make an invoice and find it again?
@@ -176,10 +190,11 @@ pub async fn opened(settings: &Settings, wallet: &dyn Wallet) -> Vec<Check> {
         Light::Warn | Light::Unknown => CheckStatus::Warn,
         Light::Down => CheckStatus::Fail,
     };
-    let fix = if status == CheckStatus::Fail {
-        "vend config check"
-    } else {
-        ""
+    let fix = match (status, settings.wallet.backend) {
+        // Spark has neither an address nor a key to set.
+        (CheckStatus::Fail, Backend::Spark) => "look at this machine's way to the internet",
+        (CheckStatus::Fail, _) => "vend config check",
+        _ => "",
     };
     let mut checks = vec![row(status, &health.detail, fix)];
     if status != CheckStatus::Fail {

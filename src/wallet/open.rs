@@ -10,6 +10,8 @@ use super::lnbits::Lnbits;
 use super::lnd::Lnd;
 use super::phoenixd::Phoenixd;
 use super::sandbox::{SandboxError, SandboxWallet};
+use super::spark::setup::SetupError;
+use super::spark::{self, Spark};
 use super::{ServerError, Wallet};
 use crate::config::schema::{self, Backend, SecretSource};
 use crate::domain::invoice::Network;
@@ -22,7 +24,7 @@ pub const SANDBOX_FOLDER: &str = "sandbox";
 pub enum WalletOpenError {
     /// A backend that this version does not have.
     #[error(
-        "the {0} wallet is not available in this version; set wallet.backend to lnbits, lnd, cln, phoenixd or sandbox"
+        "the {0} wallet is not available in this version; set wallet.backend to spark, lnbits, lnd, cln, phoenixd or sandbox"
     )]
     NotAvailable(&'static str),
     /// A setting that the backend needs.
@@ -44,14 +46,30 @@ pub enum WalletOpenError {
     /// The sandbox.
     #[error(transparent)]
     Sandbox(#[from] SandboxError),
+    /// Spark: its helper or its words.
+    #[error(transparent)]
+    Spark(#[from] SetupError),
     /// A wallet that is a server.
     #[error(transparent)]
     Server(#[from] ServerError),
 }
 
+impl WalletOpenError {
+    /// The command that mends it.
+    #[must_use]
+    pub fn fix(&self) -> &'static str {
+        match self {
+            Self::Spark(error) => error.fix(),
+            Self::NotAvailable(_) => "vend config set wallet.backend spark",
+            _ => "vend config check",
+        }
+    }
+}
+
 /// Opens the wallet of the settings. Nothing is sent yet, and there is no fallback to another wallet.
 ///
-/// `resolve` reads a secret from where the settings say it is. The sandbox keeps its books in `data_dir`.
+/// `resolve` reads a secret from where the settings say it is. The sandbox keeps its books in `data_dir`, Spark its helper
+/// and its words.
 ///
 /// # Errors
 /// A backend that this version does not have, a missing setting, a secret that can't be read, or what the backend itself
@@ -88,9 +106,11 @@ pub fn open(
             let (url, password) = needs.url_and("password", settings.password.as_ref())?;
             Ok(Arc::new(Phoenixd::open(url, &password)?))
         }
-        Backend::Spark | Backend::Nwc => {
-            Err(WalletOpenError::NotAvailable(settings.backend.word()))
+        Backend::Spark => {
+            let account = settings.account.unwrap_or(spark::DEFAULT_ACCOUNT);
+            Ok(Arc::new(Spark::open(data_dir, settings.network, account)?))
         }
+        Backend::Nwc => Err(WalletOpenError::NotAvailable(settings.backend.word())),
     }
 }
 
@@ -252,7 +272,7 @@ mod tests {
             assert_eq!(
                 line,
                 format!(
-                    "the {word} wallet is not available in this version; set wallet.backend to lnbits, lnd, cln, phoenixd or sandbox"
+                    "the {word} wallet is not available in this version; set wallet.backend to spark, lnbits, lnd, cln, phoenixd or sandbox"
                 )
             );
         }

@@ -11,6 +11,8 @@ mod drill_lnd;
 mod drill_node;
 #[path = "../support/drill_phoenixd.rs"]
 mod drill_phoenixd;
+#[path = "../support/drill_spark.rs"]
+mod drill_spark;
 #[path = "../support/drill_wallet.rs"]
 mod drill_wallet;
 
@@ -18,6 +20,7 @@ mod cases;
 mod lnbits;
 mod nodes;
 mod sandbox;
+mod spark;
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -91,6 +94,7 @@ type Start = fn() -> Box<dyn Stage>;
 /// Every backend, in the table's order.
 const BACKENDS: &[(&str, Start)] = &[
     ("sandbox", sandbox::start),
+    ("Spark", spark::start),
     ("LNbits", lnbits::start),
     ("LND", nodes::lnd),
     ("Core Lightning", nodes::cln),
