@@ -13,8 +13,10 @@
 //! a file and not a setting as it is no choice of a seller's; it is looked for on regtest alone, the helper takes it for
 //! regtest alone and with loopback addresses alone, and the wallet's light says that it is used.
 
+pub mod install;
 pub mod launch;
 mod line;
+pub mod node;
 mod request;
 pub mod setup;
 mod supervise;

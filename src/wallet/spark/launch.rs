@@ -63,7 +63,7 @@ impl Launch {
             std::io::ErrorKind::NotFound if !self.folder.exists() => {
                 "the Spark helper is not installed: run `vend spark install`".to_owned()
             }
-            std::io::ErrorKind::NotFound => super::setup::NodeError::Missing.to_string(),
+            std::io::ErrorKind::NotFound => super::node::NodeError::Missing.to_string(),
             _ => format!("the Spark helper does not start: {error}"),
         })
     }

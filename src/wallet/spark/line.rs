@@ -10,7 +10,7 @@ use tokio::process::{Child, ChildStdin, ChildStdout};
 use tokio_util::codec::{FramedRead, LinesCodec, LinesCodecError};
 
 use super::launch::Launch;
-use super::setup::{NodeError, OLDEST_NODE, major};
+use super::node::{self, NodeError};
 use super::wire::{self, Answer, Ask, Hello, MAX_LINE, PROTOCOL, Said};
 
 /// A helper that has forgotten how to read.
@@ -142,8 +142,8 @@ impl Line {
             ));
         }
         let hello: Hello = wire::read(value).map_err(|error| error.to_string())?;
-        match major(&hello.node) {
-            Some(found) if found >= OLDEST_NODE => {}
+        match node::major(&hello.node) {
+            Some(found) if found >= node::OLDEST => {}
             _ => return Err(NodeError::TooOld(hello.node).to_string()),
         }
         if hello.sdk.is_none() {

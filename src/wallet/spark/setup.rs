@@ -1,27 +1,20 @@
 //! The helper's place: `spark` in the data directory, what is put there, and whether it can run.
 
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
-use std::time::Duration;
 
 use nostr::hashes::{Hash, sha256};
-use serde::Serialize;
-use tokio::process::Command;
 
 use super::launch::{Launch, Timing};
 use super::line::Line;
+use super::node::{self, NodeError};
 use super::supervise::{Spec, read_local};
 use super::wire::{Account, Ask, Opening};
 use super::words::{self, WordsError};
 use crate::config::atomic;
 use crate::config::schema::Network;
-use crate::domain::text::clean;
 
 /// The official SDK, in the one version that the helper is written for and tested with.
 pub const SDK_VERSION: &str = "0.8.8";
-
-/// The oldest Node that the SDK takes, its major version.
-pub const OLDEST_NODE: u32 = 18;
 
 /// The helper's file.
 pub const HELPER: &str = "helper.mjs";
@@ -45,33 +38,6 @@ const LOCK: &str = "package-lock.json";
 
 /// Written last, so that a folder that has it is whole. `npm ci` takes it away first.
 const STAMP: &str = "node_modules/.vend";
-
-/// Parts of the SDK for telephones: 126 MB that nothing here reads.
-const TELEPHONES: [&str; 2] = ["ios", "android"];
-
-/// How long `node --version` may take.
-const NODE_TIME: Duration = Duration::from_secs(10);
-
-/// Lines of npm's that are repeated when it fails.
-const NPM_LINES: usize = 4;
-
-/// Node, which the helper runs on.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum NodeError {
-    /// There is none.
-    #[error(
-        "Spark needs Node {OLDEST_NODE} or newer, and there is no `node` on the path: install it from nodejs.org or with your system's packages"
-    )]
-    Missing,
-    /// It is too old.
-    #[error(
-        "Spark needs Node {OLDEST_NODE} or newer, and this is {0}: install a newer one from nodejs.org or with your system's packages"
-    )]
-    TooOld(String),
-    /// It is broken.
-    #[error("`node --version` failed: {0}")]
-    Failed(String),
-}
 
 /// Why the helper can't be used as it is.
 #[derive(Debug, thiserror::Error)]
@@ -121,19 +87,6 @@ impl SetupError {
             Self::Io { .. } => "make the data directory writable",
         }
     }
-}
-
-/// What an installed helper says of itself.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Installed {
-    /// Where it is.
-    pub folder: PathBuf,
-    /// The SDK's version.
-    pub sdk: String,
-    /// Node's version.
-    pub node: String,
-    /// Was anything done?
-    pub changed: bool,
 }
 
 /// One thing that the Spark wallet needs.
@@ -199,7 +152,16 @@ impl Setup {
         Ok(())
     }
 
-    fn installed(&self) -> Result<(), SetupError> {
+    /// Says that the folder is whole.
+    pub(super) fn stamp(&self) -> Result<(), SetupError> {
+        let stamp = self.folder().join(STAMP);
+        atomic::replace(&stamp, mark().as_bytes()).map_err(|cause| SetupError::Io {
+            path: stamp.display().to_string(),
+            cause,
+        })
+    }
+
+    pub(super) fn installed(&self) -> Result<(), SetupError> {
         match std::fs::read_to_string(self.folder().join(STAMP)) {
             Ok(stamp) if stamp == mark() => Ok(()),
             Ok(_) => Err(SetupError::Outdated),
@@ -208,7 +170,7 @@ impl Setup {
     }
 
     /// Puts our files there, where they are not the same already.
-    fn unpack(&self) -> Result<(), SetupError> {
+    pub(super) fn unpack(&self) -> Result<(), SetupError> {
         let folder = self.folder();
         let io = |path: &Path| {
             let path = path.display().to_string();
@@ -225,95 +187,10 @@ impl Setup {
         Ok(())
     }
 
-    /// Unpacks the helper, lets npm install what it needs (pinned by our lock file, no scripts run), and says hello to it.
-    /// `tick` is called with the seconds that npm has taken, first with 0. Where it is installed already nothing is done, unless `force`.
-    ///
-    /// # Errors
-    /// Node or npm missing, npm's failure, or a helper that does not work; each with its fix.
-    pub async fn install(
-        &self,
-        force: bool,
-        mut tick: impl FnMut(u64),
-    ) -> Result<Installed, SetupError> {
-        node_version().await?;
-        let changed = force || self.installed().is_err();
-        self.unpack()?;
-        if changed {
-            self.npm(&mut tick).await?;
-        }
-        let hello = async {
-            let mut line = Line::start(&Launch::node(&self.folder()))?;
-            let timing = Timing::default();
-            let hello = line.greet(timing.hello).await?;
-            line.close(timing.close).await;
-            Ok::<_, String>(hello)
-        };
-        let hello = hello.await.map_err(SetupError::Helper)?;
-        let sdk = hello.sdk.unwrap_or_default();
-        if sdk != SDK_VERSION {
-            let found = clean(&sdk, 20);
-            let text = format!("npm installed the SDK {found} instead of {SDK_VERSION}");
-            return Err(SetupError::Npm(text));
-        }
-        let stamp = self.folder().join(STAMP);
-        atomic::replace(&stamp, mark().as_bytes()).map_err(|cause| SetupError::Io {
-            path: stamp.display().to_string(),
-            cause,
-        })?;
-        Ok(Installed {
-            folder: self.folder(),
-            sdk,
-            node: clean(&hello.node, 20),
-            changed,
-        })
-    }
-
-    async fn npm(&self, tick: &mut impl FnMut(u64)) -> Result<(), SetupError> {
-        let mut command = Command::new("npm");
-        // npm keeps our environment: which registry is asked, and through which proxy, is the user's own choice. What comes
-        // is held to the checksums of the lock file, and no script of it is run.
-        command
-            .args([
-                "ci",
-                "--omit=dev",
-                "--ignore-scripts",
-                "--no-audit",
-                "--no-fund",
-            ])
-            .current_dir(self.folder())
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true);
-        let child = command.spawn().map_err(|error| match error.kind() {
-            std::io::ErrorKind::NotFound => SetupError::NoNpm,
-            _ => SetupError::Npm(error.to_string()),
-        })?;
-        tick(0);
-        let began = std::time::Instant::now();
-        let mut done = std::pin::pin!(child.wait_with_output());
-        let output = loop {
-            match tokio::time::timeout(Duration::from_secs(5), &mut done).await {
-                Ok(output) => break output,
-                Err(_) => tick(began.elapsed().as_secs()),
-            }
-        };
-        let output = output.map_err(|error| SetupError::Npm(error.to_string()))?;
-        if !output.status.success() {
-            return Err(SetupError::Npm(last_lines(&output.stderr, &output.stdout)));
-        }
-        let sdk = self.folder().join("node_modules/@buildonspark/spark-sdk");
-        for part in TELEPHONES {
-            // It is only room on the disk.
-            let _ = std::fs::remove_dir_all(sdk.join(part));
-        }
-        Ok(())
-    }
-
     /// Everything that the wallet needs, one after the other.
     pub async fn look(&self) -> Vec<Finding> {
         let mut findings = vec![found(
-            node_version().await.map_err(SetupError::from),
+            node::version().await.map_err(SetupError::from),
             |version| format!("Node {version}"),
         )];
         let helper = self.installed();
@@ -332,7 +209,7 @@ impl Setup {
     /// # Errors
     /// What is missing, with its fix.
     pub async fn address(&self, network: Network, account: u32) -> Result<Account, SetupError> {
-        node_version().await?;
+        node::version().await?;
         self.ready()?;
         let spec = self.spec(network, account);
         let words = words::read(&spec.words)?;
@@ -378,59 +255,6 @@ fn mark() -> String {
     format!("{SDK_VERSION} {}\n", sha256::Hash::hash(lock.as_bytes()))
 }
 
-/// npm's own last words, in one clean line.
-fn last_lines(errors: &[u8], output: &[u8]) -> String {
-    let text = format!(
-        "{}\n{}",
-        String::from_utf8_lossy(output),
-        String::from_utf8_lossy(errors)
-    );
-    let lines: Vec<&str> = text
-        .lines()
-        .map(str::trim)
-        // Where npm keeps its log says nothing of what failed.
-        .filter(|line| !line.is_empty() && !line.contains("complete log"))
-        .collect();
-    let from = lines.len().saturating_sub(NPM_LINES);
-    let text = clean(&lines[from..].join("; "), 400);
-    if text.is_empty() {
-        "it gave no reason".to_owned()
-    } else {
-        text
-    }
-}
-
-/// `v20.20.2` is 20.
-pub(super) fn major(version: &str) -> Option<u32> {
-    version.strip_prefix('v')?.split('.').next()?.parse().ok()
-}
-
-/// Node's version, where it is new enough.
-async fn node_version() -> Result<String, NodeError> {
-    let mut command = Command::new("node");
-    command
-        .arg("--version")
-        .stdin(Stdio::null())
-        .stderr(Stdio::null())
-        .kill_on_drop(true);
-    let output = tokio::time::timeout(NODE_TIME, command.output()).await;
-    let output = match output {
-        Ok(Ok(output)) => output,
-        Ok(Err(error)) if error.kind() == std::io::ErrorKind::NotFound => {
-            return Err(NodeError::Missing);
-        }
-        Ok(Err(error)) => return Err(NodeError::Failed(error.to_string())),
-        Err(_) => return Err(NodeError::Failed("it does not answer".to_owned())),
-    };
-    let text = String::from_utf8_lossy(&output.stdout);
-    let version = clean(&text, 40);
-    match major(&version) {
-        Some(major) if major >= OLDEST_NODE => Ok(version),
-        Some(_) => Err(NodeError::TooOld(version)),
-        None => Err(NodeError::Failed("it names no version".to_owned())),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::Value;
@@ -458,7 +282,7 @@ mod tests {
     fn the_helper_speaks_our_protocol() {
         let line = format!("const PROTOCOL = {};", super::super::wire::PROTOCOL);
         assert!(FILES[0].1.contains(&line));
-        let line = format!("const OLDEST_NODE = {OLDEST_NODE};");
+        let line = format!("const OLDEST_NODE = {};", node::OLDEST);
         assert!(FILES[0].1.contains(&line));
     }
 
@@ -488,27 +312,5 @@ mod tests {
         let spec = setup.spec(Network::Regtest, 1);
         assert_eq!(spec.network, "REGTEST");
         assert_eq!(spec.local, Some(PathBuf::from("/data/spark/local.json")));
-    }
-
-    #[test]
-    fn versions_of_node_are_read() {
-        for (text, want) in [
-            ("v20.20.2", Some(20)),
-            ("v18.0.0-pre", Some(18)),
-            ("20.1", None),
-            ("", None),
-        ] {
-            assert_eq!(major(text), want, "{text}");
-        }
-    }
-
-    #[test]
-    fn npm_s_last_words_are_one_clean_line() {
-        let errors = b"npm warn x\nnpm error code E404\nnpm error \x1b[31m404 Not Found\nnpm error A complete log of this run can be found in: /x\n";
-        assert_eq!(
-            last_lines(errors, b""),
-            "npm warn x; npm error code E404; npm error [31m404 Not Found"
-        );
-        assert_eq!(last_lines(b"", b""), "it gave no reason");
     }
 }
