@@ -13,6 +13,7 @@ pub mod nwc;
 pub mod open;
 pub mod phoenixd;
 pub mod sandbox;
+pub mod spark;
 
 pub use self::http::ServerError;
 pub use crate::domain::evidence::Seen;
@@ -143,6 +144,12 @@ pub trait Wallet: Send + Sync + fmt::Debug {
     /// nothing more; what is settled stays settled (`Rejected`). `Unsupported` unless told otherwise.
     fn cancel(&self, _issued: Issued) -> BoxFuture<'_, Result<(), WalletError>> {
         async { Err(WalletError::Unsupported) }.boxed()
+    }
+
+    /// Ends what runs beside the wallet, and returns when it has ended; the wallet is of no use afterwards. For those that
+    /// have nothing beside them, nothing. A wallet that is dropped without it ends by itself, a little later.
+    fn close(&self) -> BoxFuture<'_, ()> {
+        async {}.boxed()
     }
 }
 

@@ -17,6 +17,7 @@ use crate::domain::text::clean;
 use crate::inference::pool::Pool;
 use crate::nostr::{RelayNews, Relays, RelaysConfig, Timing};
 use crate::wallet::Wallet;
+use crate::wallet::open::WalletOpenError;
 
 /// How long the first relay may take.
 const RELAY_TIME: Duration = Duration::from_secs(30);
@@ -103,14 +104,13 @@ impl Shop {
 ///
 /// # Errors
 /// Where a secret can't be read or the wallet can't be used as set; the sentence says which setting.
-pub fn open_wallet(settings: &Settings, place: &Place) -> Result<Arc<dyn Wallet>, NotReady> {
+pub fn open_wallet(settings: &Settings, place: &Place) -> Result<Arc<dyn Wallet>, WalletOpenError> {
     let folder = place.config.parent().map(PathBuf::from).unwrap_or_default();
     crate::wallet::open::open(
         &settings.wallet,
         |source| secret::resolve(source, &folder),
         &place.data,
     )
-    .map_err(|error| NotReady(error.to_string()))
 }
 
 /// Opens the endpoints that the settings name.
@@ -151,8 +151,15 @@ async fn wallet(shop: &Arc<Shop>, settings: &Settings, place: &Place) -> Result<
     match open_wallet(settings, place) {
         Ok(wallet) => shop.set_wallet(Some(wallet)),
         Err(error) => {
-            shop.checked(CheckKind::Wallet, word, CheckStatus::Fail, &error.0, fix);
-            return Err(error);
+            let words = error.to_string();
+            shop.checked(
+                CheckKind::Wallet,
+                word,
+                CheckStatus::Fail,
+                &words,
+                error.fix(),
+            );
+            return Err(NotReady(words));
         }
     }
     shop.bells.looks.notify_one();

@@ -13,13 +13,12 @@ use crate::domain::msat::Msat;
 use crate::domain::text::clean;
 use crate::domain::time::Time;
 use crate::nostr::AuthSeen;
+use crate::wallet::open::NEW_CONNECTION;
+use crate::wallet::spark::setup::Setup;
 use crate::wallet::{NewInvoice, Wallet};
 
 /// How long one relay may take.
 const RELAY_TIME: Duration = Duration::from_secs(15);
-
-/// Puts another connection string into the settings, from a file beside them.
-const NEW_CONNECTION: &str = "vend config set wallet.uri '{ file = \"nwc.uri\" }'";
 
 /// One row of what was seen; strangers' text in `detail` is cleaned here.
 #[must_use]
@@ -154,23 +153,32 @@ async fn model(settings: &Settings, pool: &crate::inference::Pool) -> Check {
 
 /// Opens the wallet that the settings name, and tries it out.
 pub async fn wallet(settings: &Settings, place: &Place) -> Vec<Check> {
-    match open_wallet(settings, place) {
-        Ok(wallet) => opened(settings, &*wallet).await,
-        Err(error) => {
-            let word = settings.wallet.backend.word();
-            let fix = match settings.wallet.backend {
-                Backend::Nwc => NEW_CONNECTION,
-                _ => "vend config set wallet.backend lnbits",
+    let word = settings.wallet.backend.word();
+    let row = |status, detail: &str, fix: &str| check(CheckKind::Wallet, word, status, detail, fix);
+    let mut checks = Vec::new();
+    if settings.wallet.backend == Backend::Spark {
+        let found = Setup::new(&place.data).look().await;
+        let whole = found.iter().all(|one| one.ok);
+        checks.extend(found.iter().map(|one| {
+            let status = if one.ok {
+                CheckStatus::Ok
+            } else {
+                CheckStatus::Fail
             };
-            vec![check(
-                CheckKind::Wallet,
-                word,
-                CheckStatus::Fail,
-                &error.0,
-                fix,
-            )]
+            row(status, &one.detail, one.fix)
+        }));
+        if !whole {
+            return checks;
         }
     }
+    match open_wallet(settings, place) {
+        Ok(wallet) => {
+            checks.extend(opened(settings, &*wallet).await);
+            wallet.close().await;
+        }
+        Err(error) => checks.push(row(CheckStatus::Fail, &error.to_string(), error.fix())),
+    }
+    checks
 }
 
 /// Does a wallet answer, make an invoice and find it again?
@@ -187,6 +195,8 @@ pub async fn opened(settings: &Settings, wallet: &dyn Wallet) -> Vec<Check> {
         (CheckStatus::Ok, _) => "",
         // What may be wrong with a connection, and what it may do too much, a new one mends.
         (_, Backend::Nwc) => NEW_CONNECTION,
+        // Spark has neither an address nor a key to set.
+        (CheckStatus::Fail, Backend::Spark) => "look at this machine's way to the internet",
         (CheckStatus::Fail, _) => "vend config check",
         _ => "",
     };

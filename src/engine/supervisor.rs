@@ -76,6 +76,9 @@ pub async fn run(shop: Arc<Shop>, place: Place, mut inbox: mpsc::Receiver<Order>
             shop.notice(Level::Error, "shop", "a part of the shop died");
         }
     }
+    if let Some(wallet) = shop.wallet() {
+        wallet.close().await;
+    }
     for answer in supervisor.stopping {
         // Whoever asked may be gone.
         let _ = answer.send(Reply::Done {
@@ -88,7 +91,7 @@ pub async fn run(shop: Arc<Shop>, place: Place, mut inbox: mpsc::Receiver<Order>
 fn open_wallet(shop: &Arc<Shop>, place: &Place) {
     match preflight::open_wallet(&shop.settings(), place) {
         Ok(wallet) => shop.set_wallet(Some(wallet)),
-        Err(error) => shop.notice(Level::Warn, "wallet", &error.0),
+        Err(error) => shop.notice(Level::Warn, "wallet", &error.to_string()),
     }
 }
 

@@ -15,6 +15,8 @@ mod drill_nwc;
 mod drill_phoenixd;
 #[path = "../support/drill_relay.rs"]
 mod drill_relay;
+#[path = "../support/drill_spark.rs"]
+mod drill_spark;
 #[path = "../support/drill_wallet.rs"]
 mod drill_wallet;
 
@@ -23,6 +25,7 @@ mod lnbits;
 mod nodes;
 mod nwc;
 mod sandbox;
+mod spark;
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -96,6 +99,7 @@ type Start = fn() -> Box<dyn Stage>;
 /// Every backend, in the table's order.
 const BACKENDS: &[(&str, Start)] = &[
     ("sandbox", sandbox::start),
+    ("Spark", spark::start),
     ("LNbits", lnbits::start),
     ("LND", nodes::lnd),
     ("Core Lightning", nodes::cln),

@@ -4,6 +4,7 @@
 #   ollama  a real Ollama server (Go)              relay   nostr-rs-relay (Rust)
 #   llama   llama.cpp's own HTTP server (Python)   lnbits  LNbits with play money (Python)
 #   node    nostr-tools for the buyer, @getalby/sdk for a wallet behind Nostr Wallet Connect (npm)
+#   spark   the official Spark SDK (npm)
 #
 #   setup.sh [NAME...]       only these; all without a name
 #
@@ -129,7 +130,20 @@ node() {
   stamp "$want"
 }
 
-ALL="node llama lnbits ollama relay"
+# As `vend spark install` does it, from the same lock file. The local Spark of the tests speaks with the SDK's own parts, and
+# vend's own installation then finds everything in npm's cache.
+spark() {
+  local want lock="$here/../../src/wallet/spark/helper"
+  want=$(cksum <"$lock/package-lock.json")
+  installed "$want" spark/node_modules/@buildonspark/spark-sdk && return
+  has npm || { missing "no npm"; return; }
+  mkdir -p "$tools/spark"
+  cp "$lock/package.json" "$lock/package-lock.json" "$tools/spark/"
+  (cd "$tools/spark" && logged npm ci --omit=dev --ignore-scripts --no-audit --no-fund) || { missing "npm could not install it"; return; }
+  stamp "$want"
+}
+
+ALL="node spark llama lnbits ollama relay"
 sheet=""
 for name in ${*:-$ALL}; do
   case " $ALL " in *" $name "*) ;; *) sheet+="$name: missing no such tool"$'\n'; continue ;; esac

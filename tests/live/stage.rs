@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::sync::{LazyLock, Mutex};
 use std::time::{Duration, Instant};
@@ -46,6 +46,7 @@ pub fn ready(test: &str, names: &[&str]) -> bool {
             "lnbits" => "lnbits/bin/python",
             "llama" => "llama/bin/python",
             "node" => "node/node_modules/@getalby/sdk/package.json",
+            "spark" => "spark/node_modules/@buildonspark/spark-sdk/package.json",
             other => panic!("no tool is called {other}"),
         };
         !tools().join(proof).exists()
@@ -76,13 +77,18 @@ pub struct Process {
 }
 
 impl Process {
-    fn start(name: &str, command: &mut Command) -> Self {
+    pub fn start(name: &str, command: &mut Command) -> Self {
         let child = command.process_group(0).spawn();
         let child = child.unwrap_or_else(|error| panic!("{name} does not start: {error}"));
         Self {
             child,
             name: name.to_owned(),
         }
+    }
+
+    /// Its input, where that was piped.
+    pub fn input(&mut self) -> ChildStdin {
+        self.child.stdin.take().unwrap()
     }
 
     /// kill -9, to it and to what it started; returns when it is gone.
@@ -384,7 +390,8 @@ impl Place {
     }
 }
 
-fn lines(process: &mut Process) -> Receiver<Value> {
+/// The lines of its output, which must be JSON.
+pub fn lines(process: &mut Process) -> Receiver<Value> {
     let (tell, told) = channel();
     let out = BufReader::new(process.child.stdout.take().unwrap());
     // Ends with the process's output; a receiver that is gone needs no more lines.
@@ -399,7 +406,7 @@ fn lines(process: &mut Process) -> Receiver<Value> {
 }
 
 /// Reads lines until one is the one; those before it are gone.
-fn until(lines: &Receiver<Value>, what: &str, fits: impl Fn(&Value) -> bool) -> Value {
+pub fn until(lines: &Receiver<Value>, what: &str, fits: impl Fn(&Value) -> bool) -> Value {
     let end = Instant::now() + PATIENCE;
     let mut last = Value::Null;
     loop {
