@@ -298,3 +298,4 @@ fn settle_after_restart(place: &Place, id: &str, paid: u64, shop: &Shop) {
 
 mod fakes;
 mod golden;
+mod lnd;
