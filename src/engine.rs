@@ -19,6 +19,7 @@ mod supervisor;
 mod trade;
 mod trials;
 mod worker;
+mod zaps;
 
 use std::sync::Arc;
 
