@@ -316,9 +316,13 @@ fn knows_no_invoice(answer: &Answer) -> bool {
     says(answer, "unable to locate invoice") || says(answer, "there are no existing invoices")
 }
 
-/// LND answers a macaroon that it does not take with 500 and words.
+/// LND answers a macaroon that it does not take, or can't read, with 500 and words.
 fn refuses_macaroon(words: &str) -> bool {
-    ["permission denied", "verification failed", "macaroon"]
-        .iter()
-        .any(|word| words.contains(word))
+    const WORDS: [&str; 4] = [
+        "permission denied",
+        "verification failed",
+        "macaroon",
+        "unmarshal v",
+    ];
+    WORDS.iter().any(|word| words.contains(word))
 }

@@ -299,4 +299,5 @@ fn settle_after_restart(place: &Place, id: &str, paid: u64, shop: &Shop) {
 
 mod fakes;
 mod golden;
+mod lnd;
 mod nwc;

@@ -47,6 +47,7 @@ pub fn ready(test: &str, names: &[&str]) -> bool {
             "llama" => "llama/bin/python",
             "node" => "node/node_modules/@getalby/sdk/package.json",
             "spark" => "spark/node_modules/@buildonspark/spark-sdk/package.json",
+            "lnd" => "bin/lnd",
             other => panic!("no tool is called {other}"),
         };
         !tools().join(proof).exists()
@@ -209,6 +210,21 @@ impl Server {
         self.wait();
     }
 
+    /// The same with other words after the folder.
+    pub fn restart_with(&mut self, more: &[&str]) {
+        self.more = more.iter().map(|word| (*word).to_owned()).collect();
+        self.restart();
+    }
+
+    pub const fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Where it keeps everything.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
     pub fn http(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
@@ -234,17 +250,21 @@ fn tail(path: &Path) -> String {
 
 /// Runs one of the Python helpers of this folder and reads its one JSON line.
 pub fn script(name: &str, arguments: &[&str]) -> Value {
+    try_script(name, arguments).unwrap()
+}
+
+/// The same where the helper may refuse: its line on stderr.
+pub fn try_script(name: &str, arguments: &[&str]) -> Result<Value, String> {
     let output = Command::new("python3")
         .arg(here().join(name))
         .args(arguments)
         .output()
         .unwrap();
-    assert!(
-        output.status.success(),
-        "{name}: {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    serde_json::from_slice(&output.stdout).unwrap()
+    if output.status.success() {
+        return Ok(serde_json::from_slice(&output.stdout).unwrap());
+    }
+    let words = String::from_utf8_lossy(&output.stderr);
+    Err(format!("{name}: {words}"))
 }
 
 /// A real `LNbits` with a seller's wallet and a funded buyer's.
@@ -362,6 +382,15 @@ impl Place {
     pub fn npub(&self) -> String {
         let status = self.vend(&["status", "--json"]).json();
         status["npub"].as_str().unwrap().to_owned()
+    }
+
+    /// The row that `vend doctor --json` has for this check and that is no "ok", else its last one.
+    pub fn doctor(&self, check: &str) -> Value {
+        let sheet = self.vend(&["doctor", "--json"]).json();
+        let rows = sheet["checks"].as_array().unwrap().iter();
+        let mut rows = rows.filter(|row| row["check"] == check);
+        let bad = rows.clone().find(|row| row["status"] != "ok");
+        bad.or_else(|| rows.next_back()).unwrap().clone()
     }
 
     /// Starts `vend run`; returns when it sells.
