@@ -106,7 +106,7 @@ impl Default for Setup {
 pub struct Heard {
     pub event: Event,
     pub method: String,
-    /// nip44_v2 or nip04.
+    /// `nip44_v2` or `nip04`.
     pub scheme: &'static str,
 }
 
@@ -394,13 +394,13 @@ impl Shared {
     fn sealed(&self, scheme: &str, reader: &PublicKey, text: &str) -> String {
         seal(scheme, &self.service, reader, text)
     }
+}
 
-    fn reply(&self, author: &Keys, request: &Event, content: String) -> Event {
-        EventBuilder::new(Kind::WalletConnectResponse, content)
-            .tags([Tag::public_key(request.pubkey), Tag::event(request.id)])
-            .sign_with_keys(author)
-            .unwrap()
-    }
+fn reply(author: &Keys, request: &Event, content: String) -> Event {
+    EventBuilder::new(Kind::WalletConnectResponse, content)
+        .tags([Tag::public_key(request.pubkey), Tag::event(request.id)])
+        .sign_with_keys(author)
+        .unwrap()
 }
 
 fn seal(scheme: &str, author: &Keys, reader: &PublicKey, text: &str) -> String {
@@ -455,7 +455,7 @@ async fn hear(shared: Arc<Shared>, request: Event) {
         let content = shared.sealed(scheme, &request.pubkey, &text.to_string());
         return shared
             .relay
-            .inject(&shared.reply(&shared.service, &request, content));
+            .inject(&reply(&shared.service, &request, content));
     }
     let key = shared.service.secret_key();
     let text = if scheme == "nip04" {
@@ -539,7 +539,7 @@ fn send(
     }
     shared
         .relay
-        .inject(&shared.reply(&shared.service, request, content));
+        .inject(&reply(&shared.service, request, content));
 }
 
 /// "It is settled", by those who are not the wallet, straight into the open subscription.
@@ -547,7 +547,7 @@ fn forge(shared: &Shared, request: &Event, method: &str) {
     let stranger = Keys::generate();
     let text = json!({"result_type": method, "result": {"state": "settled", "settled_at": now()}});
     let content = seal("nip44_v2", &stranger, &request.pubkey, &text.to_string());
-    let theirs = shared.reply(&stranger, request, content);
+    let theirs = reply(&stranger, request, content);
     let mut unsigned = theirs.clone();
     unsigned.pubkey = shared.service.public_key();
     for open in shared.relay.subscriptions() {

@@ -279,20 +279,16 @@ pub(super) fn seen(value: &Value, asked: &Issued, now: Time) -> Result<Seen, Wal
     }
     let over = moment(&value["expires_at"]).is_some_and(|at| at <= now);
     let settled_at = moment(&value["settled_at"]);
-    Ok(match state(value).as_deref() {
-        Some("settled") => paid(value, asked, settled_at),
-        Some("pending") => Seen::Pending,
-        Some("accepted") => Seen::Held {
+    Ok(match (state(value).as_deref(), over) {
+        _ if is_settled(value) => paid(value, asked, settled_at),
+        (Some("pending"), _) | (None, false) => Seen::Pending,
+        (Some("accepted"), _) => Seen::Held {
             amount: amount(&value["amount"]),
         },
-        Some("expired") => Seen::Expired,
+        (Some("expired"), _) | (Some("failed") | None, true) => Seen::Expired,
         // NIP-47 has no word for a canceled one.
-        Some("failed") if over => Seen::Expired,
-        Some("failed") => Seen::Canceled,
-        None if is_settled(value) => paid(value, asked, settled_at),
-        None if over => Seen::Expired,
-        None => Seen::Pending,
-        Some(_) => {
+        (Some("failed"), false) => Seen::Canceled,
+        (Some(_), _) => {
             Seen::Attention("the wallet calls the invoice by a word that we don't know".into())
         }
     })
@@ -328,14 +324,17 @@ fn paid(value: &Value, asked: &Issued, at: Option<Time>) -> Seen {
     }
 }
 
-/// A notification's payment (NIP-47): the hash of what came in, or none inside where it names none. Outside none where it is
-/// about something else.
-pub(super) fn notified(text: &str) -> Option<Option<PaymentHash>> {
+/// Word of a payment that came in: its hash, or none where it names none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct CameIn(pub(super) Option<PaymentHash>);
+
+/// A notification (NIP-47); none where it is about something else than money that came in.
+pub(super) fn notified(text: &str) -> Option<CameIn> {
     let value: Value = serde_json::from_str(text).ok()?;
     let kind = value["notification_type"].as_str()?;
     ["payment_received", "hold_invoice_accepted"]
         .contains(&kind)
-        .then(|| hex32(&value["notification"]["payment_hash"]).map(PaymentHash))
+        .then(|| CameIn(hex32(&value["notification"]["payment_hash"]).map(PaymentHash)))
 }
 
 /// `pay_invoice`: the proof and the fee.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use nostr::{Event, EventId, Kind};
 use tokio::sync::{Notify, oneshot, watch};
 
-use super::answers::{self, Card};
+use super::answers::{self, CameIn, Card};
 use super::cipher::{self, Scheme};
 use super::connection::{Connection, host};
 use super::heard::{self, Heard};
@@ -298,7 +298,7 @@ impl Shared {
             return;
         }
         let told = cipher::open(&self.connection, &event.content).ok();
-        if let Some(hash) = told.and_then(|text| answers::notified(&text)) {
+        if let Some(CameIn(hash)) = told.and_then(|text| answers::notified(&text)) {
             self.inbox.put(hash);
         }
     }

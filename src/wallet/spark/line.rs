@@ -1,5 +1,6 @@
 //! One running helper: its process, and lines in and out of it.
 
+use std::io::ErrorKind;
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -7,7 +8,8 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::io::AsyncWriteExt;
 use tokio::process::{Child, ChildStdin, ChildStdout};
-use tokio_util::codec::{FramedRead, LinesCodec, LinesCodecError};
+use tokio_util::bytes::BytesMut;
+use tokio_util::codec::{Decoder, FramedRead, LinesCodec, LinesCodecError};
 
 use super::launch::Launch;
 use super::node::{self, NodeError};
@@ -22,6 +24,31 @@ const BAD_LINES_MAX: u32 = 100;
 /// Of these, how many are worth a word in the log.
 const BAD_LINES_TOLD: u32 = 3;
 
+/// Lines; none for one that is too long or no text. For `FramedRead` an error is an end, after which it waits for more before
+/// it looks at what it has.
+struct Lines(LinesCodec);
+
+impl Decoder for Lines {
+    type Item = Option<String>;
+    type Error = std::io::Error;
+
+    fn decode(&mut self, bytes: &mut BytesMut) -> Result<Option<Self::Item>, Self::Error> {
+        match self.0.decode(bytes) {
+            Ok(line) => Ok(line.map(Some)),
+            Err(LinesCodecError::MaxLineLengthExceeded) => Ok(Some(None)),
+            Err(LinesCodecError::Io(error)) if error.kind() == ErrorKind::InvalidData => {
+                Ok(Some(None))
+            }
+            Err(LinesCodecError::Io(error)) => Err(error),
+        }
+    }
+
+    fn decode_eof(&mut self, bytes: &mut BytesMut) -> Result<Option<Self::Item>, Self::Error> {
+        // Half a line is none: whoever wrote it ended in the middle.
+        self.decode(bytes)
+    }
+}
+
 /// What can be heard from a helper.
 pub(super) enum Heard {
     Said(Said),
@@ -33,9 +60,7 @@ pub(super) enum Heard {
 pub(super) struct Line {
     child: Child,
     asks: Option<ChildStdin>,
-    says: FramedRead<ChildStdout, LinesCodec>,
-    /// `FramedRead` says "end" once after each error, and then goes on.
-    after_error: bool,
+    says: FramedRead<ChildStdout, Lines>,
     bad_lines: u32,
     last_id: u64,
 }
@@ -50,8 +75,7 @@ impl Line {
         Ok(Self {
             child,
             asks: Some(asks),
-            says: FramedRead::new(says, LinesCodec::new_with_max_length(MAX_LINE)),
-            after_error: false,
+            says: FramedRead::new(says, Lines(LinesCodec::new_with_max_length(MAX_LINE))),
             bad_lines: 0,
             last_id: 0,
         })
@@ -82,19 +106,12 @@ impl Line {
                 // What it said last is read before its end is noticed.
                 biased;
                 line = self.says.next() => match line {
-                    Some(Ok(line)) => match serde_json::from_str(&line) {
+                    Some(Ok(Some(line))) => match serde_json::from_str(&line) {
                         Ok(said) => return Heard::Said(said),
                         Err(_) => line.len(),
                     },
-                    Some(Err(error)) => {
-                        self.after_error = true;
-                        match error {
-                            LinesCodecError::MaxLineLengthExceeded => MAX_LINE,
-                            LinesCodecError::Io(_) => 0,
-                        }
-                    }
-                    None if std::mem::take(&mut self.after_error) => continue,
-                    None => return Heard::Gone(ENDED.to_owned()),
+                    Some(Ok(None)) => MAX_LINE,
+                    Some(Err(_)) | None => return Heard::Gone(ENDED.to_owned()),
                 },
                 _ = self.child.wait() => return Heard::Gone(ENDED.to_owned()),
             };

@@ -236,13 +236,13 @@ fn only_word_of_what_came_in_is_a_hint() {
         let text = json!({"notification_type": kind, "notification": {"payment_hash": hash}});
         notified(&text.to_string())
     };
-    let named = Some(Some(PaymentHash(Hex32([3; 32]))));
+    let named = Some(CameIn(Some(PaymentHash(Hex32([3; 32])))));
     assert_eq!(told("payment_received"), named);
     assert_eq!(told("hold_invoice_accepted"), named);
     assert_eq!(told("payment_sent"), None);
     assert_eq!(
         notified(r#"{"notification_type": "payment_received"}"#),
-        Some(None)
+        Some(CameIn(None))
     );
     assert_eq!(notified("paid!"), None);
 }
