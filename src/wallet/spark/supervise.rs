@@ -277,8 +277,8 @@ async fn serve(
                 None => return String::new(),
             },
             () = tokio::time::sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
-                let now = Instant::now();
-                for one in pending.into_values().filter(|one| one.due <= now) {
+                // A helper that hangs on one question answers none: all of them have waited in vain.
+                for one in pending.into_values() {
                     // Whoever asked may be gone, by a clock of its own.
                     drop(one.back.send(Answer::Error(Fault::late())));
                 }
