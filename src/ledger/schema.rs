@@ -205,4 +205,15 @@ mod tests {
         let names = files.map(|file| file.unwrap().file_name().into_string().unwrap());
         assert_eq!(names.filter(|name| name.contains("before")).count(), 1);
     }
+
+    #[tokio::test]
+    async fn a_ledger_that_no_new_vend_has_opened_is_read_all_the_same() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("vend.db");
+        drop(old(&path, 3));
+        let ledger = crate::ledger::Ledger::look(&path).unwrap();
+        let jobs = ledger.jobs(crate::ledger::JobFilter::default()).await;
+        assert!(jobs.unwrap().is_empty());
+        assert!(ledger.holds().await.unwrap().is_empty());
+    }
 }
