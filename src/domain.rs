@@ -30,5 +30,6 @@ pub mod step;
 pub mod telemetry;
 pub mod text;
 pub mod time;
+pub mod zap;
 
 pub use hex32::Hex32;

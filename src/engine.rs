@@ -20,6 +20,7 @@ mod supervisor;
 mod trade;
 mod trials;
 mod worker;
+mod zaps;
 
 use std::sync::Arc;
 

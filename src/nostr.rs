@@ -39,7 +39,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 pub use guard::guard_public;
-pub use info::RelayInfo;
+pub use info::{RelayInfo, document};
 pub use probe::{AuthSeen, Probe, probe};
 pub use timing::Timing;
 
@@ -64,6 +64,9 @@ pub const POW_CAP: u8 = 24;
 /// The most live jobs whose cancellation is listened for; of a longer list the last ones are kept.
 pub const CANCELS_CAP: usize = 500;
 
+/// How far back zap receipts are asked for.
+pub const ZAP_WINDOW: Duration = Duration::from_secs(24 * 3600);
+
 /// What [`Relays::start`] needs to know.
 #[derive(Clone, Debug)]
 pub struct RelaysConfig {
@@ -77,6 +80,8 @@ pub struct RelaysConfig {
     pub since: HashMap<RelayUrl, u64>,
     /// Events older than this are never asked for.
     pub max_age: Duration,
+    /// Zap receipts (NIP-57) that name our key are asked for too, those of the last [`ZAP_WINDOW`].
+    pub zaps: bool,
     /// Every wait and rate.
     pub timing: Timing,
 }
@@ -84,7 +89,7 @@ pub struct RelaysConfig {
 /// What the relays tell.
 #[derive(Clone, Debug)]
 pub enum RelayNews {
-    /// An event that we asked for: id and signature checked by us, kind and age as asked, at most 64 KiB, and not told before
+    /// An event that we asked for (a request, a cancellation, a zap receipt): id and signature checked by us, kind and age as asked, at most 64 KiB, and not told before
     /// in this process as far back as 32,768 events. Its `created_at` may lie ahead: that is for admission to judge.
     Event {
         /// Who sent it.
@@ -109,6 +114,13 @@ pub enum RelayNews {
         id: EventId,
         /// The author it claimed, who has nothing to do with it.
         pubkey: PublicKey,
+    },
+    /// A relay's NOTICE (NIP-01): the same words at most every ten minutes, others at most every ten seconds.
+    Said {
+        /// Who said it.
+        relay: RelayUrl,
+        /// Its words, cleaned and cut.
+        words: String,
     },
 }
 

@@ -51,6 +51,7 @@ fn config(urls: &[RelayUrl]) -> RelaysConfig {
         kinds: vec![5050, 5100],
         since: HashMap::new(),
         max_age: Duration::from_mins(10),
+        zaps: false,
         timing: quick(),
     }
 }
@@ -304,6 +305,31 @@ async fn copies_and_disorder_and_delay_and_replays_bring_each_job_once() {
         shop.nothing_more();
         shop.relays.close().await;
     }
+}
+
+#[tokio::test]
+async fn a_notice_is_told_once_and_cleaned() {
+    let relay = DrillRelay::start(None).await;
+    let mut shop = Shop::at(&relay).await;
+    for _ in 0..50 {
+        relay.inject_raw(r#"["NOTICE","slow\u001b[31m down\u202e"]"#);
+    }
+    relay.inject_raw(r#"["NOTICE","and another"]"#);
+    let last = job("after");
+    relay.inject(&last);
+    let mut said = Vec::new();
+    shop.next(|news| match news {
+        RelayNews::Said { words, .. } => {
+            said.push(words);
+            None
+        }
+        RelayNews::Event { event, .. } => (event.id == last.id).then_some(()),
+        _ => None,
+    })
+    .await;
+    assert_eq!(said.len(), 1, "{said:?}");
+    assert!(said[0].contains("slow") && !said[0].contains(['\u{1b}', '\u{202e}']));
+    shop.relays.close().await;
 }
 
 #[tokio::test]

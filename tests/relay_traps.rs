@@ -57,6 +57,7 @@ fn config(urls: Vec<RelayUrl>) -> RelaysConfig {
         kinds: vec![5050],
         since: HashMap::new(),
         max_age: Duration::from_mins(10),
+        zaps: false,
         timing: Timing {
             retry_first: ms(50),
             retry_cap: ms(400),

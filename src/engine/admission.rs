@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::crash;
 use super::desk::StepError;
 use super::shop::{Market, Shop};
+use super::zaps::Zaps;
 use crate::config::Settings;
 use crate::config::schema::{OtherModel, PayMode};
 use crate::domain::Hex32;
@@ -60,6 +61,7 @@ pub struct Admission {
     errors: DefaultDirectRateLimiter,
     early: Mutex<Vec<(EventId, PublicKey)>>,
     fetching: Semaphore,
+    zaps: Zaps,
 }
 
 fn per_minute(n: u32) -> Quota {
@@ -76,6 +78,7 @@ impl Admission {
                 .unwrap_or_else(|| per_minute(1))
                 .allow_burst(NonZeroU32::new(ERRORS_PER_BUYER).unwrap_or(NonZeroU32::MIN));
         Arc::new(Self {
+            zaps: Zaps::new(shop.clone()),
             shop,
             market,
             counted: Mutex::default(),
@@ -136,6 +139,11 @@ impl Admission {
                 self.cancel(&event, &relay).await;
                 false
             }
+            RelayNews::Event { event, .. } if event.kind == Kind::ZapReceipt => {
+                let this = self.clone();
+                slow.spawn(async move { this.zaps.take(&event).await });
+                false
+            }
             RelayNews::Event { relay, event } => {
                 if needs_fetching(&event) && self.fetching.available_permits() > 0 {
                     let this = self.clone();
@@ -151,6 +159,11 @@ impl Admission {
             RelayNews::Unverified { pubkey, .. } => {
                 self.count(DropReason::BadSignature, Buyer(pubkey));
                 true
+            }
+            RelayNews::Said { relay, words } => {
+                let message = format!("{relay} says: {words}");
+                self.shop.notice(Level::Info, "relay", &message);
+                false
             }
             RelayNews::Cursor { relay, at } => {
                 if let Err(error) = self.shop.ledger.set_cursor(relay.to_string(), at).await {

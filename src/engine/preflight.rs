@@ -255,6 +255,7 @@ async fn relays(
                 .filter_map(|(url, at)| Some((RelayUrl::parse(&url).ok()?, at)))
                 .collect(),
             max_age: Duration::from_secs(settings.limits.max_request_age_secs),
+            zaps: !settings.nostr.lightning_address.is_empty(),
             timing: Timing::default(),
         },
         tell,

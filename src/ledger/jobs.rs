@@ -29,6 +29,7 @@ const ORPHANED: &str = "WHERE j.state = 'running'
   AND j.state NOT IN ('paid', 'completed', 'unpaid', 'error', 'cancelled') AND (j.boot IS NULL OR j.boot <> ?1)";
 
 const HELD: &str = "WHERE i.state IN ('held', 'taking', 'giving_back') ORDER BY i.hold_until";
+const ANSWERED_BY: &str = "WHERE j.result_id = ?1";
 
 /// Which jobs to list.
 #[derive(Clone, Debug, Default)]
@@ -387,6 +388,39 @@ impl Ledger {
                     params![before.minus(Duration::from_secs(48 * 3600)).0],
                 )?;
                 Ok(erased)
+            })
+            .await
+    }
+
+    /// Writes a zap to one of our results into its job's history, once for each receipt. None where the receipt is known, or
+    /// the event is no result of ours.
+    ///
+    /// # Errors
+    /// Where the ledger does not commit.
+    pub async fn zap(
+        &self,
+        receipt: EventId,
+        result: EventId,
+        detail: String,
+        now: Time,
+    ) -> Result<Option<Job>, LedgerError> {
+        self.writer
+            .call(move |connection| {
+                let job = rows::all(connection, ANSWERED_BY, params![result.as_bytes().as_slice()])?;
+                let Some(job) = job.into_iter().next() else {
+                    return Ok(None);
+                };
+                let new = connection
+                    .prepare_cached(
+                        "INSERT INTO seen (event_id, at, verdict) VALUES (?1, ?2, 'zap') ON CONFLICT DO NOTHING",
+                    )?
+                    .execute(params![receipt.as_bytes().as_slice(), now.0])?
+                    == 1;
+                if !new {
+                    return Ok(None);
+                }
+                rows::note(connection, &job.id, now, "zapped", &detail)?;
+                Ok(Some(job))
             })
             .await
     }

@@ -45,12 +45,22 @@ struct Document {
 /// Reads the document of a relay; none where there is none or it can't be read, which is no fault.
 pub(super) async fn read(url: &RelayUrl) -> Option<RelayInfo> {
     let http = url.as_str().replacen("ws", "http", 1);
+    parse(&fetch(&http, "application/nostr+json").await?)
+}
+
+/// A small JSON document at an address of the seller's own settings: at most 64 KiB within ten seconds, no redirects; none
+/// where it can't be had.
+pub async fn document(url: &str) -> Option<Vec<u8>> {
+    fetch(url, "application/json").await
+}
+
+async fn fetch(url: &str, accept: &str) -> Option<Vec<u8>> {
     let client = reqwest::Client::builder()
         .timeout(WAIT)
         .redirect(reqwest::redirect::Policy::none())
         .build()
         .ok()?;
-    let request = client.get(http).header("Accept", "application/nostr+json");
+    let request = client.get(url).header("Accept", accept);
     let mut response = request.send().await.ok()?.error_for_status().ok()?;
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.ok()? {
@@ -59,7 +69,7 @@ pub(super) async fn read(url: &RelayUrl) -> Option<RelayInfo> {
         }
         body.extend_from_slice(&chunk);
     }
-    parse(&body)
+    Some(body)
 }
 
 /// Reads leniently: relays put strings where numbers belong, and the other way round.

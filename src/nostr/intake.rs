@@ -14,7 +14,7 @@ use tokio::sync::{Notify, mpsc};
 use super::line::Common;
 use super::lock;
 use super::seen::Bucket;
-use super::{RelayNews, RelayUrl};
+use super::{RelayNews, RelayUrl, ZAP_WINDOW};
 use crate::domain::time::Time;
 
 /// The most bytes an event may have as JSON.
@@ -141,6 +141,9 @@ impl Intake {
             return Judged::Unasked;
         };
         let created = event.created_at.as_secs();
+        if event.kind == Kind::ZapReceipt && self.common.zaps.is_some() {
+            return self.zap(relay, event);
+        }
         if !self.kinds.contains(&event.kind.as_u16()) || created < self.oldest_wanted() {
             return Judged::Unasked;
         }
@@ -150,6 +153,21 @@ impl Intake {
             self.alive();
         }
         judged
+    }
+
+    /// A zap receipt (NIP-57). It says nothing of where in the requests we are.
+    fn zap(&self, relay: &RelayUrl, event: Event) -> Judged {
+        let oldest = Time::now()
+            .secs()
+            .saturating_sub(ZAP_WINDOW.as_secs() + SLACK);
+        let ours = self
+            .common
+            .zaps
+            .is_some_and(|us| event.tags.public_keys().any(|key| *key == us));
+        if !ours || event.created_at.as_secs() < oldest {
+            return Judged::Unasked;
+        }
+        self.admit(relay, event)
     }
 
     /// A cancellation (NIP-09).
@@ -208,16 +226,21 @@ impl Intake {
     }
 
     fn forged(&self, relay: &RelayUrl, event: &Event) -> Judged {
+        self.report(RelayNews::Unverified {
+            relay: relay.clone(),
+            id: event.id,
+            pubkey: event.pubkey,
+        });
+        Judged::Forged
+    }
+
+    /// Tells what is good to know and no loss: not while the channel is more than half full.
+    pub(super) fn report(&self, report: RelayNews) {
         let news = &self.common.news;
         if news.capacity() > news.max_capacity() / 2 {
-            // Only a report: where the channel closes meanwhile, nobody wants it.
-            let _ = news.try_send(RelayNews::Unverified {
-                relay: relay.clone(),
-                id: event.id,
-                pubkey: event.pubkey,
-            });
+            // Where the channel closes meanwhile, nobody wants it.
+            let _ = news.try_send(report);
         }
-        Judged::Forged
     }
 
     fn dropped(&self) -> Judged {

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use nostr::{Event, EventId, RelayUrl};
+use nostr::{Event, EventId, PublicKey, RelayUrl};
 use nostr_sdk::Relay;
 use serde_json::value::RawValue;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
@@ -29,6 +29,12 @@ const MAX_CHALLENGE: usize = 1024;
 /// Room for a relay's control messages. On overflow everything is asked for again.
 const CONTROLS: usize = 64;
 
+/// The shortest time between two NOTICEs that are told.
+const NOTICE_GAP: Duration = Duration::from_secs(10);
+
+/// The same NOTICE is told again after this long.
+const NOTICE_AGAIN: Duration = Duration::from_secs(600);
+
 /// Events that may wait for their `OK` on one relay.
 const MAX_WAITING: usize = 1024;
 
@@ -36,6 +42,8 @@ const MAX_WAITING: usize = 1024;
 pub(super) struct Common {
     pub(super) kinds: Vec<u16>,
     pub(super) max_age: Duration,
+    /// Our key, where zap receipts that name it are asked for.
+    pub(super) zaps: Option<PublicKey>,
     pub(super) timing: Timing,
     pub(super) seen: Mutex<Seen>,
     pub(super) cancels: watch::Receiver<Vec<EventId>>,
@@ -53,6 +61,7 @@ impl Common {
         Self {
             kinds: config.kinds.clone(),
             max_age: config.max_age,
+            zaps: config.zaps.then(|| config.keys.public_key()),
             timing: config.timing.clone(),
             seen: Mutex::default(),
             cancels,
@@ -165,6 +174,8 @@ pub(super) struct Line {
     ended: Mutex<Option<String>>,
     epoch: AtomicU64,
     heard: Mutex<Instant>,
+    /// The last NOTICE that was told, and when.
+    noticed: Mutex<Option<(String, Instant)>>,
     controls: mpsc::Sender<Control>,
     oks: Mutex<HashMap<EventId, Vec<oneshot::Sender<Answer>>>>,
 }
@@ -192,6 +203,7 @@ impl Line {
             ended: Mutex::default(),
             epoch: AtomicU64::new(0),
             heard: Mutex::new(Instant::now()),
+            noticed: Mutex::default(),
             controls,
             oks: Mutex::default(),
         };
@@ -293,12 +305,30 @@ impl Line {
                 Some(frame.to_owned())
             }
             ("NOTICE", Some(words)) => {
-                tracing::debug!(relay = %self.url, notice = clean(&words, WORDS), "relay notice");
+                self.notice(clean(&words, WORDS));
                 None
             }
             ("COUNT" | "NEG-MSG" | "NEG-ERR", _) => None,
             _ => self.fault(),
         }
+    }
+
+    /// A relay's words for people: told, but never at a flood's pace.
+    fn notice(&self, words: String) {
+        let now = Instant::now();
+        let mut last = lock(&self.noticed);
+        if let Some((said, at)) = &*last {
+            let passed = now.saturating_duration_since(*at);
+            if passed < NOTICE_GAP || (*said == words && passed < NOTICE_AGAIN) {
+                return;
+            }
+        }
+        *last = Some((words.clone(), now));
+        drop(last);
+        self.intake.report(RelayNews::Said {
+            relay: self.url.clone(),
+            words,
+        });
     }
 
     /// A frame that no relay should send.

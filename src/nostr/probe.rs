@@ -62,6 +62,7 @@ fn config(url: &RelayUrl, keys: &Keys, timeout: Duration) -> RelaysConfig {
         since: HashMap::new(),
         // A short window: the answer matters, not the events.
         max_age: Duration::from_mins(1),
+        zaps: false,
         timing: Timing {
             connect_wait: timeout,
             eose_wait: timeout,

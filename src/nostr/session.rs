@@ -225,10 +225,8 @@ impl<'a> Session<'a> {
             self.cancel.unwant();
             return;
         }
-        self.request(
-            Sub::Cancel,
-            Filter::new().kind(Kind::EventDeletion).events(jobs),
-        );
+        let filter = Filter::new().kind(Kind::EventDeletion).events(jobs);
+        self.request(Sub::Cancel, vec![filter]);
         self.cancel.sent_unwatched(now);
     }
 
@@ -309,11 +307,8 @@ impl<'a> Session<'a> {
         }
     }
 
-    fn request(&self, sub: Sub, filter: Filter) {
-        self.send(ClientMessage::req(
-            SubscriptionId::new(sub.id()),
-            vec![filter],
-        ));
+    fn request(&self, sub: Sub, filters: Vec<Filter>) {
+        self.send(ClientMessage::req(SubscriptionId::new(sub.id()), filters));
     }
 
     fn send(&self, message: ClientMessage<'_>) {

@@ -2,8 +2,9 @@
 
 use std::time::Instant;
 
-use nostr::{ClientMessage, Filter, Kind, SubscriptionId, Timestamp};
+use nostr::{ClientMessage, Filter, Kind, PublicKey, SubscriptionId, Timestamp};
 
+use super::super::ZAP_WINDOW;
 use super::super::line::Sub;
 use super::super::timing::doubled;
 use super::Session;
@@ -20,6 +21,15 @@ const MAX_PAGES: u32 = 100;
 pub(super) struct More {
     until: u64,
     pages: u32,
+}
+
+/// The zap receipts of the last day that name us. Which of them are known, the ledger tells.
+fn zap_filter(us: PublicKey, clock: u64) -> Filter {
+    let since = clock.saturating_sub(ZAP_WINDOW.as_secs());
+    Filter::new()
+        .kind(Kind::ZapReceipt)
+        .pubkey(us)
+        .since(Timestamp::from_secs(since))
 }
 
 impl Session<'_> {
@@ -39,7 +49,10 @@ impl Session<'_> {
         self.more = None;
         let first = self.since.replace(since).is_none();
         self.line.intake.begin(since, first);
-        self.request(Sub::Jobs, self.filter(since));
+        let mut filters = vec![self.filter(since)];
+        // In the same subscription: a relay that takes only a few of them stays of use.
+        filters.extend(self.common.zaps.map(|us| zap_filter(us, clock)));
+        self.request(Sub::Jobs, filters);
         self.jobs.sent(now);
     }
 
@@ -66,10 +79,8 @@ impl Session<'_> {
                 let pages = pages + 1;
                 self.more = Some(More { until, pages });
                 self.line.intake.begin(since, false);
-                self.request(
-                    Sub::More,
-                    self.filter(since).until(Timestamp::from_secs(until)),
-                );
+                let older = self.filter(since).until(Timestamp::from_secs(until));
+                self.request(Sub::More, vec![older]);
             }
             _ => {
                 if before.is_some() {
