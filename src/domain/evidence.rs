@@ -53,6 +53,18 @@ pub struct Look {
     pub canceled: bool,
 }
 
+impl Look {
+    /// A look that began now, of which nothing else is known.
+    #[must_use]
+    pub const fn at(began: Time) -> Self {
+        Self {
+            began,
+            unheld_at: None,
+            canceled: false,
+        }
+    }
+}
+
 /// What follows from a look.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Finding {

@@ -468,4 +468,4 @@ impl Next {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

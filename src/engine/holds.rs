@@ -13,10 +13,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::crash;
 use super::desk::StepError;
-use super::payments::{Told, carry_out, issued};
+use super::payments::{Came, Told, issued, learned};
 use super::shop::Shop;
 use crate::domain::event::Level;
-use crate::domain::evidence::{self, Finding, Look};
+use crate::domain::evidence::Look;
 use crate::domain::hold::{self, Duty};
 use crate::domain::id::RequestId;
 use crate::domain::job::{InvoiceState, Job};
@@ -179,23 +179,18 @@ async fn ask(
         Duty::Look { .. } | Duty::Ends => Ok(()),
     };
     let look = Look {
-        began: Time::now(),
-        unheld_at: None,
         canceled: duty == Duty::GiveBack && said.is_ok(),
+        ..Look::at(Time::now())
     };
     // Whatever it answered: what counts is what it shows.
     let seen = wallet.lookup(issued).await;
-    let answered = seen.is_ok();
-    let finding = evidence::weigh(job, seen, &look);
-    if answered && finding == Finding::Nothing {
-        // Nothing has come of it: then what it answered tells why.
-        return said.map(|()| false);
+    match learned(shop, job, seen, &look, told).await {
+        Ok(Came::Step(_)) => Ok(true),
+        // Nothing has come of it: then what it answered before tells why.
+        Ok(Came::Nothing) => said.map(|()| false),
+        // Told already; it is tried again.
+        Ok(Came::Words) | Err(()) => Ok(false),
     }
-    // An error of the ledger is told already, and makes this be tried again.
-    Ok(matches!(
-        carry_out(shop, job, finding, told).await,
-        Ok(Some(_))
-    ))
 }
 
 async fn take(job: &Job, wallet: &dyn Wallet) -> Result<(), WalletError> {

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::crash;
 use super::desk::StepError;
 use super::shop::Shop;
+use crate::domain::desk::DoubtKind;
 use crate::domain::event::Level;
 use crate::domain::evidence::{self, Finding, Look, Seen};
 use crate::domain::id::{PaymentHash, RequestId};
@@ -27,6 +28,9 @@ const AT_ONCE: usize = 8;
 const OTHER_WALLET: Duration = Duration::from_secs(600);
 /// After a look that the wallet did not answer.
 const AFTER_ERROR: Duration = Duration::from_secs(5);
+
+/// Said of an invoice that the open wallet did not make.
+const OTHERS: &str = "the invoice was made by another wallet and can't be looked at with this one";
 
 struct Watch {
     job: Job,
@@ -72,7 +76,7 @@ pub async fn work(shop: Arc<Shop>, stop: CancellationToken) {
             .any(|watch| watch.next <= now && !busy.contains(&watch.job.id));
         if let (Some(wallet), true) = (&wallet, due) {
             let who = identity(&shop).await;
-            launch(
+            let strangers = launch(
                 &shop,
                 wallet,
                 who.as_deref(),
@@ -80,6 +84,9 @@ pub async fn work(shop: Arc<Shop>, stop: CancellationToken) {
                 &mut looking,
                 &mut busy,
             );
+            for id in strangers {
+                shop.doubt(id, DoubtKind::OtherWallet, OTHERS).await;
+            }
         }
         let wait = earliest(&watches, &busy, wallet.is_some(), looking.len());
         tokio::select! {
@@ -150,7 +157,7 @@ async fn identity(shop: &Shop) -> Option<String> {
 }
 
 /// Was the invoice made by the wallet that is open now? One that does not say who it is, is taken at its word.
-fn is_its_own(job: &Job, wallet: &dyn Wallet, who: Option<&str>) -> bool {
+pub(super) fn is_its_own(job: &Job, wallet: &dyn Wallet, who: Option<&str>) -> bool {
     job.invoice.as_ref().is_some_and(|invoice| {
         let named = invoice.wallet_identity.as_deref().zip(who);
         invoice.wallet == wallet.backend() && named.is_none_or(|(made_by, now)| made_by == now)
@@ -164,11 +171,13 @@ fn launch(
     watches: &mut HashMap<RequestId, Watch>,
     looking: &mut JoinSet<(RequestId, Looked)>,
     busy: &mut HashSet<RequestId>,
-) {
+) -> Vec<RequestId> {
     let now = Time::now();
+    let mut strangers = Vec::new();
     for watch in watches.values_mut() {
         if watch.next <= now && !is_its_own(&watch.job, &**wallet, who) {
             watch.next = now.plus(OTHER_WALLET);
+            strangers.push(watch.job.id);
             let words = format!(
                 "job {}: its invoice was made by another wallet and can't be looked at with this one",
                 watch.job.id.short()
@@ -183,7 +192,7 @@ fn launch(
     due.sort_by_key(|watch| watch.next);
     for watch in due {
         if looking.len() >= AT_ONCE {
-            return;
+            return strangers;
         }
         let Some(issued) = issued(&watch.job) else {
             continue;
@@ -195,10 +204,46 @@ fn launch(
             (id, (began, wallet.lookup(issued).await))
         });
     }
+    strangers
+}
+
+/// Looks at one invoice now, whether it is due or not. Tells in words what was seen.
+///
+/// # Errors
+/// Where the wallet or the ledger could not be asked; the sentence says why.
+pub async fn look_now(shop: &Arc<Shop>, job: &Job) -> Result<String, String> {
+    let wallet = shop
+        .wallet()
+        .ok_or("no wallet is open: see `vend doctor`")?;
+    let who = identity(shop).await;
+    if !is_its_own(job, &*wallet, who.as_deref()) {
+        return Err(OTHERS.to_owned());
+    }
+    let issued = issued(job).ok_or("the job has no invoice to look at")?;
+    let look = Look::at(Time::now());
+    let seen = wallet.lookup(issued).await;
+    let seen = seen.map_err(|error| clean(&error.to_string(), 200))?;
+    let told = in_words(&seen);
+    let came = learned(shop, job, Ok(seen), &look, &mut Told::default()).await;
+    came.map_err(|()| "the ledger did not take it; the log says why".to_owned())?;
+    shop.bells.looks.notify_one();
+    Ok(told)
+}
+
+fn in_words(seen: &Seen) -> String {
+    match seen {
+        Seen::Pending => "the wallet says: not paid yet".to_owned(),
+        Seen::Held { .. } => "the wallet says: the payment is held".to_owned(),
+        Seen::Paid { .. } => "the wallet says: paid".to_owned(),
+        Seen::Expired => "the wallet says: expired, not paid".to_owned(),
+        Seen::Canceled => "the wallet says: canceled".to_owned(),
+        Seen::Unknown => "the wallet does not know the invoice".to_owned(),
+        Seen::Attention(words) => format!("the wallet says: {}", clean(words, 200)),
+    }
 }
 
 /// A job's invoice as the wallet that made it knows it.
-pub fn issued(job: &Job) -> Option<Issued> {
+pub(super) fn issued(job: &Job) -> Option<Issued> {
     let invoice = job.invoice.as_ref()?;
     Some(Issued {
         bolt11: invoice.bolt11.clone()?,
@@ -249,12 +294,13 @@ async fn learn(
     if seen == Ok(Seen::Pending) {
         watch.unheld_at = Some(began);
     }
-    let finding = evidence::weigh(&watch.job, seen, &look);
-    match carry_out(shop, &watch.job, finding, &mut watch.told).await {
+    match learned(shop, &watch.job, seen, &look, &mut watch.told).await {
         // Nothing is judged while the wallet can't be asked, and it is asked until it answers.
         Ok(_) if watch.fails > 0 => watch.next = now.plus(AFTER_ERROR * watch.fails.min(12)),
-        Ok(after) => {
-            watch.job = after.unwrap_or_else(|| watch.job.clone());
+        Ok(came) => {
+            if let Came::Step(after) = came {
+                watch.job = *after;
+            }
             watch.next = again_at(&watch.job, now);
         }
         // What the wallet said is asked for again: the ledger must have it.
@@ -265,26 +311,43 @@ async fn learn(
     }
 }
 
-/// Does what a look calls for: the job after it, where it changed. An error where the ledger did not take it, which is
-/// told already.
-pub async fn carry_out(
+/// What came of a look.
+pub enum Came {
+    /// Nothing new.
+    Nothing,
+    /// A word to the operator.
+    Words,
+    /// The job after its step.
+    Step(Box<Job>),
+}
+
+/// Weighs what a look saw, and does what it calls for. An error where the ledger did not take it, which is told already.
+pub async fn learned(
     shop: &Arc<Shop>,
     job: &Job,
-    finding: Finding,
+    seen: Result<Seen, WalletError>,
+    look: &Look,
     told: &mut Told,
-) -> Result<Option<Job>, ()> {
-    let input = match finding {
+) -> Result<Came, ()> {
+    // The proof of a payment is kept before the payment is booked.
+    if let Ok(seen) = &seen
+        && let Err(error) = shop.weigh(job, seen).await
+    {
+        shop.ledger_failed(&error);
+        return Err(());
+    }
+    let input = match evidence::weigh(job, seen, look) {
         Finding::Nothing => {
             told.forget();
-            return Ok(None);
+            return Ok(Came::Nothing);
         }
         Finding::Note(words) => {
             told.tell(shop, Level::Warn, job, &words);
-            return Ok(None);
+            return Ok(Came::Words);
         }
         Finding::Alarm(words) => {
             told.tell(shop, Level::Error, job, &words);
-            return Ok(None);
+            return Ok(Came::Words);
         }
         Finding::Step(input) => input,
     };
@@ -293,8 +356,8 @@ pub async fn carry_out(
         crash::point("look.paid");
     }
     match shop.apply(job.id, input).await {
-        Ok(after) => Ok(Some(after)),
-        Err(StepError::No(_)) => Ok(None),
+        Ok(after) => Ok(Came::Step(Box::new(after))),
+        Err(StepError::No(_)) => Ok(Came::Nothing),
         Err(error) => {
             shop.notice(Level::Error, "ledger", &error.to_string());
             Err(())

@@ -144,6 +144,61 @@ CREATE INDEX IF NOT EXISTS jobs_tokens ON jobs (coalesce(json_extract(answer, '$
 CREATE INDEX IF NOT EXISTS jobs_seconds ON jobs (coalesce(json_extract(answer, '$.elapsed_ms'), -1), created_at);
 ";
 
+/// The recovery desk and the books. `doubts`: what the wallet says of an invoice where that settles nothing. `asks`: invoices
+/// that were asked for and are with nobody. `decisions`: what a person decided. `proofs`: what came with a payment.
+/// The indexes hold only what may be a case, so that a million ordinary jobs cost the desk nothing; the questions in
+/// `ledger::desk` and `ledger::books` have their conditions to the letter.
+const DESK: &str = "
+CREATE INDEX IF NOT EXISTS jobs_owed ON jobs (updated_at) WHERE owed_msat > 0;
+CREATE INDEX IF NOT EXISTS invoices_paid ON invoices (paid_at) WHERE state = 'paid';
+CREATE INDEX IF NOT EXISTS invoices_late ON invoices (paid_at) WHERE state = 'paid' AND paid_at > expires_at + 60000;
+CREATE INDEX IF NOT EXISTS invoices_made ON invoices (made_at);
+CREATE TABLE IF NOT EXISTS doubts (
+  job_id          BLOB PRIMARY KEY REFERENCES jobs (id),
+  kind            TEXT NOT NULL,
+  words           TEXT NOT NULL,
+  first_at        INTEGER NOT NULL,
+  last_at         INTEGER NOT NULL,
+  times           INTEGER NOT NULL,
+  decided         INTEGER NOT NULL DEFAULT 0
+) STRICT, WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS doubts_open ON doubts (first_at) WHERE decided = 0;
+CREATE TABLE IF NOT EXISTS asks (
+  job_id          BLOB PRIMARY KEY REFERENCES jobs (id),
+  wallet          TEXT NOT NULL,
+  lost            INTEGER NOT NULL DEFAULT 0,
+  open            INTEGER NOT NULL DEFAULT 1,
+  words           TEXT NOT NULL DEFAULT '',
+  payment_hash    BLOB,
+  at              INTEGER NOT NULL,
+  decided         INTEGER NOT NULL DEFAULT 0
+) STRICT, WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS asks_open ON asks (at) WHERE decided = 0;
+CREATE TABLE IF NOT EXISTS decisions (
+  seq             INTEGER PRIMARY KEY,
+  job_id          BLOB NOT NULL REFERENCES jobs (id),
+  kind            TEXT NOT NULL,
+  action          TEXT NOT NULL,
+  note            TEXT NOT NULL,
+  amount_msat     INTEGER NOT NULL,
+  at              INTEGER NOT NULL
+) STRICT;
+CREATE INDEX IF NOT EXISTS decisions_job ON decisions (job_id, seq);
+CREATE TABLE IF NOT EXISTS proofs (
+  job_id          BLOB PRIMARY KEY REFERENCES jobs (id),
+  preimage        BLOB,
+  fee_msat        INTEGER
+) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS buyer_totals (
+  buyer           BLOB PRIMARY KEY,
+  jobs            INTEGER NOT NULL,
+  revenue_msat    INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS buyer_totals_best ON buyer_totals (revenue_msat, jobs);
+INSERT INTO buyer_totals SELECT buyer, sum(delivered), sum(paid_msat) FROM jobs
+  WHERE delivered = 1 OR paid_msat > 0 GROUP BY buyer ON CONFLICT DO NOTHING;
+";
+
 /// Hold invoices: the secret and its time. Which wallet made an invoice, so that it is looked at with that one alone.
 const HOLDS: &str = "
 ALTER TABLE invoices ADD COLUMN wallet_key TEXT;
@@ -153,7 +208,7 @@ ALTER TABLE invoices ADD COLUMN hold_until INTEGER;
 CREATE INDEX invoices_held ON invoices (state) WHERE state IN ('held', 'taking', 'giving_back');
 ";
 
-const VERSIONS: [&str; 4] = [FIRST, HOURS, LISTS, HOLDS];
+const VERSIONS: [&str; 5] = [FIRST, HOURS, LISTS, DESK, HOLDS];
 
 /// Every version of the tables, oldest first.
 pub(super) fn migrations() -> Migrations<'static> {
@@ -171,6 +226,19 @@ pub(super) fn read_as_new(connection: &Connection) -> rusqlite::Result<()> {
             "CREATE TEMP VIEW invoices AS SELECT *, NULL AS wallet_key, NULL AS network, NULL AS preimage,
                NULL AS hold_until FROM main.invoices",
         )?;
+    }
+    // Empty ones hide nothing where the file has its own.
+    for table in DESK.split(';') {
+        let made = "CREATE TABLE IF NOT EXISTS ";
+        let Some((_, columns)) = table.split_once(made) else {
+            continue;
+        };
+        let name = columns.split_whitespace().next().unwrap_or_default();
+        let there = "SELECT count(*) FROM main.sqlite_schema WHERE name = ?1";
+        if connection.query_row(there, [name], |row| row.get::<_, i64>(0))? == 0 {
+            let columns = columns.replace("REFERENCES jobs (id)", "");
+            connection.execute_batch(&format!("CREATE TEMP TABLE {columns}"))?;
+        }
     }
     Ok(())
 }
@@ -204,5 +272,16 @@ mod tests {
         let files = std::fs::read_dir(dir.path()).unwrap();
         let names = files.map(|file| file.unwrap().file_name().into_string().unwrap());
         assert_eq!(names.filter(|name| name.contains("before")).count(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_ledger_that_no_new_vend_has_opened_is_read_all_the_same() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("vend.db");
+        drop(old(&path, 3));
+        let ledger = crate::ledger::Ledger::look(&path).unwrap();
+        let jobs = ledger.jobs(crate::ledger::JobFilter::default()).await;
+        assert!(jobs.unwrap().is_empty());
+        assert!(ledger.holds().await.unwrap().is_empty());
     }
 }
