@@ -227,19 +227,6 @@ pub(super) fn read_as_new(connection: &Connection) -> rusqlite::Result<()> {
                NULL AS hold_until FROM main.invoices",
         )?;
     }
-    // Empty ones hide nothing where the file has its own.
-    for table in DESK.split(';') {
-        let made = "CREATE TABLE IF NOT EXISTS ";
-        let Some((_, columns)) = table.split_once(made) else {
-            continue;
-        };
-        let name = columns.split_whitespace().next().unwrap_or_default();
-        let there = "SELECT count(*) FROM main.sqlite_schema WHERE name = ?1";
-        if connection.query_row(there, [name], |row| row.get::<_, i64>(0))? == 0 {
-            let columns = columns.replace("REFERENCES jobs (id)", "");
-            connection.execute_batch(&format!("CREATE TEMP TABLE {columns}"))?;
-        }
-    }
     Ok(())
 }
 
