@@ -16,6 +16,7 @@ mod outbox;
 mod payments;
 pub mod preflight;
 pub mod probe;
+mod purse;
 mod recovery;
 mod shop;
 mod supervisor;

@@ -10,6 +10,7 @@ mod outbox;
 mod rows;
 mod schema;
 mod thread;
+mod wallets;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};

@@ -302,6 +302,32 @@ pub struct Invoice {
     pub next_look_at: Option<Time>,
 }
 
+/// The wallet that made an invoice.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MadeBy {
+    /// Its backend.
+    pub backend: String,
+    /// The name under which its settings are kept.
+    pub key: Option<String>,
+    /// Its own name for itself.
+    pub identity: Option<String>,
+    /// The network of its money.
+    pub network: Option<String>,
+}
+
+impl Invoice {
+    /// The wallet that made it.
+    #[must_use]
+    pub fn made_by(&self) -> MadeBy {
+        MadeBy {
+            backend: self.wallet.clone(),
+            key: self.wallet_key.clone(),
+            identity: self.wallet_identity.clone(),
+            network: self.network.clone(),
+        }
+    }
+}
+
 /// An answer as the inference gave it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Answer {

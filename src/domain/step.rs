@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use super::hold;
 use super::id::{BootId, PaymentHash, Preimage};
-use super::job::{Answer, Invoice, InvoiceState, Job, PayOrder, State};
+use super::job::{Answer, Invoice, InvoiceState, Job, MadeBy, PayOrder, State};
 use super::msat::Msat;
 use super::reply::{Draft, Reply, Role};
 use super::time::Time;
@@ -123,19 +123,6 @@ pub enum Input {
     },
     /// The seller asks for another try.
     Retry,
-}
-
-/// The wallet that made an invoice.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct MadeBy {
-    /// Its backend.
-    pub backend: String,
-    /// The name under which its settings are kept.
-    pub key: Option<String>,
-    /// Its own name for itself.
-    pub identity: Option<String>,
-    /// The network of its money.
-    pub network: Option<String>,
 }
 
 impl Input {

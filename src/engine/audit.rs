@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::Serialize;
 use tokio::time::MissedTickBehavior;
 
-use super::payments::{is_its_own, issued};
+use super::payments::issued;
 use crate::domain::id::{PaymentHash, RequestId};
 use crate::domain::invoice::{self, Verdict};
 use crate::domain::job::{Invoice, InvoiceState, Job};
@@ -251,6 +251,14 @@ impl Sheet {
             error: clean(&error.to_string(), 300),
         });
     }
+}
+
+/// Was the invoice made by this wallet? One that does not say who it is, is taken at its word.
+fn is_its_own(job: &Job, wallet: &dyn Wallet, who: Option<&str>) -> bool {
+    job.invoice.as_ref().is_some_and(|invoice| {
+        let named = invoice.wallet_identity.as_deref().zip(who);
+        invoice.wallet == wallet.backend() && named.is_none_or(|(made_by, now)| made_by == now)
+    })
 }
 
 #[derive(Debug, PartialEq, Eq)]

@@ -162,14 +162,14 @@ async fn ask(
     duty: Duty,
     told: &mut Told,
 ) -> Result<bool, WalletError> {
-    let Some(wallet) = shop.wallet() else {
-        return Err(WalletError::Unreachable("no wallet is open".to_owned()));
-    };
-    let Some(issued) = issued(job) else {
+    let (Some(invoice), Some(issued)) = (&job.invoice, issued(job)) else {
         return Err(WalletError::Protocol("the invoice is gone".to_owned()));
     };
+    let purse = shop.purse_of(&invoice.made_by()).await;
+    let purse = purse.map_err(WalletError::Unreachable)?;
+    let wallet = &purse.wallet;
     let said = match duty {
-        Duty::Take => take(job, &*wallet).await,
+        Duty::Take => take(job, &**wallet).await,
         Duty::GiveBack => {
             crash::point("hold.before_cancel");
             let said = wallet.cancel(issued.clone()).await;
@@ -184,6 +184,7 @@ async fn ask(
     };
     // Whatever it answered: what counts is what it shows.
     let seen = wallet.lookup(issued).await;
+    purse.heard(&seen);
     match learned(shop, job, seen, &look, told).await {
         Ok(Came::Step(_)) => Ok(true),
         // Nothing has come of it: then what it answered before tells why.

@@ -9,15 +9,16 @@ use tokio_util::sync::CancellationToken;
 
 use super::crash;
 use super::desk::StepError;
+use super::purse::Purse;
 use super::shop::Shop;
 use crate::domain::Hex32;
 use crate::domain::error::PaymentCode;
 use crate::domain::event::Level;
 use crate::domain::hold;
 use crate::domain::id::{PaymentHash, Preimage, RequestId};
-use crate::domain::invoice::{self, Expected, Network};
-use crate::domain::job::{Job, PayOrder};
-use crate::domain::step::{Input, MadeBy};
+use crate::domain::invoice::{self, Expected};
+use crate::domain::job::{Job, MadeBy, PayOrder};
+use crate::domain::step::Input;
 use crate::domain::text::clean;
 use crate::domain::time::Time;
 use crate::ledger::Unheard;
@@ -75,8 +76,8 @@ async fn next_due(shop: &Shop) -> Duration {
 }
 
 async fn ask(shop: &Arc<Shop>, job: Job) {
-    let input = match shop.wallet() {
-        Some(wallet) => invoice_for(shop, &job, &*wallet).await,
+    let input = match shop.purse() {
+        Some(purse) => invoice_for(shop, &job, &purse).await,
         None => delayed(&job, "no wallet is open".to_owned()),
     };
     let made = match &input {
@@ -95,7 +96,8 @@ async fn ask(shop: &Arc<Shop>, job: Job) {
     }
 }
 
-async fn invoice_for(shop: &Shop, job: &Job, wallet: &dyn Wallet) -> Input {
+async fn invoice_for(shop: &Shop, job: &Job, purse: &Purse) -> Input {
+    let wallet = &*purse.wallet;
     let Some(intent) = &job.invoice else {
         return delayed(job, "the job has no invoice to make".to_owned());
     };
@@ -107,7 +109,7 @@ async fn invoice_for(shop: &Shop, job: &Job, wallet: &dyn Wallet) -> Input {
         hold_hash: intent.preimage.map(|secret| secret.hash()),
     };
     let issued = match made_before(wallet, &new.label).await {
-        Ok(Some(issued)) if still_good(shop, job, &issued) => Ok(issued),
+        Ok(Some(issued)) if still_good(purse, job, &issued) => Ok(issued),
         Ok(_) => {
             let sure = wallet.caps().label_lookup;
             // Written down first: an answer that never comes leaves an invoice that nobody knows of.
@@ -129,7 +131,8 @@ async fn invoice_for(shop: &Shop, job: &Job, wallet: &dyn Wallet) -> Input {
         Err(error) => return refused(shop, job, wallet, &error),
     };
     let hash = issued.payment_hash;
-    let input = checked(shop, job, wallet, issued);
+    let made_by = purse.made_by().await;
+    let input = checked(shop, job, purse, issued, made_by);
     if !matches!(input, Input::InvoiceMade { .. }) {
         unheard(shop, job.id, Unheard::Late(hash)).await;
     }
@@ -162,22 +165,21 @@ async fn made_before(wallet: &dyn Wallet, label: &str) -> Result<Option<Issued>,
 }
 
 /// An invoice of a run that died long ago may have expired unseen: then another one is made.
-fn still_good(shop: &Shop, job: &Job, issued: &Issued) -> bool {
-    check(shop, job, issued).is_ok()
+fn still_good(purse: &Purse, job: &Job, issued: &Issued) -> bool {
+    check(purse, job, issued).is_ok()
 }
 
 fn check(
-    shop: &Shop,
+    purse: &Purse,
     job: &Job,
     issued: &Issued,
 ) -> Result<invoice::Checked, invoice::InvoiceFault> {
-    let network = shop.settings().wallet.network.word();
     let expected = Expected {
         amount: job
             .invoice
             .as_ref()
             .map_or_else(Default::default, |i| i.amount),
-        network: Network::from_word(network).unwrap_or(Network::Bitcoin),
+        network: purse.network(),
         // Of a hold invoice the hash is ours: another one could never be taken.
         payment_hash: hold_hash(job).unwrap_or(issued.payment_hash),
         longest_expiry: Duration::from_secs(job.terms.invoice_expiry_secs),
@@ -206,8 +208,8 @@ fn too_short(job: &Job, bolt11: &str) -> Option<String> {
     })
 }
 
-fn checked(shop: &Shop, job: &Job, wallet: &dyn Wallet, issued: Issued) -> Input {
-    match check(shop, job, &issued) {
+fn checked(shop: &Shop, job: &Job, purse: &Purse, issued: Issued, made_by: MadeBy) -> Input {
+    match check(purse, job, &issued) {
         Ok(checked) => {
             if let Some(why) = too_short(job, &issued.bolt11) {
                 shop.notice(Level::Error, "wallet", &why);
@@ -226,12 +228,7 @@ fn checked(shop: &Shop, job: &Job, wallet: &dyn Wallet, issued: Issued) -> Input
                 backend_ref: issued.backend_ref,
                 made_at: checked.made_at,
                 expires_at: checked.expires_at,
-                made_by: MadeBy {
-                    backend: wallet.backend().to_owned(),
-                    key: None,
-                    identity: shop.wallet_health.borrow().identity.clone(),
-                    network: Some(shop.settings().wallet.network.word().to_owned()),
-                },
+                made_by,
             }
         }
         Err(fault) => {

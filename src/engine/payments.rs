@@ -24,13 +24,10 @@ use crate::wallet::{Issued, Wallet, WalletError};
 
 /// Looks at once.
 const AT_ONCE: usize = 8;
-/// Between two words about an invoice of another wallet.
+/// Between two tries to find the wallet of an invoice.
 const OTHER_WALLET: Duration = Duration::from_secs(600);
 /// After a look that the wallet did not answer.
 const AFTER_ERROR: Duration = Duration::from_secs(5);
-
-/// Said of an invoice that the open wallet did not make.
-const OTHERS: &str = "the invoice was made by another wallet and can't be looked at with this one";
 
 struct Watch {
     job: Job,
@@ -38,6 +35,8 @@ struct Watch {
     fails: u32,
     /// When the last look began that showed nothing paid or held.
     unheld_at: Option<Time>,
+    /// Was there no wallet to ask?
+    nobody: bool,
     told: Told,
 }
 
@@ -69,34 +68,20 @@ pub async fn work(shop: Arc<Shop>, stop: CancellationToken) {
     // The first look at everything is now: money may have come while nobody was here.
     reload(&shop, &mut watches).await;
     while !stop.is_cancelled() {
-        let wallet = shop.wallet();
-        let now = Time::now();
-        let due = watches
-            .values()
-            .any(|watch| watch.next <= now && !busy.contains(&watch.job.id));
-        if let (Some(wallet), true) = (&wallet, due) {
-            let who = identity(&shop).await;
-            let strangers = launch(
-                &shop,
-                wallet,
-                who.as_deref(),
-                &mut watches,
-                &mut looking,
-                &mut busy,
-            );
-            for id in strangers {
-                shop.doubt(id, DoubtKind::OtherWallet, OTHERS).await;
-            }
+        let open = shop.has_wallets();
+        if open {
+            launch(&shop, &watches, &mut looking, &mut busy);
         }
-        let wait = earliest(&watches, &busy, wallet.is_some(), looking.len());
+        let wait = earliest(&watches, &busy, open, looking.len());
         tokio::select! {
             () = stop.cancelled() => {}
             () = shop.bells.looks.notified() => reload(&shop, &mut watches).await,
-            hint = hinted(wallet) => hurry(&mut watches, hint),
+            hint = hinted(shop.wallet()) => hurry(&mut watches, hint),
             Some(done) = looking.join_next(), if !looking.is_empty() => match done {
                 Ok((id, looked)) => {
                     busy.remove(&id);
                     learn(&shop, &mut watches, id, looked).await;
+                    shop.tell_wallet().await;
                 }
                 Err(_) => busy.clear(),
             },
@@ -106,8 +91,13 @@ pub async fn work(shop: Arc<Shop>, stop: CancellationToken) {
     looking.shutdown().await;
 }
 
-/// When a look began, and what it saw.
-type Looked = (Time, Result<Seen, WalletError>);
+/// What came of a look.
+enum Looked {
+    /// When it began, and what it saw.
+    At(Time, Result<Seen, WalletError>),
+    /// There is no wallet to ask, and why.
+    Nobody(String),
+}
 
 async fn hinted(wallet: Option<Arc<dyn Wallet>>) -> Option<PaymentHash> {
     match wallet {
@@ -136,55 +126,31 @@ async fn reload(shop: &Shop, watches: &mut HashMap<RequestId, Watch>) {
     for job in jobs {
         watches
             .entry(job.id)
-            .and_modify(|watch| watch.job = job.clone())
+            .and_modify(|watch| {
+                watch.job = job.clone();
+                if std::mem::take(&mut watch.nobody) {
+                    // There may be another wallet now.
+                    watch.next = Time(0);
+                }
+            })
             .or_insert(Watch {
                 job,
                 next: Time(0),
                 fails: 0,
                 unheld_at: None,
+                nobody: false,
                 told: Told::default(),
             });
     }
 }
 
-/// The wallet's own name for itself; asked for once, as another wallet's "unknown" says nothing about our invoices.
-async fn identity(shop: &Shop) -> Option<String> {
-    let known = shop.wallet_health.borrow().identity.clone();
-    match known {
-        Some(identity) => Some(identity),
-        None => shop.look_at_wallet().await.identity,
-    }
-}
-
-/// Was the invoice made by the wallet that is open now? One that does not say who it is, is taken at its word.
-pub(super) fn is_its_own(job: &Job, wallet: &dyn Wallet, who: Option<&str>) -> bool {
-    job.invoice.as_ref().is_some_and(|invoice| {
-        let named = invoice.wallet_identity.as_deref().zip(who);
-        invoice.wallet == wallet.backend() && named.is_none_or(|(made_by, now)| made_by == now)
-    })
-}
-
 fn launch(
-    shop: &Shop,
-    wallet: &Arc<dyn Wallet>,
-    who: Option<&str>,
-    watches: &mut HashMap<RequestId, Watch>,
+    shop: &Arc<Shop>,
+    watches: &HashMap<RequestId, Watch>,
     looking: &mut JoinSet<(RequestId, Looked)>,
     busy: &mut HashSet<RequestId>,
-) -> Vec<RequestId> {
+) {
     let now = Time::now();
-    let mut strangers = Vec::new();
-    for watch in watches.values_mut() {
-        if watch.next <= now && !is_its_own(&watch.job, &**wallet, who) {
-            watch.next = now.plus(OTHER_WALLET);
-            strangers.push(watch.job.id);
-            let words = format!(
-                "job {}: its invoice was made by another wallet and can't be looked at with this one",
-                watch.job.id.short()
-            );
-            shop.notice(Level::Warn, "wallet", &words);
-        }
-    }
     let mut due: Vec<&Watch> = watches
         .values()
         .filter(|watch| watch.next <= now && !busy.contains(&watch.job.id))
@@ -192,19 +158,24 @@ fn launch(
     due.sort_by_key(|watch| watch.next);
     for watch in due {
         if looking.len() >= AT_ONCE {
-            return strangers;
+            return;
         }
-        let Some(issued) = issued(&watch.job) else {
+        let (Some(invoice), Some(issued)) = (&watch.job.invoice, issued(&watch.job)) else {
             continue;
         };
-        let (id, wallet) = (watch.job.id, wallet.clone());
+        let (id, shop, made_by) = (watch.job.id, shop.clone(), invoice.made_by());
         busy.insert(id);
         looking.spawn(async move {
+            let purse = match shop.purse_of(&made_by).await {
+                Ok(purse) => purse,
+                Err(words) => return (id, Looked::Nobody(words)),
+            };
             let began = Time::now();
-            (id, (began, wallet.lookup(issued).await))
+            let seen = purse.wallet.lookup(issued).await;
+            purse.heard(&seen);
+            (id, Looked::At(began, seen))
         });
     }
-    strangers
 }
 
 /// Looks at one invoice now, whether it is due or not. Tells in words what was seen.
@@ -212,16 +183,12 @@ fn launch(
 /// # Errors
 /// Where the wallet or the ledger could not be asked; the sentence says why.
 pub async fn look_now(shop: &Arc<Shop>, job: &Job) -> Result<String, String> {
-    let wallet = shop
-        .wallet()
-        .ok_or("no wallet is open: see `vend doctor`")?;
-    let who = identity(shop).await;
-    if !is_its_own(job, &*wallet, who.as_deref()) {
-        return Err(OTHERS.to_owned());
-    }
-    let issued = issued(job).ok_or("the job has no invoice to look at")?;
+    let nothing = "the job has no invoice to look at";
+    let invoice = job.invoice.as_ref().ok_or(nothing)?;
+    let issued = issued(job).ok_or(nothing)?;
+    let purse = shop.purse_of(&invoice.made_by()).await?;
     let look = Look::at(Time::now());
-    let seen = wallet.lookup(issued).await;
+    let seen = purse.wallet.lookup(issued).await;
     let seen = seen.map_err(|error| clean(&error.to_string(), 200))?;
     let told = in_words(&seen);
     let came = learned(shop, job, Ok(seen), &look, &mut Told::default()).await;
@@ -279,12 +246,21 @@ async fn learn(
     shop: &Arc<Shop>,
     watches: &mut HashMap<RequestId, Watch>,
     id: RequestId,
-    (began, seen): Looked,
+    looked: Looked,
 ) {
     let Some(watch) = watches.get_mut(&id) else {
         return;
     };
     let now = Time::now();
+    let (began, seen) = match looked {
+        Looked::At(began, seen) => (began, seen),
+        Looked::Nobody(words) => {
+            watch.nobody = true;
+            watch.next = now.plus(OTHER_WALLET);
+            watch.told.tell(shop, Level::Warn, &watch.job, &words);
+            return shop.doubt(id, DoubtKind::OtherWallet, &words).await;
+        }
+    };
     watch.fails = if seen.is_err() { watch.fails + 1 } else { 0 };
     let look = Look {
         began,
@@ -311,7 +287,7 @@ async fn learn(
     }
 }
 
-/// What came of a look.
+/// What followed from a look.
 pub enum Came {
     /// Nothing new.
     Nothing,

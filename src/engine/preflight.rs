@@ -12,7 +12,7 @@ use super::shop::{Market, Shop};
 use crate::config::schema::PayMode;
 use crate::config::{Settings, secret};
 use crate::domain::event::News;
-use crate::domain::health::{Check, CheckKind, CheckStatus, Light, ShopState, WalletHealth};
+use crate::domain::health::{Check, CheckKind, CheckStatus, Light, ShopState};
 use crate::domain::text::clean;
 use crate::inference::pool::Pool;
 use crate::nostr::{RelayNews, Relays, RelaysConfig, Timing};
@@ -72,32 +72,6 @@ impl Shop {
             },
         });
     }
-
-    /// Looks at the wallet and remembers what was seen.
-    pub async fn look_at_wallet(&self) -> WalletHealth {
-        let health = match self.wallet() {
-            Some(wallet) => wallet.health().await,
-            None => WalletHealth {
-                backend: self.settings().wallet.backend.word().to_owned(),
-                state: "down".to_owned(),
-                light: Light::Down,
-                detail: "no wallet is open: see `vend doctor`".to_owned(),
-                ..WalletHealth::default()
-            },
-        };
-        let changed = self.wallet_health.send_if_modified(|held| {
-            let changed = *held != health;
-            *held = health.clone();
-            changed
-        });
-        if changed {
-            self.tell(News::Wallet {
-                wallet: health.clone(),
-            });
-            self.bells.lights.notify_one();
-        }
-        health
-    }
 }
 
 /// Opens the wallet that the settings name.
@@ -148,19 +122,10 @@ async fn wallet(shop: &Arc<Shop>, settings: &Settings, place: &Place) -> Result<
     shop.set_state(ShopState::Starting, "waiting for the wallet");
     let word = settings.wallet.backend.word();
     let fix = "vend doctor";
-    match open_wallet(settings, place) {
-        Ok(wallet) => shop.set_wallet(Some(wallet)),
-        Err(error) => {
-            let words = error.to_string();
-            shop.checked(
-                CheckKind::Wallet,
-                word,
-                CheckStatus::Fail,
-                &words,
-                error.fix(),
-            );
-            return Err(NotReady(words));
-        }
+    if let Err(error) = shop.open_purse(settings, place) {
+        let (words, fix) = (&error.words, error.fix);
+        shop.checked(CheckKind::Wallet, word, CheckStatus::Fail, words, fix);
+        return Err(NotReady(error.words));
     }
     shop.bells.looks.notify_one();
     shop.bells.invoices.notify_one();

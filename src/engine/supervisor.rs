@@ -50,7 +50,7 @@ struct Supervisor {
 /// Runs until a `stop` command is carried out, or nobody can give commands any more.
 pub async fn run(shop: Arc<Shop>, place: Place, mut inbox: mpsc::Receiver<Order>) {
     let stop = CancellationToken::new();
-    open_wallet(&shop, &place);
+    open_wallets(&shop, &place).await;
     let always = [
         tokio::spawn(payments::work(shop.clone(), stop.clone())),
         tokio::spawn(invoicer::work(shop.clone(), stop.clone())),
@@ -76,9 +76,7 @@ pub async fn run(shop: Arc<Shop>, place: Place, mut inbox: mpsc::Receiver<Order>
             shop.notice(Level::Error, "shop", "a part of the shop died");
         }
     }
-    if let Some(wallet) = shop.wallet() {
-        wallet.close().await;
-    }
+    shop.close_wallets().await;
     for answer in supervisor.stopping {
         // Whoever asked may be gone.
         let _ = answer.send(Reply::Done {
@@ -87,11 +85,13 @@ pub async fn run(shop: Arc<Shop>, place: Place, mut inbox: mpsc::Receiver<Order>
     }
 }
 
-/// Offline too, open invoices are watched: that needs the wallet. One that can't be opened is told, not fatal.
-fn open_wallet(shop: &Arc<Shop>, place: &Place) {
-    match preflight::open_wallet(&shop.settings(), place) {
-        Ok(wallet) => shop.set_wallet(Some(wallet)),
-        Err(error) => shop.notice(Level::Warn, "wallet", &error.to_string()),
+/// Offline too, open invoices are watched: that needs the wallets. One that can't be opened is told, not fatal.
+async fn open_wallets(shop: &Arc<Shop>, place: &Place) {
+    if let Err(error) = shop.open_purse(&shop.settings(), place) {
+        shop.notice(Level::Warn, "wallet", &error.words);
+    }
+    if let Err(error) = shop.open_old_purses(place).await {
+        shop.notice(Level::Error, "ledger", &error.to_string());
     }
 }
 

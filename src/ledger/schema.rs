@@ -205,7 +205,8 @@ ALTER TABLE invoices ADD COLUMN wallet_key TEXT;
 ALTER TABLE invoices ADD COLUMN network TEXT;
 ALTER TABLE invoices ADD COLUMN preimage BLOB CHECK (length(preimage) = 32);
 ALTER TABLE invoices ADD COLUMN hold_until INTEGER;
-CREATE INDEX invoices_held ON invoices (state) WHERE state IN ('held', 'taking', 'giving_back');
+DROP INDEX invoices_watched;
+CREATE INDEX invoices_state ON invoices (state, expires_at);
 ";
 
 const VERSIONS: [&str; 5] = [FIRST, HOURS, LISTS, DESK, HOLDS];

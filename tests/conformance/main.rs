@@ -3,7 +3,10 @@
 //!
 //! A new backend is a file beside this one with a [`Stage`], and a line in [`BACKENDS`].
 
-#![allow(clippy::duplicate_mod, reason = "Spark's drill brings the node's books along")]
+#![allow(
+    clippy::duplicate_mod,
+    reason = "Spark's drill brings the node's books along"
+)]
 
 #[path = "../support/drill_cln.rs"]
 mod drill_cln;

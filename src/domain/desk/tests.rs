@@ -32,8 +32,8 @@ fn invoice(state: InvoiceState) -> Invoice {
         state,
         amount: sats(10),
         wallet: "lnd".to_owned(),
-        wallet_identity: Some("02ab".to_owned()),
         wallet_key: None,
+        wallet_identity: Some("02ab".to_owned()),
         network: None,
         preimage: None,
         hold_until: None,
@@ -324,4 +324,15 @@ proptest! {
         }
         prop_assert!(one.job.owed.is_zero() || base == 1);
     }
+}
+
+#[test]
+fn a_held_payment_that_is_taken_after_the_invoices_time_is_not_late() {
+    let mut facts = paid_first(State::Paid);
+    facts.job.delivered = true;
+    let invoice = facts.job.invoice.as_mut().unwrap();
+    invoice.paid_at = Some(invoice.expires_at.unwrap().plus(Duration::from_secs(600)));
+    assert_eq!(case(&facts, NOW).unwrap().kind, CaseKind::Late);
+    facts.job.terms.order = PayOrder::Hold;
+    assert_eq!(case(&facts, NOW), None);
 }

@@ -1,17 +1,16 @@
 use std::time::Duration;
 
-use nostr::{EventId, Keys};
+use nostr::EventId;
 use proptest::prelude::*;
 
 use super::*;
 use crate::domain::Hex32;
 use crate::domain::hold::{Duty, duty};
-use crate::domain::id::{BootId, Buyer, PaymentHash, RequestId};
+use crate::domain::id::{BootId, PaymentHash};
 use crate::domain::invoice::next_look;
-use crate::domain::job::{Answer, Encryption, State, Terms, TextParams};
-use crate::domain::price::PriceRule;
+use crate::domain::job::{Answer, MadeBy, State};
 use crate::domain::reply::Role;
-use crate::domain::step::{self, MadeBy};
+use crate::domain::step;
 
 const START: Time = Time(1_800_000_000_000);
 const EXPIRY: u64 = 600;
@@ -42,56 +41,7 @@ fn bolt11() -> String {
 }
 
 fn job(order: PayOrder) -> Job {
-    let mut job = Job {
-        id: RequestId(EventId::from_byte_array([7; 32])),
-        buyer: Buyer(Keys::generate().public_key()),
-        kind: 5050,
-        state: State::Queued,
-        rev: 0,
-        encryption: Encryption::Plain,
-        addressed: true,
-        terms: Terms {
-            model: "m".to_owned(),
-            substituted: None,
-            params: TextParams {
-                max_tokens: 10,
-                temperature: 0.0,
-                top_k: 1,
-                top_p: 1.0,
-                frequency_penalty: 0.0,
-                seed: None,
-            },
-            price: PriceRule {
-                min_sats: 10,
-                per_1k_input: 0,
-                per_1k_output: 0,
-            },
-            order,
-            bid_msat: None,
-            invoice_expiry_secs: EXPIRY,
-            job_timeout_secs: 60,
-            check_every_secs: 60,
-            relays: Vec::new(),
-            seen_on: String::new(),
-        },
-        request_json: Some("{}".to_owned()),
-        prompt: Some("hello".to_owned()),
-        answer: None,
-        price: Some(AMOUNT),
-        paid: Msat::ZERO,
-        owed: Msat::ZERO,
-        attempts: 0,
-        wallet_tries: 0,
-        next_at: None,
-        boot: None,
-        error_code: None,
-        error: None,
-        invoice: None,
-        result_id: None,
-        delivered: false,
-        created_at: START,
-        updated_at: START,
-    };
+    let mut job = step::tests::job(order);
     let mut inputs = vec![Input::InvoiceMade {
         bolt11: bolt11(),
         payment_hash: SECRET.hash(),
@@ -104,12 +54,6 @@ fn job(order: PayOrder) -> Job {
         inputs.insert(0, answered());
         inputs.insert(0, started());
         inputs.push(accepted());
-    } else {
-        job.state = State::Quoting;
-        job.invoice = Some(Invoice {
-            preimage: (order == PayOrder::Hold).then_some(SECRET),
-            ..step::intent(&job, AMOUNT)
-        });
     }
     for input in inputs {
         job = step::step(&job, input, START).unwrap().job;
