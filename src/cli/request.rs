@@ -281,14 +281,15 @@ async fn pay(
             sheet.paid_msat = paid.amount;
             sheet.fee_msat = paid.fee;
             sheet.preimage = paid.preimage.map(|preimage| preimage.0);
-            let mut line = format!("paid {}", paid.amount.display());
-            if let Some(fee) = paid.fee {
-                line.push_str(&format!(" and {} for the way", fee.display()));
-            }
-            if payer.is_play_money() {
-                line.push_str(" (play money)");
-            }
-            progress(args, &line)
+            let fee = paid.fee.map_or_else(String::new, |fee| {
+                format!(" and {} for the way", fee.display())
+            });
+            let play = if payer.is_play_money() {
+                " (play money)"
+            } else {
+                ""
+            };
+            progress(args, &format!("paid {}{fee}{play}", paid.amount.display()))
         }
         Err(why) => {
             sheet.error = Some(clean(&why, 400));

@@ -188,7 +188,7 @@ impl Nwc {
             Err(no) if no.is("RESTRICTED") || no.is("NOT_IMPLEMENTED") => Info::default(),
             Err(refusal) => return Err(refusal.error()),
         };
-        *lock(&self.methods) = info.methods.clone();
+        lock(&self.methods).clone_from(&info.methods);
         let card = self.link.known_card().map(|card| card.methods);
         if let Some(lacking) = info
             .methods

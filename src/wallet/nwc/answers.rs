@@ -281,7 +281,6 @@ pub(super) fn seen(value: &Value, asked: &Issued, now: Time) -> Result<Seen, Wal
     let settled_at = moment(&value["settled_at"]);
     Ok(match state(value).as_deref() {
         Some("settled") => paid(value, asked, settled_at),
-        Some("pending") => Seen::Pending,
         Some("accepted") => Seen::Held {
             amount: amount(&value["amount"]),
         },
@@ -291,7 +290,7 @@ pub(super) fn seen(value: &Value, asked: &Issued, now: Time) -> Result<Seen, Wal
         Some("failed") => Seen::Canceled,
         None if is_settled(value) => paid(value, asked, settled_at),
         None if over => Seen::Expired,
-        None => Seen::Pending,
+        None | Some("pending") => Seen::Pending,
         Some(_) => {
             Seen::Attention("the wallet calls the invoice by a word that we don't know".into())
         }
@@ -328,14 +327,25 @@ fn paid(value: &Value, asked: &Issued, at: Option<Time>) -> Seen {
     }
 }
 
-/// A notification's payment (NIP-47): the hash of what came in, or none inside where it names none. Outside none where it is
-/// about something else.
-pub(super) fn notified(text: &str) -> Option<Option<PaymentHash>> {
-    let value: Value = serde_json::from_str(text).ok()?;
-    let kind = value["notification_type"].as_str()?;
-    ["payment_received", "hold_invoice_accepted"]
-        .contains(&kind)
-        .then(|| hex32(&value["notification"]["payment_hash"]).map(PaymentHash))
+/// What a notification is about (NIP-47).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Notice {
+    /// Something came in; none: it does not say for which payment.
+    Received(Option<PaymentHash>),
+    /// Anything else.
+    Other,
+}
+
+/// Reads a notification's text.
+pub(super) fn notice(text: &str) -> Notice {
+    let value: Value = serde_json::from_str(text).unwrap_or_default();
+    match value["notification_type"].as_str() {
+        Some("payment_received" | "hold_invoice_accepted") => {
+            let hash = hex32(&value["notification"]["payment_hash"]);
+            Notice::Received(hash.map(PaymentHash))
+        }
+        _ => Notice::Other,
+    }
 }
 
 /// `pay_invoice`: the proof and the fee.
