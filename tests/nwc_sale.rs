@@ -14,7 +14,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Output, Stdio};
 
-use drill_nwc::{DrillNwc, LONG};
+use drill_nwc::{DrillNwc, Fault, LONG};
 use nostr::ToBech32;
 use serde_json::Value;
 use shop::{Home, Running};
@@ -193,6 +193,27 @@ async fn ask_badly(home: &Home) -> String {
     .await;
     assert_eq!(out.status.code(), Some(1));
     String::from_utf8_lossy(&out.stderr).into_owned()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_doctor_names_the_setting_that_mends_a_connection() {
+    let drill = DrillNwc::start();
+    let home = open_home(&drill);
+    drill.set_fault(Fault::Code("UNAUTHORIZED"));
+    let doctor = vend(&home, &["doctor", "--json"], None).await;
+    assert_eq!(doctor.status.code(), Some(1));
+    let sheet: Value = serde_json::from_slice(&doctor.stdout).unwrap();
+    let rows = sheet["checks"].as_array().unwrap();
+    let row = rows.iter().find(|row| row["check"] == "wallet").unwrap();
+    assert_eq!(row["status"], "fail", "{row}");
+    assert!(
+        row["fix"]
+            .as_str()
+            .unwrap()
+            .starts_with("vend config set wallet.uri"),
+        "{row}"
+    );
+    assert!(!row.to_string().contains(&drill.secret()), "{row}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -105,7 +105,10 @@ impl World {
             .await;
         self.inside
             .hear(|news| match news {
-                News::State { state, .. } if state == ShopState::Offline => Some(()),
+                News::State {
+                    state: ShopState::Offline,
+                    ..
+                } => Some(()),
                 _ => None,
             })
             .await;

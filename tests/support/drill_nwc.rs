@@ -7,8 +7,11 @@
 
 #[path = "drill_nwc/methods.rs"]
 mod methods;
+#[path = "drill_nwc/serve.rs"]
+mod serve;
+#[path = "drill_nwc/setup.rs"]
+mod setup;
 
-use std::collections::HashSet;
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -25,81 +28,14 @@ use tokio_util::sync::CancellationToken;
 use crate::drill_node::{Books, now, public_key};
 use crate::drill_relay::DrillRelay;
 
+#[allow(
+    unused_imports,
+    reason = "each test file uses its own part of the drill"
+)]
+pub use setup::{Fault, HOLDING, RECEIVING, Setup};
+
 /// Ends a test that would otherwise wait for ever; never reached where things work.
 pub const LONG: Duration = Duration::from_mins(1);
-
-/// What a connection that only receives may do.
-pub const RECEIVING: &[&str] = &["get_info", "get_balance", "make_invoice", "lookup_invoice"];
-
-/// What hold invoices need beside it.
-pub const HOLDING: &[&str] = &[
-    "make_hold_invoice",
-    "settle_hold_invoice",
-    "cancel_hold_invoice",
-];
-
-/// What the service does wrong, until told otherwise.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Fault {
-    /// Nothing.
-    #[default]
-    None,
-    /// Answers come this much later, or when another fault is set.
-    Slow(Duration),
-    /// Nothing is answered: the wallet is offline, or the connection was removed.
-    Silent,
-    /// Every answer is an error with this code.
-    Code(&'static str),
-    /// Answers are no JSON.
-    Garbage,
-    /// Answers are larger than any that makes sense.
-    Huge,
-    /// What is encrypted was encrypted for somebody else.
-    OtherReader,
-    /// Answers are encrypted in the scheme that was not asked in.
-    OtherScheme,
-    /// Before each answer comes a forgery of it that says "settled": by another author, and with a signature that is none.
-    Forged,
-    /// An invoice is made, but the answer never comes.
-    HangAfterCreate,
-    /// A payment is made, but the answer never comes.
-    HangAfterPay,
-    /// Invoices are in a state that nobody has heard of.
-    StrangeState,
-    /// Invoices have no state.
-    NoState,
-    /// An answer is about another payment than was asked for.
-    OtherPayment,
-    /// What is paid comes with a preimage that does not open the hash.
-    WrongPreimage,
-}
-
-/// What the service is.
-#[derive(Clone, Debug)]
-pub struct Setup {
-    /// Has the relay its card (kind 13194)?
-    pub card: bool,
-    /// The card's `encryption`; none: the tag is missing, as with old services.
-    pub offers: Option<&'static str>,
-    /// Does it understand NIP-44, NIP-04?
-    pub speaks: (bool, bool),
-    /// What the seller's connection may do.
-    pub methods: Vec<&'static str>,
-    /// What `get_info` tells beside that.
-    pub info: Value,
-}
-
-impl Default for Setup {
-    fn default() -> Self {
-        Self {
-            card: true,
-            offers: Some("nip44_v2 nip04"),
-            speaks: (true, true),
-            methods: [RECEIVING, HOLDING].concat(),
-            info: json!({"alias": "drill", "network": "regtest"}),
-        }
-    }
-}
 
 /// A request as it was heard.
 #[derive(Clone, Debug)]
@@ -155,7 +91,7 @@ impl DrillNwc {
                     tell.send((shared.clone(), Handle::current())).unwrap();
                     tokio::select! {
                         () = stop.cancelled() => {}
-                        () = serve(shared) => {}
+                        () = serve::serve(shared) => {}
                     }
                 });
             })
@@ -409,150 +345,5 @@ fn seal(scheme: &str, author: &Keys, reader: &PublicKey, text: &str) -> String {
         nip04::encrypt(key, reader, text).unwrap()
     } else {
         nip44::encrypt(key, reader, text, nip44::Version::V2).unwrap()
-    }
-}
-
-/// Answers every request that the relay accepts, each in a task of its own.
-async fn serve(shared: Arc<Shared>) {
-    let mut done = HashSet::new();
-    loop {
-        let mut fresh = Vec::new();
-        let look = |relay: &DrillRelay| {
-            fresh = relay.events();
-            fresh.retain(|event| {
-                event.kind == Kind::WalletConnectRequest && !done.contains(&event.id)
-            });
-            !fresh.is_empty()
-        };
-        let relay = shared.relay.clone();
-        relay.wait_until(look, LONG).await;
-        for event in fresh {
-            done.insert(event.id);
-            tokio::spawn(hear(shared.clone(), event));
-        }
-    }
-}
-
-async fn hear(shared: Arc<Shared>, request: Event) {
-    let Some(client) = shared
-        .clients
-        .iter()
-        .position(|one| one.public_key() == request.pubkey)
-    else {
-        return;
-    };
-    let scheme = if request.content.contains("?iv=") {
-        "nip04"
-    } else {
-        "nip44_v2"
-    };
-    let (nip44, nip04) = shared.held().setup.speaks;
-    let speaks = if scheme == "nip04" { nip04 } else { nip44 };
-    if !speaks {
-        let text =
-            json!({"error": {"code": "UNSUPPORTED_ENCRYPTION", "message": "speak otherwise"}});
-        let scheme = if nip44 { "nip44_v2" } else { "nip04" };
-        let content = shared.sealed(scheme, &request.pubkey, &text.to_string());
-        return shared
-            .relay
-            .inject(&reply(&shared.service, &request, content));
-    }
-    let key = shared.service.secret_key();
-    let text = if scheme == "nip04" {
-        nip04::decrypt(key, &request.pubkey, &request.content).unwrap()
-    } else {
-        nip44::decrypt(key, &request.pubkey, &request.content).unwrap()
-    };
-    let asked: Value = serde_json::from_str(&text).unwrap();
-    let method = asked["method"].as_str().unwrap().to_owned();
-    shared.held().heard.push(Heard {
-        event: request.clone(),
-        method: method.clone(),
-        scheme,
-    });
-    let fault = shared.fault.borrow().clone();
-    let answer = match fault {
-        Fault::Silent => None,
-        Fault::Code(code) => Some(Err((code, "no"))),
-        _ => Some(methods::answer(
-            &shared,
-            client,
-            &method,
-            &asked["params"],
-            &fault,
-        )),
-    };
-    shared.worked.send_modify(|count| *count += 1);
-    let hangs = match fault {
-        Fault::HangAfterCreate => method.starts_with("make_"),
-        Fault::HangAfterPay => method == "pay_invoice",
-        _ => false,
-    };
-    let Some(answer) = answer.filter(|_| !hangs) else {
-        return;
-    };
-    if let Fault::Slow(longest) = fault {
-        let mut changed = shared.fault.subscribe();
-        changed.mark_unchanged();
-        let other = changed.wait_for(|now| *now != fault);
-        // Over either way.
-        drop(tokio::time::timeout(longest, other).await);
-    }
-    send(&shared, &request, &method, scheme, answer, &fault);
-}
-
-fn send(
-    shared: &Shared,
-    request: &Event,
-    method: &str,
-    scheme: &str,
-    answer: methods::Answer,
-    fault: &Fault,
-) {
-    let text = match answer {
-        Ok(result) => json!({"result_type": method, "error": null, "result": result}),
-        Err((code, message)) => json!({
-            "result_type": method,
-            "error": {"code": code, "message": format!("{message} \u{1b}[2J{}", shared.clients[0].secret_key().to_secret_hex())},
-            "result": null,
-        }),
-    };
-    let text = match fault {
-        Fault::Garbage => "<html>no</html>".to_owned(),
-        _ => text.to_string(),
-    };
-    let reader = match fault {
-        Fault::OtherReader => Keys::generate().public_key(),
-        _ => request.pubkey,
-    };
-    let scheme = match (fault, scheme) {
-        (Fault::OtherScheme, "nip04") => "nip44_v2",
-        (Fault::OtherScheme, _) => "nip04",
-        (_, scheme) => scheme,
-    };
-    let content = match fault {
-        Fault::Huge => "A".repeat(200 * 1024),
-        _ => shared.sealed(scheme, &reader, &text),
-    };
-    if *fault == Fault::Forged {
-        forge(shared, request, method);
-    }
-    shared
-        .relay
-        .inject(&reply(&shared.service, request, content));
-}
-
-/// "It is settled", by those who are not the wallet, straight into the open subscription.
-fn forge(shared: &Shared, request: &Event, method: &str) {
-    let stranger = Keys::generate();
-    let text = json!({"result_type": method, "result": {"state": "settled", "settled_at": now()}});
-    let content = seal("nip44_v2", &stranger, &request.pubkey, &text.to_string());
-    let theirs = reply(&stranger, request, content);
-    let mut unsigned = theirs.clone();
-    unsigned.pubkey = shared.service.public_key();
-    for open in shared.relay.subscriptions() {
-        for event in [&theirs, &unsigned] {
-            shared.relay.send_on(&open.id, event);
-        }
     }
 }

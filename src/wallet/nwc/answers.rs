@@ -279,16 +279,19 @@ pub(super) fn seen(value: &Value, asked: &Issued, now: Time) -> Result<Seen, Wal
     }
     let over = moment(&value["expires_at"]).is_some_and(|at| at <= now);
     let settled_at = moment(&value["settled_at"]);
-    Ok(match (state(value).as_deref(), over) {
-        _ if is_settled(value) => paid(value, asked, settled_at),
-        (Some("pending"), _) | (None, false) => Seen::Pending,
-        (Some("accepted"), _) => Seen::Held {
+    Ok(match state(value).as_deref() {
+        Some("settled") => paid(value, asked, settled_at),
+        Some("accepted") => Seen::Held {
             amount: amount(&value["amount"]),
         },
-        (Some("expired"), _) | (Some("failed") | None, true) => Seen::Expired,
+        Some("expired") => Seen::Expired,
         // NIP-47 has no word for a canceled one.
-        (Some("failed"), false) => Seen::Canceled,
-        (Some(_), _) => {
+        Some("failed") if over => Seen::Expired,
+        Some("failed") => Seen::Canceled,
+        None if is_settled(value) => paid(value, asked, settled_at),
+        None if over => Seen::Expired,
+        None | Some("pending") => Seen::Pending,
+        Some(_) => {
             Seen::Attention("the wallet calls the invoice by a word that we don't know".into())
         }
     })
@@ -324,17 +327,25 @@ fn paid(value: &Value, asked: &Issued, at: Option<Time>) -> Seen {
     }
 }
 
-/// Word of a payment that came in: its hash, or none where it names none.
+/// What a notification is about (NIP-47).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct CameIn(pub(super) Option<PaymentHash>);
+pub(super) enum Notice {
+    /// Something came in; none: it does not say for which payment.
+    Received(Option<PaymentHash>),
+    /// Anything else.
+    Other,
+}
 
-/// A notification (NIP-47); none where it is about something else than money that came in.
-pub(super) fn notified(text: &str) -> Option<CameIn> {
-    let value: Value = serde_json::from_str(text).ok()?;
-    let kind = value["notification_type"].as_str()?;
-    ["payment_received", "hold_invoice_accepted"]
-        .contains(&kind)
-        .then(|| CameIn(hex32(&value["notification"]["payment_hash"]).map(PaymentHash)))
+/// Reads a notification's text.
+pub(super) fn notice(text: &str) -> Notice {
+    let value: Value = serde_json::from_str(text).unwrap_or_default();
+    match value["notification_type"].as_str() {
+        Some("payment_received" | "hold_invoice_accepted") => {
+            let hash = hex32(&value["notification"]["payment_hash"]);
+            Notice::Received(hash.map(PaymentHash))
+        }
+        _ => Notice::Other,
+    }
 }
 
 /// `pay_invoice`: the proof and the fee.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use nostr::{Event, EventId, Kind};
 use tokio::sync::{Notify, oneshot, watch};
 
-use super::answers::{self, CameIn, Card};
+use super::answers::{self, Card, Notice};
 use super::cipher::{self, Scheme};
 use super::connection::{Connection, host};
 use super::heard::{self, Heard};
@@ -297,8 +297,10 @@ impl Shared {
         if !lock(&self.heard).enter(event.id) {
             return;
         }
-        let told = cipher::open(&self.connection, &event.content).ok();
-        if let Some(CameIn(hash)) = told.and_then(|text| answers::notified(&text)) {
+        let Ok(text) = cipher::open(&self.connection, &event.content) else {
+            return;
+        };
+        if let Notice::Received(hash) = answers::notice(&text) {
             self.inbox.put(hash);
         }
     }

@@ -234,15 +234,15 @@ fn only_word_of_what_came_in_is_a_hint() {
     let hash = "03".repeat(32);
     let told = |kind: &str| {
         let text = json!({"notification_type": kind, "notification": {"payment_hash": hash}});
-        notified(&text.to_string())
+        notice(&text.to_string())
     };
-    let named = Some(CameIn(Some(PaymentHash(Hex32([3; 32])))));
+    let named = Notice::Received(Some(PaymentHash(Hex32([3; 32]))));
     assert_eq!(told("payment_received"), named);
     assert_eq!(told("hold_invoice_accepted"), named);
-    assert_eq!(told("payment_sent"), None);
+    assert_eq!(told("payment_sent"), Notice::Other);
     assert_eq!(
-        notified(r#"{"notification_type": "payment_received"}"#),
-        Some(CameIn(None))
+        notice(r#"{"notification_type": "payment_received"}"#),
+        Notice::Received(None)
     );
-    assert_eq!(notified("paid!"), None);
+    assert_eq!(notice("paid!"), Notice::Other);
 }
