@@ -13,7 +13,8 @@ use crate::wallet::{Issued, Seen, WalletError};
 /// The answer to `create` and `lookup`.
 #[derive(Default, Deserialize)]
 pub(super) struct Request {
-    request_id: Option<String>,
+    #[serde(rename = "request_id")]
+    id: Option<String>,
     /// The SDK's word; null where Spark does not know the request. An answer without it is none.
     #[serde(deserialize_with = "Option::deserialize")]
     status: Option<String>,
@@ -32,7 +33,7 @@ impl Request {
         Some(Issued {
             bolt11: self.bolt11?,
             payment_hash: self.payment_hash?,
-            backend_ref: Some(self.request_id?),
+            backend_ref: Some(self.id?),
         })
     }
 

@@ -251,11 +251,14 @@ async fn serve(
         tokio::select! {
             () = stop.cancelled() => return String::new(),
             heard = line.hear() => match heard {
-                Heard::Said(Said::Answer { id, answer }) => match pending.remove(&id) {
-                    // Whoever asked may be gone.
-                    Some(one) => drop(one.back.send(answer)),
-                    None => tracing::debug!(id, "an answer that came late or twice"),
-                },
+                Heard::Said(Said::Answer { id, answer }) => {
+                    if let Some(one) = pending.remove(&id) {
+                        // Whoever asked may be gone.
+                        drop(one.back.send(answer));
+                    } else {
+                        tracing::debug!(id, "an answer that came late or twice");
+                    }
+                }
                 Heard::Said(Said::Event { event }) => {
                     if event != "stream_down" {
                         shared.hint.notify_one();
