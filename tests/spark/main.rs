@@ -1,6 +1,8 @@
 //! The Spark wallet against a helper that hangs, lies, dies, floods and comes late; and `vend spark` as a person meets it.
 
 mod commands;
+#[path = "../support/drill_node.rs"]
+mod drill_node;
 #[path = "../support/drill_spark.rs"]
 mod drill_spark;
 mod ends;

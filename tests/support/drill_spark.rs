@@ -4,15 +4,12 @@
 
 #![allow(dead_code, reason = "each test file uses its own part of the drill")]
 
-#[path = "drill_node/books.rs"]
-mod books;
-
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use nostr::secp256k1::SecretKey;
 use serde_json::{Value, json};
@@ -22,8 +19,7 @@ use vend::domain::time::Time;
 use vend::wallet::spark::launch::{Launch, Timing};
 use vend::wallet::spark::{Spark, words};
 
-use books::Books;
-pub use books::{Invoice, Life, NewEntry};
+use crate::drill_node::{Books, Invoice, Life, NewEntry, hex, now};
 
 /// Ends a test that would otherwise wait for ever; never reached where things work.
 pub const LONG: Duration = Duration::from_mins(1);
@@ -99,19 +95,6 @@ struct Shared {
 pub struct DrillSpark {
     shared: Arc<Shared>,
     folder: TempDir,
-}
-
-fn now() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-    since.as_secs()
-}
-
-fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write;
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        write!(text, "{byte:02x}").unwrap();
-        text
-    })
 }
 
 /// One line.
