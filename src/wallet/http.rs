@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use self::address::{base_url, below, is_near};
 pub(super) use self::answer::Answer;
-use super::WalletError;
+use super::{BROKE_OFF, WalletError};
 use crate::domain::text::clean;
 
 const CONNECT: Duration = Duration::from_secs(5);
@@ -236,7 +236,7 @@ impl Server {
             WalletError::TimedOut(self.call)
         } else {
             let words = self.plain(&words_of(&error));
-            WalletError::Unreachable(format!("{name} broke off before it had answered: {words}"))
+            WalletError::Unreachable(format!("{name} {BROKE_OFF}: {words}"))
         }
     }
 
