@@ -1,6 +1,8 @@
 //! A buyer at work: publishes requests, hears feedback and results, and pays the very invoice that came. `vend request`
 //! and the demo use it; the seller's engine knows nothing of it.
 
+mod pay;
+
 use std::collections::HashSet;
 use std::time::Duration;
 
@@ -14,6 +16,8 @@ use crate::domain::id::RequestId;
 use crate::domain::job::Encryption;
 use crate::domain::reply::{FEEDBACK, RESULT_ABOVE_REQUEST};
 use crate::domain::time::Time;
+
+pub use pay::{Paid, Payer};
 
 /// Answers that may wait to be read.
 const ANSWERS: usize = 4_096;

@@ -84,6 +84,7 @@ fn only_its_own_room_touches_a_thing() {
         ("rusqlite", &["ledger"]),
         ("nostr_sdk", &["nostr", "buyer"]),
         ("nostr_relay_builder", &["demo"]),
+        ("tokio_tungstenite", &["wallet"]),
         ("reqwest", &["inference", "wallet", "nostr"]),
         ("crossterm", &["ui"]),
     ];

@@ -39,3 +39,14 @@ pub fn passphrase() -> Result<SecretString, String> {
         _ => secret("passphrase of the identity"),
     }
 }
+
+/// The connection string of a buyer's wallet: `VEND_BUYER_NWC`, or asked for.
+///
+/// # Errors
+/// Where nothing is given.
+pub fn buyer_wallet() -> Result<SecretString, String> {
+    match std::env::var("VEND_BUYER_NWC") {
+        Ok(text) if !text.is_empty() => Ok(SecretString::from(text)),
+        _ => secret("connection string of the wallet that pays"),
+    }
+}

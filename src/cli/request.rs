@@ -5,18 +5,24 @@ use std::time::Duration;
 use nostr::{Keys, PublicKey, RelayUrl};
 use serde::Serialize;
 
-use super::Global;
 use super::exit::{Exit, Outcome, json, runtime, say};
-use crate::buyer::{Buyer, Heard};
+use super::{Global, prompt};
+use crate::buyer::{Buyer, Heard, Payer};
 use crate::config::load;
-use crate::domain::buyer::{Answer, Order, Status};
+use crate::config::place::Places;
+use crate::domain::Hex32;
+use crate::domain::buyer::{Answer, Order, Status, due};
 use crate::domain::id::RequestId;
 use crate::domain::job::Encryption;
-use crate::domain::msat::Msat;
+use crate::domain::msat::{MAX_MSAT, Msat};
 use crate::domain::text::{clean, clean_lines};
 use crate::domain::time::Time;
+use crate::wallet::nwc::NwcPayer;
 use crate::wallet::open::SANDBOX_FOLDER;
 use crate::wallet::sandbox::SandboxPayer;
+
+/// What is paid at most through a real wallet where --bid does not say, sats.
+const NWC_MOST_SATS: u64 = 1_000;
 
 /// `vend request`
 #[derive(Clone, Debug, clap::Args)]
@@ -32,7 +38,7 @@ pub struct Args {
     /// The most tokens of the answer
     #[arg(long, value_name = "N")]
     max_tokens: Option<u32>,
-    /// The most you pay, sats
+    /// The most you pay, sats [default with --pay nwc: 1000]
     #[arg(long, value_name = "SATS")]
     bid: Option<u64>,
     /// Hide prompt and answer from others; needs --to
@@ -44,7 +50,8 @@ pub struct Args {
     /// The request's kind
     #[arg(long, value_name = "K", default_value_t = 5050, value_parser = clap::value_parser!(u16).range(5000..=5999))]
     kind: u16,
-    /// Pay what is asked: sandbox pays invoices of the play-money wallet in --data-dir
+    /// Pay what is asked, once: nwc with your own wallet (connection string from `VEND_BUYER_NWC`, or asked for), sandbox with
+    /// the play money in --data-dir
     #[arg(long, value_enum)]
     pay: Option<Pay>,
     /// How long to wait, seconds
@@ -63,6 +70,8 @@ enum Scheme {
 
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
 enum Pay {
+    /// Your wallet over Nostr Wallet Connect
+    Nwc,
     /// Play money in --data-dir
     Sandbox,
 }
@@ -79,6 +88,9 @@ struct Sheet {
     amount_msat: Option<Msat>,
     bolt11: Option<String>,
     paid_msat: Msat,
+    fee_msat: Option<Msat>,
+    /// The proof of payment, for the payer alone: whoever has it can say that they paid.
+    preimage: Option<Hex32>,
     error: Option<String>,
 }
 
@@ -94,13 +106,7 @@ pub fn main(args: &Args, global: &Global) -> Outcome {
     let places = global.places()?;
     let relays = relays(args, &places)?;
     let order = order(args, &relays)?;
-    let payer = match args.pay {
-        Some(Pay::Sandbox) => Some(
-            SandboxPayer::open(&places.data.join(SANDBOX_FOLDER))
-                .map_err(|error| Exit::failed(&error))?,
-        ),
-        None => None,
-    };
+    let payer = payer(args, &places)?;
     let sheet = runtime()?.block_on(buy(args, relays, &order, payer))?;
     if args.json {
         json(&sheet)?;
@@ -113,7 +119,24 @@ pub fn main(args: &Args, global: &Global) -> Outcome {
     })))
 }
 
-fn relays(args: &Args, places: &crate::config::place::Places) -> Result<Vec<RelayUrl>, Exit> {
+fn payer(args: &Args, places: &Places) -> Result<Option<Payer>, Exit> {
+    Ok(Some(match args.pay {
+        None => return Ok(None),
+        Some(Pay::Sandbox) => {
+            let payer = SandboxPayer::open(&places.data.join(SANDBOX_FOLDER));
+            Payer::Sandbox(payer.map_err(|error| Exit::failed(&error))?)
+        }
+        Some(Pay::Nwc) => {
+            let uri = prompt::buyer_wallet().map_err(|error| Exit::failed(&error))?;
+            let payer = NwcPayer::open(&uri).map_err(|error| {
+                Exit::failed(&format!("the wallet to pay with can't be used: {error}"))
+            })?;
+            Payer::Nwc(Box::new(payer))
+        }
+    }))
+}
+
+fn relays(args: &Args, places: &Places) -> Result<Vec<RelayUrl>, Exit> {
     let urls = if args.relay.is_empty() {
         let settings = load(&places.config).map_err(|error| Exit::settings(&error))?;
         settings.nostr.relays
@@ -157,7 +180,7 @@ async fn buy(
     args: &Args,
     relays: Vec<RelayUrl>,
     order: &Order,
-    payer: Option<SandboxPayer>,
+    payer: Option<Payer>,
 ) -> Result<Sheet, Exit> {
     let failed = |error| Exit::failed(&error);
     let mut buyer = Buyer::connect(Keys::generate(), relays, order.kind)
@@ -193,19 +216,14 @@ fn progress(args: &Args, line: &str) -> Outcome {
     if args.json { Ok(()) } else { say(line) }
 }
 
-async fn hear(
-    args: &Args,
-    sheet: &mut Sheet,
-    heard: Heard,
-    payer: Option<&SandboxPayer>,
-) -> Outcome {
+async fn hear(args: &Args, sheet: &mut Sheet, heard: Heard, payer: Option<&Payer>) -> Outcome {
     sheet.seller = Some(heard.seller);
-    let bolt11 = match heard.answer {
+    let (asked, bolt11) = match heard.answer {
         Answer::Feedback {
             status,
             extra,
+            amount,
             bolt11,
-            ..
         } => {
             let extra = extra.map(|text| clean(&text, 400));
             progress(
@@ -220,7 +238,7 @@ async fn hear(
                 status: status.word(),
                 extra,
             });
-            bolt11
+            (amount, bolt11)
         }
         Answer::Result {
             content,
@@ -234,31 +252,57 @@ async fn hear(
             sheet.amount_msat = amount;
             sheet.bolt11.clone_from(&bolt11);
             sheet.model = model;
-            bolt11
+            (amount, bolt11)
         }
     };
     if let (Some(bolt11), Some(payer)) = (bolt11, payer) {
-        pay(args, sheet, bolt11, payer).await?;
+        pay(args, sheet, &bolt11, asked, payer).await?;
     }
     Ok(())
 }
 
-async fn pay(args: &Args, sheet: &mut Sheet, bolt11: String, payer: &SandboxPayer) -> Outcome {
-    let payer = payer.clone();
-    let paid = tokio::task::spawn_blocking(move || payer.pay(&bolt11))
-        .await
-        .map_err(|error| Exit::failed(&error))?;
+/// Pays at most one invoice for a request: what another seller asks too, or the same one again, stays unpaid.
+async fn pay(
+    args: &Args,
+    sheet: &mut Sheet,
+    bolt11: &str,
+    asked: Option<Msat>,
+    payer: &Payer,
+) -> Outcome {
+    if sheet.paid_msat > Msat::ZERO {
+        return progress(args, "not paid again: one invoice was paid already");
+    }
+    let paid = match due(bolt11, asked, most(args), Time::now()) {
+        Ok(due) => payer.pay(&due).await,
+        Err(why) => Err(why),
+    };
     match paid {
         Ok(paid) => {
-            sheet.paid_msat += paid.amount;
-            progress(
-                args,
-                &format!("paid {} (play money)", paid.amount.display()),
-            )
+            sheet.paid_msat = paid.amount;
+            sheet.fee_msat = paid.fee;
+            sheet.preimage = paid.preimage.map(|preimage| preimage.0);
+            let fee = paid.fee.map_or_else(String::new, |fee| {
+                format!(" and {} for the way", fee.display())
+            });
+            let play = if payer.is_play_money() {
+                " (play money)"
+            } else {
+                ""
+            };
+            progress(args, &format!("paid {}{fee}{play}", paid.amount.display()))
         }
-        Err(error) => {
-            sheet.error = Some(error.to_string());
+        Err(why) => {
+            sheet.error = Some(clean(&why, 400));
             Ok(())
         }
+    }
+}
+
+/// The most that is paid. A stranger names the price, so real money has a bound that need not be given.
+fn most(args: &Args) -> Msat {
+    match (args.bid, args.pay) {
+        (Some(sats), _) => Msat::from_sats(sats),
+        (None, Some(Pay::Nwc)) => Msat::from_sats(NWC_MOST_SATS),
+        (None, _) => Msat(MAX_MSAT),
     }
 }

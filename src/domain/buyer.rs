@@ -1,5 +1,7 @@
 //! The other side of the counter: what a buyer writes and reads (NIP-90). `vend request` and the demo's buyer use it.
 
+mod due;
+
 use nostr::{Event, EventId, Kind, PublicKey, Tag, Timestamp, UnsignedEvent};
 
 use super::id::RequestId;
@@ -9,6 +11,8 @@ use super::reply::{Encrypt, FEEDBACK, RESULT_ABOVE_REQUEST};
 use super::request::{self, Decrypt, REQUEST_KINDS, tags};
 use super::text::clean_lines;
 use super::time::Time;
+
+pub use due::{Due, due};
 
 /// The longest free text of a feedback that is kept, characters.
 const LONGEST_EXTRA: usize = 4_096;

@@ -16,7 +16,7 @@ use super::msat::Msat;
 use super::text::clean;
 use super::time::Time;
 
-pub use schedule::{LATE_LOOKS, MAY_CLOSE_AFTER, UNKNOWN_LOOKS, may_close, next_look};
+pub use schedule::{LATE_LOOKS, MAY_CLOSE_AFTER, UNKNOWN_LOOKS, is_due, may_close, next_look};
 
 /// The longest text that is taken for an invoice, bytes. Real ones are below 2,000.
 pub const MAX_BOLT11_BYTES: usize = 8_192;
@@ -241,8 +241,14 @@ fn expiry(invoice: &SignedRawBolt11Invoice) -> Duration {
         .map_or(DEFAULT_EXPIRY, |expiry| *expiry.as_duration())
 }
 
-fn check_hash(invoice: &SignedRawBolt11Invoice, asked: PaymentHash) -> Result<(), InvoiceFault> {
-    let mut hashes = invoice
+/// The payment that it is for; none where it names none.
+#[must_use]
+pub fn payment_hash(invoice: &SignedRawBolt11Invoice) -> Option<PaymentHash> {
+    hashes(invoice).next()
+}
+
+fn hashes(invoice: &SignedRawBolt11Invoice) -> impl Iterator<Item = PaymentHash> {
+    invoice
         .known_tagged_fields()
         .filter_map(|field| match field {
             TaggedField::PaymentHash(hash) => {
@@ -250,7 +256,10 @@ fn check_hash(invoice: &SignedRawBolt11Invoice, asked: PaymentHash) -> Result<()
             }
             _ => None,
         })
-        .peekable();
+}
+
+fn check_hash(invoice: &SignedRawBolt11Invoice, asked: PaymentHash) -> Result<(), InvoiceFault> {
+    let mut hashes = hashes(invoice).peekable();
     if hashes.peek().is_none() {
         return Err(InvoiceFault::NoHash);
     }

@@ -151,7 +151,7 @@ pub(super) async fn dial(
     line.link.send_replace(Link::Connecting);
     let relay = match fresh(pool, &line.url).await {
         Ok(relay) => relay,
-        Err(error) => return Dialled::Failed(super::words::dial_failure(&error)),
+        Err(error) => return Dialled::Failed(crate::domain::dial::dial_failure(&error)),
     };
     let mut notes = relay.notifications();
     relay.connect();

@@ -21,7 +21,8 @@ use nostr_sdk::pool::transport::websocket::{
 use super::guard::guard_public;
 use super::line::Line;
 use super::lock;
-use super::words::{WORDS, dial_failure};
+use super::words::WORDS;
+use crate::domain::dial::dial_failure;
 use crate::domain::text::clean;
 
 /// Frames that are swallowed before others get their turn.

@@ -13,7 +13,8 @@ use reqwest::{Method, RequestBuilder, Response, Url};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
-use self::address::{base_url, below, is_near};
+pub(super) use self::address::is_near;
+use self::address::{base_url, below};
 pub(super) use self::answer::Answer;
 use super::{BROKE_OFF, WalletError};
 use crate::domain::text::clean;

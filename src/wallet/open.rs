@@ -8,8 +8,11 @@ use secrecy::SecretString;
 use super::cln::Cln;
 use super::lnbits::Lnbits;
 use super::lnd::Lnd;
+use super::nwc::{Nwc, NwcError};
 use super::phoenixd::Phoenixd;
 use super::sandbox::{SandboxError, SandboxWallet};
+use super::spark::setup::SetupError;
+use super::spark::{self, Spark};
 use super::{ServerError, Wallet};
 use crate::config::schema::{self, Backend, SecretSource};
 use crate::domain::invoice::Network;
@@ -17,14 +20,12 @@ use crate::domain::invoice::Network;
 /// The sandbox's folder in the data directory.
 pub const SANDBOX_FOLDER: &str = "sandbox";
 
+/// Puts another connection string into the settings, from a file beside them.
+pub const NEW_CONNECTION: &str = "vend config set wallet.uri '{ file = \"nwc.uri\" }'";
+
 /// Why there is no wallet. `Display` is for the operator and names the setting.
 #[derive(Debug, thiserror::Error)]
 pub enum WalletOpenError {
-    /// A backend that this version does not have.
-    #[error(
-        "the {0} wallet is not available in this version; set wallet.backend to lnbits, lnd, cln, phoenixd or sandbox"
-    )]
-    NotAvailable(&'static str),
     /// A setting that the backend needs.
     #[error("the {backend} wallet needs wallet.{key}")]
     Missing {
@@ -41,20 +42,41 @@ pub enum WalletOpenError {
         /// What was tried, and why it failed; no part of the secret.
         why: String,
     },
+    /// The connection string.
+    #[error("wallet.uri can't be used: {0}")]
+    Nwc(#[from] NwcError),
     /// The sandbox.
     #[error(transparent)]
     Sandbox(#[from] SandboxError),
+    /// Spark: its helper or its words.
+    #[error(transparent)]
+    Spark(#[from] SetupError),
     /// A wallet that is a server.
     #[error(transparent)]
     Server(#[from] ServerError),
 }
 
+impl WalletOpenError {
+    /// The command that mends it.
+    #[must_use]
+    pub fn fix(&self) -> &'static str {
+        match self {
+            Self::Spark(error) => error.fix(),
+            Self::Nwc(_)
+            | Self::Missing { backend: "nwc", .. }
+            | Self::Secret { key: "uri", .. } => NEW_CONNECTION,
+            _ => "vend config check",
+        }
+    }
+}
+
 /// Opens the wallet of the settings. Nothing is sent yet, and there is no fallback to another wallet.
 ///
-/// `resolve` reads a secret from where the settings say it is. The sandbox keeps its books in `data_dir`.
+/// `resolve` reads a secret from where the settings say it is. The sandbox keeps its books in `data_dir`, Spark its helper
+/// and its words.
 ///
 /// # Errors
-/// A backend that this version does not have, a missing setting, a secret that can't be read, or what the backend itself
+/// A missing setting, a secret that can't be read, or what the backend itself
 /// refuses.
 pub fn open(
     settings: &schema::Wallet,
@@ -88,8 +110,13 @@ pub fn open(
             let (url, password) = needs.url_and("password", settings.password.as_ref())?;
             Ok(Arc::new(Phoenixd::open(url, &password)?))
         }
-        Backend::Spark | Backend::Nwc => {
-            Err(WalletOpenError::NotAvailable(settings.backend.word()))
+        Backend::Spark => {
+            let account = settings.account.unwrap_or(spark::DEFAULT_ACCOUNT);
+            Ok(Arc::new(Spark::open(data_dir, settings.network, account)?))
+        }
+        Backend::Nwc => {
+            let uri = needs.secret("uri", settings.uri.as_ref())?;
+            Ok(Arc::new(Nwc::open(&uri)?))
         }
     }
 }
@@ -106,11 +133,22 @@ impl<'a, R: Fn(&SecretSource) -> Result<SecretString, String>> Needs<'a, R> {
         key: &'static str,
         source: Option<&SecretSource>,
     ) -> Result<(&'a str, SecretString), WalletOpenError> {
+        let url = self.settings.url.as_deref();
+        let url = url.ok_or_else(|| self.missing("url"))?;
+        Ok((url, self.secret(key, source)?))
+    }
+
+    fn secret(
+        &self,
+        key: &'static str,
+        source: Option<&SecretSource>,
+    ) -> Result<SecretString, WalletOpenError> {
+        self.read(key, source.ok_or_else(|| self.missing(key))?)
+    }
+
+    fn missing(&self, key: &'static str) -> WalletOpenError {
         let backend = self.settings.backend.word();
-        let missing = |key| WalletOpenError::Missing { backend, key };
-        let url = self.settings.url.as_deref().ok_or_else(|| missing("url"))?;
-        let secret = self.read(key, source.ok_or_else(|| missing(key))?)?;
-        Ok((url, secret))
+        WalletOpenError::Missing { backend, key }
     }
 
     /// The certificate is no secret, but its file is found and read as theirs are.
@@ -241,20 +279,35 @@ mod tests {
     }
 
     #[test]
-    fn a_wallet_that_is_not_in_this_version_says_so_and_none_takes_its_place() {
-        for backend in [Backend::Spark, Backend::Nwc] {
-            let settings = schema::Wallet {
-                backend,
-                ..schema::Wallet::default()
-            };
-            let line = open_in_a_new_folder(&settings).unwrap_err().to_string();
-            let word = backend.word();
-            assert_eq!(
-                line,
-                format!(
-                    "the {word} wallet is not available in this version; set wallet.backend to lnbits, lnd, cln, phoenixd or sandbox"
-                )
-            );
+    fn a_connection_string_opens_and_its_errors_never_repeat_it() {
+        const SECRET: &str = "71a8c14c1407c113601079c4302dab36460f0ccd0ad506f1f2dc73b5100e4f3c";
+        let key = "b889ff5b1513b641e2a139f661a661364979c5beee91842f8f0ef42ab558e9d4";
+        let mut settings = schema::Wallet {
+            backend: Backend::Nwc,
+            ..schema::Wallet::default()
+        };
+        let line = |settings: &_| open_in_a_new_folder(settings).unwrap_err().to_string();
+        assert_eq!(line(&settings), "the nwc wallet needs wallet.uri");
+        for (relay, fault) in [
+            (
+                "relay.example",
+                "wallet.uri can't be used: it is no connection string",
+            ),
+            (
+                "ws://relay.example",
+                "wallet.uri can't be used: its relay relay.example uses ws://",
+            ),
+        ] {
+            let uri = format!("nostr+walletconnect://{key}?relay={relay}&secret={SECRET}");
+            settings.uri = Some(SecretSource::Plain(uri));
+            let line = line(&settings);
+            assert!(line.starts_with(fault), "{line}");
+            assert!(!line.contains(SECRET), "{line}");
         }
+        let uri = format!("nostr+walletconnect://{key}?relay=wss://relay.example&secret={SECRET}");
+        settings.uri = Some(SecretSource::Plain(uri));
+        let wallet = open_in_a_new_folder(&settings).unwrap();
+        assert_eq!(wallet.backend(), "nwc");
+        assert_eq!(format!("{wallet:?}"), "Nwc(relay.example)");
     }
 }

@@ -18,7 +18,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 
 use self::book::{Book, Entry, IssueError, Record};
-use self::hints::Inbox;
+use super::inbox::Inbox;
 use super::{Caps, Issued, NewInvoice, Seen, Wallet, WalletError};
 use crate::domain::health::{Light, WalletHealth};
 use crate::domain::id::{PaymentHash, Preimage};
@@ -76,7 +76,7 @@ impl SandboxWallet {
             return Err(SandboxError::Network(network));
         }
         let book = Book::open(dir)?;
-        let inbox = Inbox::open(&book.dir);
+        let inbox = hints::open(&book.dir);
         Ok(Self {
             book: Arc::new(book),
             inbox,

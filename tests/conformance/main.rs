@@ -3,21 +3,34 @@
 //!
 //! A new backend is a file beside this one with a [`Stage`], and a line in [`BACKENDS`].
 
+#![allow(
+    clippy::duplicate_mod,
+    reason = "Spark's drill brings the node's books along"
+)]
+
 #[path = "../support/drill_cln.rs"]
 mod drill_cln;
 #[path = "../support/drill_lnd.rs"]
 mod drill_lnd;
 #[path = "../support/drill_node.rs"]
 mod drill_node;
+#[path = "../support/drill_nwc.rs"]
+mod drill_nwc;
 #[path = "../support/drill_phoenixd.rs"]
 mod drill_phoenixd;
+#[path = "../support/drill_relay.rs"]
+mod drill_relay;
+#[path = "../support/drill_spark.rs"]
+mod drill_spark;
 #[path = "../support/drill_wallet.rs"]
 mod drill_wallet;
 
 mod cases;
 mod lnbits;
 mod nodes;
+mod nwc;
 mod sandbox;
+mod spark;
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -91,10 +104,12 @@ type Start = fn() -> Box<dyn Stage>;
 /// Every backend, in the table's order.
 const BACKENDS: &[(&str, Start)] = &[
     ("sandbox", sandbox::start),
+    ("Spark", spark::start),
     ("LNbits", lnbits::start),
     ("LND", nodes::lnd),
     ("Core Lightning", nodes::cln),
     ("phoenixd", nodes::phoenixd),
+    ("NWC", nwc::start),
 ];
 
 const BEGIN: &str = "<!-- conformance: made by UPDATE_DOCS=1 cargo test --test conformance -->\n";

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use nostr::secp256k1::SecretKey;
 use rustls::ServerConfig;
 
-pub use books::{Books, Invoice, Life, NewEntry};
+pub use books::{Books, Invoice, Life, NewEntry, public_key};
 #[allow(unused_imports, reason = "not every interface answers in plain text")]
 pub use http::{Reply, Request, json_reply, text_reply};
 
@@ -227,7 +227,7 @@ impl Shared {
 
     /// The node's public key.
     pub fn id(&self) -> String {
-        books::public_key(&self.node).to_string()
+        public_key(&self.node).to_string()
     }
 
     /// Works on the books.

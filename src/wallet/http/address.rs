@@ -45,8 +45,8 @@ pub(super) fn below(base: &Url, path: &str) -> Url {
     url
 }
 
-/// This machine or a private network: there http is a choice a person may make, as no stranger is on the line.
-pub(super) fn is_near(url: &Url) -> bool {
+/// This machine or a private network: there http (or ws) is a choice a person may make, as no stranger is on the line.
+pub(in crate::wallet) fn is_near(url: &Url) -> bool {
     let host = url.host_str().unwrap_or_default();
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     match bare.parse::<IpAddr>() {

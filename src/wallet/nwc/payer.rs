@@ -1,0 +1,106 @@
+//! The other side: paying an invoice through a connection that may spend. A buyer's, never the seller's.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use secrecy::SecretString;
+use serde_json::{Value, json};
+
+use super::answers;
+use super::connection::{Connection, NwcError};
+use super::link::Link;
+use super::shared::Sent;
+use crate::domain::id::{PaymentHash, Preimage};
+use crate::domain::msat::Msat;
+use crate::wallet::WalletError;
+
+/// How long a wallet is asked what became of a payment.
+const LOOK: Duration = Duration::from_secs(30);
+
+/// The wallet's word on a payment that it made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Receipt {
+    /// The proof; it opens the payment hash.
+    pub preimage: Preimage,
+    /// What the way cost, where the wallet says.
+    pub fee: Option<Msat>,
+}
+
+/// Why an invoice was not paid, or may not have been. `Display` is one line for the payer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PayError {
+    /// Nothing was paid.
+    #[error("not paid: {0}")]
+    NotPaid(WalletError),
+    /// The wallet was asked, and what it did is not known. Paying again could pay twice.
+    #[error("it is not known whether it was paid ({0}): look into the wallet before you pay again")]
+    NotKnown(WalletError),
+}
+
+/// A wallet that pays.
+pub struct NwcPayer {
+    link: Link,
+}
+
+impl NwcPayer {
+    /// A payer through a connection string. Nothing is sent yet.
+    ///
+    /// # Errors
+    /// As [`super::Nwc::open`].
+    pub fn open(uri: &SecretString) -> Result<Self, NwcError> {
+        let link = Link::new(Connection::read(uri)?);
+        Ok(Self { link })
+    }
+
+    /// Pays an invoice that was checked, in full, and waits for the proof: at most `wait`, and 30 s more where the answer
+    /// to the payment did not come. The payment is sent once.
+    ///
+    /// # Errors
+    /// `NotPaid` where nothing was paid, `NotKnown` where that is not certain.
+    pub async fn pay(
+        &self,
+        bolt11: &str,
+        hash: &PaymentHash,
+        wait: Duration,
+    ) -> Result<Receipt, PayError> {
+        let params = json!({"invoice": bolt11});
+        let sent = Sent::default();
+        let answer = self
+            .link
+            .ask("pay_invoice", params, wait, Some(&sent))
+            .await;
+        let why = match answer {
+            Ok(Ok(answer)) => match proven(&answer, hash) {
+                Some(receipt) => return Ok(receipt),
+                None => WalletError::Protocol(
+                    "it says paid, but its proof does not open the payment hash".to_owned(),
+                ),
+            },
+            Ok(Err(refusal)) => match refusal.error() {
+                // A failure of its own may have come after the payment left.
+                error @ (WalletError::Failed(_) | WalletError::Protocol(_)) => error,
+                error => return Err(PayError::NotPaid(error)),
+            },
+            // A wallet that was not asked has not paid.
+            Err(error) if !sent.load(Ordering::SeqCst) => return Err(PayError::NotPaid(error)),
+            Err(error) => error,
+        };
+        self.look(hash).await.ok_or(PayError::NotKnown(why))
+    }
+
+    /// What became of a payment whose answer did not come.
+    async fn look(&self, hash: &PaymentHash) -> Option<Receipt> {
+        let params = json!({"payment_hash": hash.to_string()});
+        let found = self.link.ask("lookup_invoice", params, LOOK, None).await;
+        let found = found.ok()?.ok()?;
+        answers::is_settled(&found)
+            .then(|| proven(&found, hash))
+            .flatten()
+    }
+}
+
+fn proven(answer: &Value, hash: &PaymentHash) -> Option<Receipt> {
+    let (preimage, fee) = answers::receipt(answer);
+    let preimage = preimage.filter(|preimage| preimage.opens(hash))?;
+    Some(Receipt { preimage, fee })
+}
