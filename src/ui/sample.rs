@@ -19,6 +19,10 @@ use crate::domain::msat::Msat;
 use crate::domain::stats::{DayStats, Funnel, HourStats, ModelStats, Totals};
 use crate::domain::time::Time;
 
+mod weather;
+
+pub use weather::{STRANGE, demo, failed, hostile, starting, well};
+
 /// 2026-11-18T11:06:40Z.
 pub const NOON: i64 = 1_795_000_000_000;
 /// Milliseconds.
@@ -263,150 +267,6 @@ fn load() -> News {
             }],
         }),
     }
-}
-
-/// Nothing is down, and the money is real.
-pub fn well() -> App {
-    let mut app = busy();
-    app.store.checks.clear();
-    let online = News::State {
-        state: ShopState::Online,
-        detail: String::new(),
-        since: Time(NOON),
-        npub: app.store.npub.clone(),
-    };
-    let wallet = News::Wallet {
-        wallet: WalletHealth {
-            backend: "lnbits".to_owned(),
-            state: "up".to_owned(),
-            light: Light::Ok,
-            balance_msat: Some(Msat::from_sats(1_234)),
-            can_receive_msat: Some(Msat::from_sats(500_000)),
-            ..WalletHealth::default()
-        },
-    };
-    let relay = News::Relay {
-        relay: RelayHealth {
-            url: "wss://relay.two.example".to_owned(),
-            light: Light::Ok,
-            state: "subscribed".to_owned(),
-            latency_ms: Some(45),
-            ..RelayHealth::default()
-        },
-    };
-    for news in [online, wallet, relay, load()] {
-        tell(&mut app, news);
-    }
-    app
-}
-
-/// The demo: play money, and a line that says so on every tab.
-pub fn demo() -> App {
-    let mut app = busy();
-    app.banner = Some("DEMO on this machine only: no real money moves".to_owned());
-    app
-}
-
-/// Going online: the wallet is there, the model is awaited.
-pub fn starting() -> App {
-    let mut app = empty();
-    let state = |state, detail: &str| News::State {
-        state,
-        detail: detail.to_owned(),
-        since: Time(NOON),
-        npub: "npub1vend".to_owned(),
-    };
-    tell(
-        &mut app,
-        state(ShopState::Starting, "waiting for the wallet"),
-    );
-    let wallet = health().remove(2);
-    tell(&mut app, wallet);
-    tell(
-        &mut app,
-        state(ShopState::Starting, "waiting for the model"),
-    );
-    app
-}
-
-/// Going online failed.
-pub fn failed() -> App {
-    let mut app = starting();
-    let words = "no endpoint has the model gemma2:latest: run `ollama pull gemma2:latest` or set text.model";
-    let check = Check {
-        check: CheckKind::Model,
-        target: "gemma2:latest".to_owned(),
-        status: CheckStatus::Fail,
-        detail: words.to_owned(),
-        fix: "ollama pull gemma2:latest".to_owned(),
-    };
-    tell(&mut app, News::Check { check });
-    let offline = News::State {
-        state: ShopState::Offline,
-        detail: words.to_owned(),
-        since: Time(NOON),
-        npub: "npub1vend".to_owned(),
-    };
-    tell(&mut app, offline);
-    app
-}
-
-/// What strangers could send to break the frame: wide and joined signs, marks, right to left, control sequences.
-pub const STRANGE: &str = "\u{1b}[2J日本語 👨\u{200d}👩\u{200d}👧 👍🏽 🇩🇪 e\u{301}\u{301}\u{301}\u{301} \u{202e}שלום مرحبا لا 1\u{fe0f}\u{20e3} \u{3164}\u{9b}31m नमस्ते กำ";
-
-/// Strangers' text wherever a stranger has a say.
-pub fn hostile() -> App {
-    let mut app = busy();
-    for number in 60..64 {
-        let status = Status::ALL[usize::from(number) % Status::ALL.len()];
-        let mut one = job(number, status);
-        one.model = Some(STRANGE.repeat(3));
-        one.error = Some(STRANGE.to_owned());
-        let what = STRANGE.to_owned();
-        tell(
-            &mut app,
-            News::Job {
-                job: Box::new(one),
-                what,
-            },
-        );
-    }
-    let mut running = job(65, Status::Processing);
-    running.model = Some(STRANGE.to_owned());
-    let relay = RelayHealth {
-        url: format!("wss://{STRANGE}"),
-        light: Light::Down,
-        state: STRANGE.to_owned(),
-        detail: STRANGE.repeat(2),
-        ..RelayHealth::default()
-    };
-    let mut totals = totals();
-    totals.drops.insert(STRANGE.to_owned(), u64::MAX);
-    totals
-        .models
-        .insert(STRANGE.to_owned(), ModelStats::default());
-    totals.funnel.seen = u64::MAX;
-    totals.revenue_msat = Msat(crate::domain::msat::MAX_MSAT);
-    let news = [
-        News::Job {
-            job: Box::new(running),
-            what: STRANGE.to_owned(),
-        },
-        News::Relay { relay },
-        News::Totals {
-            totals: Box::new(totals),
-        },
-        News::State {
-            state: ShopState::Degraded,
-            detail: STRANGE.to_owned(),
-            since: Time(NOON),
-            npub: STRANGE.to_owned(),
-        },
-    ];
-    for news in news {
-        tell(&mut app, news);
-    }
-    app
 }
 
 /// A screen of a shop at work.

@@ -3,6 +3,9 @@ use std::path::Path;
 use nostr::PublicKey;
 use proptest::prelude::*;
 
+use rusqlite::types::Value;
+
+use super::walk::{Key, walks};
 use super::*;
 use crate::domain::query::Sort;
 use crate::ledger::rows;

@@ -2,6 +2,7 @@ use nostr::{EventId, PublicKey};
 use proptest::prelude::*;
 
 use super::*;
+use crate::domain::command::{Command, Reply};
 use crate::domain::event::{Event, News};
 use crate::domain::id::Buyer;
 use crate::domain::job::Status;
