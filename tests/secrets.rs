@@ -1,7 +1,7 @@
 //! What the shop says and writes holds no secret, with any wallet: no key, no macaroon, no rune, no password, and no preimage
 //! of an invoice that nobody has paid.
 //!
-//! A wallet joins by a row in [`wallets`].
+//! A wallet joins by a row in [`WALLETS`].
 
 #[path = "support/drill_cln.rs"]
 mod drill_cln;
@@ -9,6 +9,8 @@ mod drill_cln;
 mod drill_lnd;
 #[path = "support/drill_node.rs"]
 mod drill_node;
+#[path = "support/drill_nwc.rs"]
+mod drill_nwc;
 #[path = "support/drill_phoenixd.rs"]
 mod drill_phoenixd;
 #[path = "support/drill_relay.rs"]
@@ -26,6 +28,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use drill_node::{Certificate, DrillNode};
+use drill_nwc::DrillNwc;
 use drill_relay::DrillRelay;
 use drill_wallet::DrillWallet;
 use nostr::{Event, Keys, Kind, ToBech32};
@@ -122,6 +125,37 @@ impl Drill for Node {
     }
 }
 
+struct Nwc(DrillNwc);
+
+impl Drill for Nwc {
+    fn settings(&self) -> String {
+        format!(
+            "backend = \"nwc\"\nnetwork = \"regtest\"\nuri = \"{}\"",
+            self.0.uri()
+        )
+    }
+
+    fn pay(&self, bolt11: &str) {
+        self.0.pay(bolt11).unwrap();
+    }
+
+    fn secrets(&self) -> Vec<(&'static str, String)> {
+        vec![
+            ("the connection's secret", self.0.secret()),
+            ("the connection string", self.0.uri()),
+        ]
+    }
+
+    fn preimage(&self, bolt11: &str) -> Option<String> {
+        let preimage = self.0.books(|books| books.entry(bolt11).preimage);
+        preimage.map(|bytes| drill_node::hex(&bytes))
+    }
+
+    fn spill(&self) {
+        self.0.set_fault(drill_nwc::Fault::Code("INTERNAL"));
+    }
+}
+
 struct Sandbox(std::path::PathBuf);
 
 impl Drill for Sandbox {
@@ -145,7 +179,7 @@ impl Drill for Sandbox {
 
 type Start = fn(&Home) -> Box<dyn Drill>;
 
-/// Every wallet there is.
+/// Every wallet that needs no helper of another maker; Spark's is looked at in tests/spark.
 const WALLETS: &[(&str, Start)] = &[
     ("sandbox", |home| {
         Box::new(Sandbox(home.data().join("sandbox")))
@@ -172,6 +206,7 @@ const WALLETS: &[(&str, Start)] = &[
             certificate: "",
         })
     }),
+    ("nwc", |_| Box::new(Nwc(DrillNwc::start()))),
     ("phoenixd", |_| {
         Box::new(Node {
             backend: "phoenixd",
@@ -273,7 +308,9 @@ async fn scan(name: &str, start: Start) {
         let event: Value = serde_json::from_str(&line).unwrap();
         if event["event"] == "state" && event["state"] == "online" && jobs.is_empty() {
             for number in 0..2 {
-                let request = home.request(&buyer, Encryption::Plain, "hello");
+                // Two requests with one text in one second would be one event.
+                let prompt = format!("hello {number}");
+                let request = home.request(&buyer, Encryption::Plain, &prompt);
                 relay.inject(&request);
                 let id = request.id.to_hex();
                 let invoice = result_of(&relay, &id).await;
