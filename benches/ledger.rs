@@ -84,6 +84,9 @@ fn measure(path: &Path, jobs: u64) -> Vec<(&'static str, Duration)> {
     ask("totals", &|ledger| {
         runtime.block_on(ledger.totals()).expect("totals");
     });
+    ask("recovery desk", &|ledger| {
+        runtime.block_on(ledger.desk(now)).expect("desk");
+    });
     ask("newest 50", &|ledger| {
         let filter = JobFilter {
             limit: Some(50),

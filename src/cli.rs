@@ -4,6 +4,7 @@
 #![allow(clippy::doc_markdown, clippy::doc_link_with_quotes)]
 
 mod ask;
+mod audit;
 mod backup;
 mod config;
 mod dashboard;
@@ -16,6 +17,7 @@ mod keys;
 mod log;
 mod prompt;
 mod receipts;
+mod recover;
 mod request;
 mod run;
 mod settings;
@@ -103,6 +105,10 @@ enum Sub {
     Stats(ask::Json),
     /// One row for each confirmed payment
     Receipts(receipts::Args),
+    /// Jobs that need a person about money: paid and not delivered, in doubt, late, lost
+    Recover(recover::Args),
+    /// Ask the wallet about every invoice, and print what differs from the ledger; changes nothing
+    Audit(audit::Args),
     /// The seller's identity
     Keys(keys::Args),
     /// The settings file
@@ -147,6 +153,8 @@ fn dispatch(cli: Cli) -> Outcome {
         Some(Sub::Jobs(args)) => jobs::main(&global, &args),
         Some(Sub::Stats(json)) => stats::main(&global, json),
         Some(Sub::Receipts(args)) => receipts::main(&global, &args),
+        Some(Sub::Recover(args)) => recover::main(&global, &args),
+        Some(Sub::Audit(args)) => audit::main(&global, &args),
         Some(Sub::Keys(args)) => keys::main(&global, args),
         Some(Sub::Config(args)) => config::main(&global, args),
         Some(Sub::Backup(args)) => backup::main(&global, &args),

@@ -4,8 +4,10 @@
 
 pub mod advice;
 pub mod announce;
+pub mod books;
 pub mod buyer;
 pub mod command;
+pub mod desk;
 pub mod detail;
 pub mod dial;
 pub mod error;

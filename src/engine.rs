@@ -2,6 +2,8 @@
 
 mod admission;
 mod announce;
+pub mod audit;
+pub mod cases;
 pub mod crash;
 pub mod desk;
 mod figures;

@@ -1,5 +1,7 @@
 //! The ledger: jobs, their history, invoices, outbox, figures, in one SQLite file. The only room that touches SQLite.
 
+mod books;
+mod desk;
 mod figures;
 mod filter;
 mod jobs;
@@ -17,6 +19,7 @@ use rusqlite::{Connection, OpenFlags};
 
 use thread::Worker;
 
+pub use desk::Unheard;
 pub use figures::Counted;
 pub use jobs::{JobFilter, Verdict};
 pub use list::Page;

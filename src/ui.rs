@@ -14,6 +14,7 @@ use crate::domain::event::Event;
 use crate::domain::screen::ThemeName;
 
 pub mod app;
+pub mod case_list;
 mod crash;
 mod jobs_list;
 pub mod keymap;

@@ -136,6 +136,25 @@ pub enum WalletError {
     Unsupported,
 }
 
+/// In an `Unreachable` whose question had been sent.
+pub(crate) const BROKE_OFF: &str = "broke off before it had answered";
+
+impl WalletError {
+    /// May what was asked have been done all the same?
+    #[must_use]
+    pub fn may_have_done(&self) -> bool {
+        match self {
+            Self::TimedOut(_) | Self::Failed(_) | Self::Protocol(_) => true,
+            Self::Unreachable(words) => words.contains(BROKE_OFF),
+            Self::Certificate(_)
+            | Self::Unauthorized(_)
+            | Self::RateLimited(_)
+            | Self::Rejected(_)
+            | Self::Unsupported => false,
+        }
+    }
+}
+
 /// A Lightning wallet that can make invoices and look them up.
 ///
 /// Every call ends by itself within 30 s (a `TimedOut` at the latest).

@@ -51,7 +51,9 @@ fn told(reply: Reply) -> Outcome {
         Reply::Refused { detail } => Err(Exit::failed(&detail)),
         Reply::Status { status } => print(&status),
         // Nothing here asks for them: `vend doctor` makes its own tests, `vend jobs` reads the ledger.
-        Reply::Tested { .. } | Reply::Jobs { .. } | Reply::Job { .. } => Ok(()),
+        Reply::Tested { .. } | Reply::Jobs { .. } | Reply::Job { .. } | Reply::Desk { .. } => {
+            Ok(())
+        }
     }
 }
 

@@ -1,20 +1,20 @@
 //! `vend receipts`: one row for each confirmed payment.
 
-use serde::Serialize;
+use std::fs::File;
+use std::io::{Read, Write};
 
-use super::Global;
-use super::exit::{Exit, Outcome, json, runtime, say};
-use super::host;
-use crate::domain::id::{Buyer, PaymentHash, RequestId};
-use crate::domain::job::Job;
-use crate::domain::msat::Msat;
+use super::exit::{Exit, Outcome, json, runtime};
+use super::{Global, host, settings};
+use crate::config::place::Places;
+use crate::config::{Settings, secret};
+use crate::domain::books::{RATES_MAX, Rates, Receipt, cell};
+use crate::domain::text::clean;
 use crate::domain::time::Time;
-use crate::ledger::JobFilter;
 
 /// `vend receipts`
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
-    /// Only payments confirmed at or after this
+    /// Only payments confirmed at or after this: 2026-11-21 or 2026-11-21T08:30:00Z
     #[arg(long, value_name = "T", value_parser = Time::parse)]
     since: Option<Time>,
     /// Only payments confirmed before this
@@ -33,87 +33,118 @@ enum Format {
     Json,
 }
 
-#[derive(Serialize)]
-struct Receipt {
-    paid_at: Option<Time>,
-    job: RequestId,
-    buyer: Buyer,
-    amount_msat: Msat,
-    payment_hash: Option<PaymentHash>,
-    wallet: String,
-    model: String,
-    tokens: Option<u32>,
-}
-
-fn receipt(job: &Job) -> Option<Receipt> {
-    let invoice = job.invoice.as_ref().filter(|_| !job.paid.is_zero())?;
-    Some(Receipt {
-        paid_at: invoice.paid_at,
-        job: job.id,
-        buyer: job.buyer,
-        amount_msat: job.paid,
-        payment_hash: invoice.payment_hash,
-        wallet: invoice.wallet.clone(),
-        model: job.terms.model.clone(),
-        tokens: job.answer.as_ref().map(|answer| {
-            answer
-                .prompt_tokens
-                .saturating_add(answer.completion_tokens)
-        }),
-    })
-}
+/// The columns of the table, in the order of [`row`].
+const COLUMNS: [&str; 16] = [
+    "paid_at",
+    "job",
+    "buyer",
+    "amount_msat",
+    "payment_hash",
+    "wallet",
+    "model",
+    "tokens",
+    "amount_sat",
+    "preimage",
+    "fee_msat",
+    "refunded_msat",
+    "value",
+    "currency",
+    "rate",
+    "rate_date",
+];
 
 /// Prints the receipts, oldest payment first.
 pub fn main(global: &Global, args: &Args) -> Outcome {
-    let ledger = host::look(&global.places()?.database())?;
-    let jobs = runtime()?.block_on(async {
-        match &ledger {
-            Some(ledger) => ledger
-                .jobs(JobFilter::default())
-                .await
-                .map_err(|error| Exit::failed(&error)),
-            None => Ok(Vec::new()),
+    let places = global.places()?;
+    let settings = settings::load(&places.config)?;
+    let rates = rates(&settings, &places)?;
+    let since = args.since.unwrap_or(Time(i64::MIN));
+    let until = args.until.unwrap_or(Time(i64::MAX));
+    let mut receipts = match host::look(&places.database())? {
+        Some(ledger) => runtime()?
+            .block_on(ledger.receipts(since, until))
+            .map_err(|error| Exit::failed(&error))?,
+        None => Vec::new(),
+    };
+    if let Some(rates) = rates {
+        for one in &mut receipts {
+            one.rate(&rates, &settings.books.currency);
         }
-    })?;
-    let mut receipts: Vec<Receipt> = jobs
-        .iter()
-        .filter_map(receipt)
-        .filter(|row| args.since.is_none_or(|since| row.paid_at >= Some(since)))
-        .filter(|row| args.until.is_none_or(|until| row.paid_at < Some(until)))
-        .collect();
-    receipts.sort_by_key(|row| row.paid_at);
+        without_rate(&receipts, &settings);
+    }
     match args.format {
         Format::Json => json(&receipts),
         Format::Csv => csv(&receipts),
     }
 }
 
-fn csv(receipts: &[Receipt]) -> Outcome {
-    say("paid_at,job,buyer,amount_msat,payment_hash,wallet,model,tokens")?;
-    for row in receipts {
-        let known = |text: Option<String>| text.unwrap_or_default();
-        say(&format!(
-            "{},{},{},{},{},{},{},{}",
-            known(row.paid_at.map(|at| at.to_string())),
-            row.job,
-            row.buyer,
-            row.amount_msat.0,
-            known(row.payment_hash.map(|hash| hash.to_string())),
-            quoted(&row.wallet),
-            quoted(&row.model),
-            known(row.tokens.map(|tokens| tokens.to_string()))
-        ))?;
+/// The seller's rates, where the settings name a file.
+fn rates(settings: &Settings, places: &Places) -> Result<Option<Rates>, Exit> {
+    let Some(file) = &settings.books.rates else {
+        return Ok(None);
+    };
+    let path = secret::place(file, places.config_dir(), &|name| std::env::var_os(name));
+    let shown = clean(&path.to_string_lossy(), 4_096);
+    let failed =
+        |why: &dyn std::fmt::Display| Exit::failed(&format!("books.rates: {shown}: {why}"));
+    let mut bytes = Vec::new();
+    File::open(&path)
+        .and_then(|file| file.take(RATES_MAX + 1).read_to_end(&mut bytes))
+        .map_err(|error| failed(&error))?;
+    if bytes.len() as u64 > RATES_MAX {
+        return Err(failed(&format!("larger than {RATES_MAX} bytes")));
     }
-    Ok(())
+    let text = String::from_utf8(bytes).map_err(|_| failed(&"not text in UTF-8"))?;
+    // A spreadsheet may put a byte order mark in front.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+    Rates::parse(text).map(Some).map_err(|error| failed(&error))
 }
 
-/// A field as RFC 4180 has it; one that a spreadsheet would run as a formula gets an apostrophe in front.
-fn quoted(text: &str) -> String {
-    let text = crate::domain::text::clean(text, 200);
-    let guard = if text.starts_with(['=', '+', '-', '@']) {
-        "'"
-    } else {
-        ""
-    };
-    format!("\"{guard}{}\"", text.replace('"', "\"\""))
+/// Says how many payments are older than every rate, so that an empty column is no riddle.
+fn without_rate(receipts: &[Receipt], settings: &Settings) {
+    let count = receipts.iter().filter(|one| one.value.is_none()).count();
+    if count > 0 {
+        let file = settings.books.rates.as_deref().unwrap_or_default();
+        let line = format!(
+            "vend: {count} of {} payments have no value: {} has no rate of their day or before it",
+            receipts.len(),
+            clean(file, 4_096)
+        );
+        // With stderr gone there is nobody to tell.
+        let _ = writeln!(std::io::stderr(), "{line}");
+    }
+}
+
+fn csv(receipts: &[Receipt]) -> Outcome {
+    let mut table = ::csv::Writer::from_writer(std::io::stdout().lock());
+    let failed = |error: ::csv::Error| Exit::failed(&error);
+    table.write_record(COLUMNS).map_err(failed)?;
+    for one in receipts {
+        table.write_record(row(one)).map_err(failed)?;
+    }
+    table.flush().map_err(|error| Exit::failed(&error))
+}
+
+fn row(one: &Receipt) -> [String; COLUMNS.len()] {
+    fn known<T: ToString>(value: Option<&T>) -> String {
+        value.map_or_else(String::new, ToString::to_string)
+    }
+    [
+        known(one.paid_at.as_ref()),
+        one.job.to_string(),
+        one.buyer.to_string(),
+        one.amount_msat.0.to_string(),
+        known(one.payment_hash.as_ref()),
+        cell(&one.wallet),
+        cell(&one.model),
+        known(one.tokens.as_ref()),
+        one.amount_sat.clone(),
+        known(one.preimage.as_ref()),
+        known(one.fee_msat.map(|fee| fee.0).as_ref()),
+        one.refunded_msat.0.to_string(),
+        known(one.value.as_ref()),
+        cell(one.currency.as_deref().unwrap_or_default()),
+        known(one.rate.as_ref()),
+        known(one.rate_date.as_ref()),
+    ]
 }

@@ -40,6 +40,8 @@ pub enum Section {
     Limits,
     /// `[privacy]`
     Privacy,
+    /// `[books]`
+    Books,
     /// `[screen]`
     Screen,
     /// `[keys]`
@@ -48,7 +50,7 @@ pub enum Section {
 
 impl Section {
     /// Every section, in the order of the file.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Root,
         Self::Nostr,
         Self::Text,
@@ -59,6 +61,7 @@ impl Section {
         Self::Endpoint,
         Self::Limits,
         Self::Privacy,
+        Self::Books,
         Self::Screen,
         Self::Keys,
     ];
@@ -77,6 +80,7 @@ impl Section {
             Self::Endpoint => &["endpoint"],
             Self::Limits => &["limits"],
             Self::Privacy => &["privacy"],
+            Self::Books => &["books"],
             Self::Screen => &["screen"],
             Self::Keys => &["keys"],
         }
@@ -119,6 +123,7 @@ impl Section {
             Self::Endpoint => "Inference server",
             Self::Limits => "Limits",
             Self::Privacy => "Privacy",
+            Self::Books => "Books",
             Self::Screen => "Screen",
             Self::Keys => "Keys",
         }
@@ -146,6 +151,9 @@ impl Section {
             }
             Self::Limits => "What is taken and what is not.",
             Self::Privacy => "What is kept.",
+            Self::Books => {
+                "What payments are worth in the seller's own money (docs/operations.md)."
+            }
             Self::Screen => "How the dashboard looks.",
             Self::Keys => {
                 "The dashboard's keys: an action's name and its key or keys (docs/keys.md lists both)."
@@ -398,6 +406,7 @@ mod tests {
         full.wallet.rune = secret();
         full.wallet.password = secret();
         full.wallet.certificate = Some("x".to_owned());
+        full.books.rates = Some("x".to_owned());
         full.endpoints.0[0].api_key = secret();
         full.endpoints.0[0].num_ctx = Some(8192);
         full.endpoints.0[0].models = vec!["m".to_owned()];

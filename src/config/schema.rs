@@ -29,6 +29,8 @@ pub struct Settings {
     pub limits: Limits,
     /// What is kept.
     pub privacy: Privacy,
+    /// What payments are worth in the seller's money.
+    pub books: Books,
     /// How the dashboard looks.
     pub screen: Screen,
     /// The dashboard's keys, in the file `[keys]`: the action and its key or keys. What is left out keeps its default.
@@ -485,6 +487,26 @@ impl Default for Privacy {
     fn default() -> Self {
         Self {
             keep_content_hours: 24,
+        }
+    }
+}
+
+/// `[books]`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Books {
+    /// Path of a CSV file with the price of one bitcoin by day; none: receipts have no value.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rates: Option<String>,
+    /// The money of those prices.
+    pub currency: String,
+}
+
+impl Default for Books {
+    fn default() -> Self {
+        Self {
+            rates: None,
+            currency: "EUR".to_owned(),
         }
     }
 }

@@ -157,7 +157,9 @@ async fn serve(stream: UnixStream, hub: Hub, stop: CancellationToken) {
                     What::Command(
                         command @ (Command::Test { .. }
                         | Command::Jobs { .. }
-                        | Command::Job { .. }),
+                        | Command::Job { .. }
+                        | Command::Desk
+                        | Command::Recover { .. }),
                     ),
             }) if slow.len() < SLOW => {
                 let orders = hub.orders.clone();

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::desk::{CaseKind, Desk, DeskAction};
 use super::detail::JobDetail;
 use super::health::{Check, Status};
 use super::id::RequestId;
@@ -64,6 +65,22 @@ pub enum Command {
         #[serde(rename = "job")]
         id: RequestId,
     },
+    /// The recovery desk: open cases, and what was decided.
+    Desk,
+    /// Do something about a case of the recovery desk.
+    Recover {
+        /// Which; `job` on the socket, where `id` is the call's.
+        #[serde(rename = "job")]
+        id: RequestId,
+        /// What the case was when it was looked at; where it has changed since, nothing is done.
+        #[serde(default)]
+        case: Option<CaseKind>,
+        /// What to do.
+        action: DeskAction,
+        /// Why, in the seller's words.
+        #[serde(default)]
+        note: String,
+    },
     /// End the process.
     Stop {
         /// Without waiting for running jobs.
@@ -123,6 +140,11 @@ pub enum Reply {
     Job {
         /// It.
         detail: Box<JobDetail>,
+    },
+    /// The recovery desk.
+    Desk {
+        /// It.
+        desk: Box<Desk>,
     },
     /// It can't be done; says why and what to do.
     Refused {

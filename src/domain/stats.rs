@@ -35,7 +35,7 @@ pub struct ModelStats {
     pub tokens_per_second: Option<f64>,
 }
 
-/// One day's figures (UTC).
+/// The figures of one day (UTC), or of one buyer.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DayStats {
     /// Jobs delivered.
@@ -110,4 +110,10 @@ pub struct Totals {
     /// Per hour of the last twenty-four, `2026-11-21T08`; an hour without anything is left out.
     #[serde(default)]
     pub hours: BTreeMap<String, HourStats>,
+    /// Per buyer (hex), the twenty that brought most.
+    #[serde(default)]
+    pub buyers: BTreeMap<String, DayStats>,
+    /// Cases of the recovery desk that need somebody.
+    #[serde(default)]
+    pub cases: u64,
 }

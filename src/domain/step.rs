@@ -733,4 +733,4 @@ impl Next {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

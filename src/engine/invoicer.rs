@@ -18,6 +18,7 @@ use crate::domain::job::Job;
 use crate::domain::step::Input;
 use crate::domain::text::clean;
 use crate::domain::time::Time;
+use crate::ledger::Unheard;
 use crate::wallet::{Issued, NewInvoice, Wallet, WalletError};
 
 /// Wallet calls at once.
@@ -76,9 +77,18 @@ async fn ask(shop: &Arc<Shop>, job: Job) {
         Some(wallet) => invoice_for(shop, &job, &*wallet).await,
         None => delayed(&job, "no wallet is open".to_owned()),
     };
+    let made = match &input {
+        Input::InvoiceMade { payment_hash, .. } => Some(*payment_hash),
+        _ => None,
+    };
     match shop.apply(job.id, input).await {
+        Ok(_) => {}
         // Cancelled while the wallet was asked: nobody has seen the invoice.
-        Ok(_) | Err(StepError::No(_)) => {}
+        Err(StepError::No(_)) => {
+            if let Some(hash) = made {
+                unheard(shop, job.id, Unheard::Late(hash)).await;
+            }
+        }
         Err(error) => shop.notice(Level::Error, "ledger", &error.to_string()),
     }
 }
@@ -97,16 +107,45 @@ async fn invoice_for(shop: &Shop, job: &Job, wallet: &dyn Wallet) -> Input {
     let issued = match made_before(wallet, &new.label).await {
         Ok(Some(issued)) if still_good(shop, job, &issued) => Ok(issued),
         Ok(_) => {
+            let sure = wallet.caps().label_lookup;
+            // Written down first: an answer that never comes leaves an invoice that nobody knows of.
+            if let Err(error) = shop.ledger.asking(job.id, wallet.backend(), sure).await {
+                return delayed(job, format!("the wallet was not asked: {error}"));
+            }
             crash::point("wallet.before_create");
             let made = wallet.create(new).await;
             crash::point("wallet.after_create");
+            if let Err(error) = &made {
+                unheard(shop, job.id, after(error)).await;
+            }
             made
         }
         Err(error) => Err(error),
     };
-    match issued {
-        Ok(issued) => checked(shop, job, wallet, issued),
-        Err(error) => refused(shop, job, &error),
+    let issued = match issued {
+        Ok(issued) => issued,
+        Err(error) => return refused(shop, job, &error),
+    };
+    let hash = issued.payment_hash;
+    let input = checked(shop, job, wallet, issued);
+    if !matches!(input, Input::InvoiceMade { .. }) {
+        unheard(shop, job.id, Unheard::Late(hash)).await;
+    }
+    input
+}
+
+/// What is known of an invoice after this error.
+fn after(error: &WalletError) -> Unheard {
+    if error.may_have_done() {
+        Unheard::Perhaps(clean(&error.to_string(), 300))
+    } else {
+        Unheard::None
+    }
+}
+
+async fn unheard(shop: &Shop, id: RequestId, what: Unheard) {
+    if let Err(error) = shop.ledger.unheard(id, what).await {
+        shop.ledger_failed(&error);
     }
 }
 

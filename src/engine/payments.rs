@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::crash;
 use super::desk::StepError;
 use super::shop::Shop;
+use crate::domain::desk::DoubtKind;
 use crate::domain::event::Level;
 use crate::domain::id::{PaymentHash, RequestId};
 use crate::domain::invoice;
@@ -26,6 +27,9 @@ const AT_ONCE: usize = 8;
 const OTHER_WALLET: Duration = Duration::from_secs(600);
 /// After a look that the wallet did not answer.
 const AFTER_ERROR: Duration = Duration::from_secs(5);
+
+/// Said of an invoice that the open wallet did not make.
+const OTHERS: &str = "the invoice was made by another wallet and can't be looked at with this one";
 
 struct Watch {
     job: Job,
@@ -48,7 +52,7 @@ pub async fn work(shop: Arc<Shop>, stop: CancellationToken) {
             .any(|watch| watch.next <= now && !busy.contains(&watch.job.id));
         if let (Some(wallet), true) = (&wallet, due) {
             let who = identity(&shop).await;
-            launch(
+            let strangers = launch(
                 &shop,
                 wallet,
                 who.as_deref(),
@@ -56,6 +60,9 @@ pub async fn work(shop: Arc<Shop>, stop: CancellationToken) {
                 &mut looking,
                 &mut busy,
             );
+            for id in strangers {
+                shop.doubt(id, DoubtKind::OtherWallet, OTHERS).await;
+            }
         }
         let wait = earliest(&watches, &busy, wallet.is_some(), looking.len());
         tokio::select! {
@@ -123,7 +130,7 @@ async fn identity(shop: &Shop) -> Option<String> {
 }
 
 /// Was the invoice made by the wallet that is open now? One that does not say who it is, is taken at its word.
-fn is_its_own(job: &Job, wallet: &dyn Wallet, who: Option<&str>) -> bool {
+pub(super) fn is_its_own(job: &Job, wallet: &dyn Wallet, who: Option<&str>) -> bool {
     job.invoice.as_ref().is_some_and(|invoice| {
         let named = invoice.wallet_identity.as_deref().zip(who);
         invoice.wallet == wallet.backend() && named.is_none_or(|(made_by, now)| made_by == now)
@@ -137,11 +144,13 @@ fn launch(
     watches: &mut HashMap<RequestId, Watch>,
     looking: &mut JoinSet<(RequestId, Outcome)>,
     busy: &mut HashSet<RequestId>,
-) {
+) -> Vec<RequestId> {
     let now = Time::now();
+    let mut strangers = Vec::new();
     for watch in watches.values_mut() {
         if watch.next <= now && !is_its_own(&watch.job, &**wallet, who) {
             watch.next = now.plus(OTHER_WALLET);
+            strangers.push(watch.job.id);
             let words = format!(
                 "job {}: its invoice was made by another wallet and can't be looked at with this one",
                 watch.job.id.short()
@@ -156,7 +165,7 @@ fn launch(
     due.sort_by_key(|watch| watch.next);
     for watch in due {
         if looking.len() >= AT_ONCE {
-            return;
+            return strangers;
         }
         let Some(issued) = issued(&watch.job) else {
             continue;
@@ -165,9 +174,50 @@ fn launch(
         busy.insert(id);
         looking.spawn(async move { (id, wallet.lookup(issued).await) });
     }
+    strangers
 }
 
-fn issued(job: &Job) -> Option<Issued> {
+/// Looks at one invoice now, whether it is due or not. Tells in words what was seen.
+///
+/// # Errors
+/// Where the wallet or the ledger could not be asked; the sentence says why.
+pub async fn look_now(shop: &Arc<Shop>, job: &Job) -> Result<String, String> {
+    let wallet = shop
+        .wallet()
+        .ok_or("no wallet is open: see `vend doctor`")?;
+    let who = identity(shop).await;
+    if !is_its_own(job, &*wallet, who.as_deref()) {
+        return Err(OTHERS.to_owned());
+    }
+    let issued = issued(job).ok_or("the job has no invoice to look at")?;
+    let seen = wallet.lookup(issued).await;
+    let seen = seen.map_err(|error| clean(&error.to_string(), 200))?;
+    let told = told(&seen);
+    let weighed = shop.weigh(job, &seen).await;
+    weighed.map_err(|error| error.to_string())?;
+    if let Some(input) = judged(shop, job, seen, Time::now()) {
+        match shop.apply(job.id, input).await {
+            Ok(_) | Err(StepError::No(_)) => {}
+            Err(error) => return Err(error.to_string()),
+        }
+    }
+    shop.bells.looks.notify_one();
+    Ok(told)
+}
+
+fn told(seen: &Seen) -> String {
+    match seen {
+        Seen::Pending => "the wallet says: not paid yet".to_owned(),
+        Seen::Held { .. } => "the wallet says: the payment is held".to_owned(),
+        Seen::Paid { .. } => "the wallet says: paid".to_owned(),
+        Seen::Expired => "the wallet says: expired, not paid".to_owned(),
+        Seen::Canceled => "the wallet says: canceled".to_owned(),
+        Seen::Unknown => "the wallet does not know the invoice".to_owned(),
+        Seen::Attention(words) => format!("the wallet says: {}", clean(words, 200)),
+    }
+}
+
+pub(super) fn issued(job: &Job) -> Option<Issued> {
     let invoice = job.invoice.as_ref()?;
     Some(Issued {
         bolt11: invoice.bolt11.clone()?,
@@ -224,6 +274,10 @@ async fn learn(
         }
     };
     watch.fails = 0;
+    if let Err(error) = shop.weigh(&watch.job, &seen).await {
+        watch.next = now.plus(AFTER_ERROR);
+        return shop.ledger_failed(&error);
+    }
     let Some(input) = judged(shop, &watch.job, seen, now) else {
         watch.next = again_at(&watch.job, now);
         return;

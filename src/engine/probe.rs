@@ -1,25 +1,21 @@
 //! Looks at one thing that the shop needs, for `vend doctor` and for the tests that a screen asks for.
 
+mod wallet;
+
 use std::time::Duration;
 
 use nostr::{Keys, RelayUrl};
 
-use super::preflight::{Place, open_pool, open_wallet};
+use super::preflight::{Place, open_pool};
 use crate::config::Settings;
-use crate::config::schema::Backend;
 use crate::domain::health::{Check, CheckKind, CheckStatus, Light};
-use crate::domain::invoice::{self, Expected, Network};
-use crate::domain::msat::Msat;
 use crate::domain::text::clean;
-use crate::domain::time::Time;
 use crate::nostr::AuthSeen;
-use crate::wallet::{NewInvoice, Wallet};
+
+pub use wallet::{opened, wallet};
 
 /// How long one relay may take.
 const RELAY_TIME: Duration = Duration::from_secs(15);
-
-/// Puts another connection string into the settings, from a file beside them.
-const NEW_CONNECTION: &str = "vend config set wallet.uri '{ file = \"nwc.uri\" }'";
 
 /// One row of what was seen; strangers' text in `detail` is cleaned here.
 #[must_use]
@@ -150,93 +146,4 @@ async fn model(settings: &Settings, pool: &crate::inference::Pool) -> Check {
             &fix,
         ),
     }
-}
-
-/// Opens the wallet that the settings name, and tries it out.
-pub async fn wallet(settings: &Settings, place: &Place) -> Vec<Check> {
-    match open_wallet(settings, place) {
-        Ok(wallet) => opened(settings, &*wallet).await,
-        Err(error) => {
-            let word = settings.wallet.backend.word();
-            let fix = match settings.wallet.backend {
-                Backend::Nwc => NEW_CONNECTION,
-                _ => "vend config set wallet.backend lnbits",
-            };
-            vec![check(
-                CheckKind::Wallet,
-                word,
-                CheckStatus::Fail,
-                &error.0,
-                fix,
-            )]
-        }
-    }
-}
-
-/// Does a wallet answer, make an invoice and find it again?
-pub async fn opened(settings: &Settings, wallet: &dyn Wallet) -> Vec<Check> {
-    let word = settings.wallet.backend.word();
-    let row = |status, detail: &str, fix: &str| check(CheckKind::Wallet, word, status, detail, fix);
-    let health = wallet.health().await;
-    let status = match health.light {
-        Light::Ok => CheckStatus::Ok,
-        Light::Warn | Light::Unknown => CheckStatus::Warn,
-        Light::Down => CheckStatus::Fail,
-    };
-    let fix = match (status, settings.wallet.backend) {
-        (CheckStatus::Ok, _) => "",
-        // What may be wrong with a connection, and what it may do too much, a new one mends.
-        (_, Backend::Nwc) => NEW_CONNECTION,
-        (CheckStatus::Fail, _) => "vend config check",
-        _ => "",
-    };
-    let mut checks = vec![row(status, &health.detail, fix)];
-    if status != CheckStatus::Fail {
-        checks.extend(trial(settings, wallet).await);
-    }
-    checks
-}
-
-/// Makes an invoice that nobody sees, checks it, and looks it up: what every sale needs.
-async fn trial(settings: &Settings, wallet: &dyn Wallet) -> Vec<Check> {
-    let word = settings.wallet.backend.word();
-    let row = |status, detail: &str, fix: &str| check(CheckKind::Wallet, word, status, detail, fix);
-    let amount = Msat::from_sats(1);
-    let expiry = Duration::from_secs(60);
-    let new = NewInvoice {
-        amount,
-        memo: "vend doctor".to_owned(),
-        expiry,
-        label: format!("vend:doctor:{}", Time::now().0),
-        hold_hash: None,
-    };
-    let issued = match wallet.create(new).await {
-        Ok(issued) => issued,
-        Err(error) => return vec![row(CheckStatus::Fail, &error.to_string(), "")],
-    };
-    let network = settings.wallet.network.word();
-    let expected = Expected {
-        amount,
-        network: Network::from_word(network).unwrap_or(Network::Bitcoin),
-        payment_hash: issued.payment_hash,
-        longest_expiry: expiry,
-    };
-    let checked = match invoice::check(&issued.bolt11, &expected, Time::now()) {
-        Ok(checked) => checked,
-        Err(fault) => {
-            let fix = "set wallet.network to the wallet's own, or mend the wallet";
-            return vec![row(CheckStatus::Fail, &fault.to_string(), fix)];
-        }
-    };
-    let mut checks = Vec::new();
-    if let Some(secs) = checked.clock_off_secs {
-        let detail = format!("this machine and the wallet differ by {secs} s");
-        let fix = "timedatectl set-ntp true";
-        checks.push(check(CheckKind::Clock, "", CheckStatus::Warn, &detail, fix));
-    }
-    checks.push(match wallet.lookup(issued).await {
-        Ok(_) => row(CheckStatus::Ok, "makes invoices and finds them again", ""),
-        Err(error) => row(CheckStatus::Fail, &error.to_string(), ""),
-    });
-    checks
 }

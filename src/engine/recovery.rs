@@ -16,6 +16,7 @@ use crate::ledger::LedgerError;
 /// # Errors
 /// Where the ledger can't be read or written.
 pub async fn recover(shop: &Arc<Shop>) -> Result<(), LedgerError> {
+    shop.load_doubts().await?;
     for job in shop.ledger.orphans(shop.boot).await? {
         settled(shop.apply(job.id, Input::Interrupted).await)?;
     }

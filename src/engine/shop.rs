@@ -7,6 +7,7 @@ use nostr::Keys;
 use tokio::sync::{Notify, broadcast, watch};
 use tokio_util::sync::CancellationToken;
 
+use super::cases::Doubts;
 use crate::config::Settings;
 use crate::domain::event::{Event, Level, News};
 use crate::domain::health::{ShopState, WalletHealth};
@@ -14,7 +15,7 @@ use crate::domain::id::{BootId, Buyer, RequestId};
 use crate::domain::text::clean;
 use crate::domain::time::Time;
 use crate::inference::pool::Pool;
-use crate::ledger::Ledger;
+use crate::ledger::{Ledger, LedgerError};
 use crate::nostr::Relays;
 use crate::wallet::Wallet;
 
@@ -82,6 +83,7 @@ pub struct Shop {
     pub wallet_health: watch::Sender<WalletHealth>,
     /// Running inferences.
     pub runs: Mutex<HashMap<RequestId, Run>>,
+    doubts: Mutex<Doubts>,
     events: broadcast::Sender<Event>,
     settings: RwLock<Arc<Settings>>,
     wallet: RwLock<Option<Arc<dyn Wallet>>>,
@@ -110,6 +112,7 @@ impl Shop {
             }),
             wallet_health: watch::Sender::new(WalletHealth::default()),
             runs: Mutex::new(HashMap::new()),
+            doubts: Mutex::default(),
             events,
             settings: RwLock::new(Arc::new(settings)),
             wallet: RwLock::new(None),
@@ -175,6 +178,17 @@ impl Shop {
     pub fn running<T>(&self, look: impl FnOnce(&mut HashMap<RequestId, Run>) -> T) -> T {
         let mut runs = held(self.runs.lock());
         look(&mut runs)
+    }
+
+    /// What the wallet says of invoices where that settles nothing.
+    pub fn doubted<T>(&self, look: impl FnOnce(&mut Doubts) -> T) -> T {
+        let mut doubts = held(self.doubts.lock());
+        look(&mut doubts)
+    }
+
+    /// The ledger could not be read or written; told to the operator.
+    pub fn ledger_failed(&self, error: &LedgerError) {
+        self.notice(Level::Error, "ledger", &error.to_string());
     }
 
     /// The state changes; told only where it is another one.

@@ -11,7 +11,7 @@ use super::preflight::{self, NotReady, Opened, Place};
 use super::shop::Shop;
 use super::trade::{Closing, Trade};
 use super::trials::Trials;
-use super::{Order, figures, invoicer, load, lookup, payments};
+use super::{Order, cases, figures, invoicer, load, lookup, payments};
 use crate::config;
 use crate::config::Settings;
 use crate::domain::command::{Command, Reply};
@@ -173,6 +173,22 @@ impl Supervisor {
             } => {
                 let answer = lookup::jobs(self.shop.clone(), query, offset, limit);
                 return self.look_up(answer, back);
+            }
+            Command::Desk => return self.look_up(cases::desk(self.shop.clone()), back),
+            Command::Recover {
+                id,
+                case,
+                action,
+                note,
+            } => {
+                let order = cases::Order {
+                    id,
+                    case,
+                    action,
+                    note,
+                };
+                // Beside the other commands: the wallet may take its time.
+                return self.look_up(cases::act(self.shop.clone(), order), back);
             }
             Command::Job { id } => {
                 return self.look_up(lookup::job(self.shop.clone(), id), back);

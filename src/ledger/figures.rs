@@ -4,13 +4,15 @@ use std::collections::BTreeMap;
 
 use rusqlite::{Connection, params};
 
-use super::{Ledger, LedgerError, rows};
+use super::{Ledger, LedgerError, desk, rows};
 use crate::domain::job::{Job, State};
 use crate::domain::stats::{DayStats, Funnel, ModelStats, Totals};
 use crate::domain::time::Time;
 
 mod hours;
 
+/// So many buyers are told, those that brought most.
+const BUYERS_TOLD: u32 = 20;
 /// The figure that says when the last request arrived, in milliseconds since the epoch.
 const LAST_SEEN: &str = "last_seen_at";
 
@@ -61,6 +63,7 @@ pub(super) fn tally(
     if delivered != 0 || revenue != 0 {
         by_model(connection, after, delivered, revenue)?;
         by_day(connection, at, delivered, revenue)?;
+        by_buyer(connection, after, delivered, revenue)?;
     }
     Ok(())
 }
@@ -98,6 +101,46 @@ fn by_day(
         )?
         .execute(params![at.day(), delivered, revenue])?;
     Ok(())
+}
+
+fn by_buyer(
+    connection: &Connection,
+    job: &Job,
+    delivered: i64,
+    revenue: i64,
+) -> Result<(), LedgerError> {
+    connection
+        .prepare_cached(
+            "INSERT INTO buyer_totals VALUES (?1, ?2, ?3) ON CONFLICT (buyer) DO UPDATE SET
+               jobs = jobs + ?2, revenue_msat = revenue_msat + ?3",
+        )?
+        .execute(params![
+            job.buyer.0.as_bytes().as_slice(),
+            delivered,
+            revenue
+        ])?;
+    Ok(())
+}
+
+/// The buyers that brought most. None in a ledger that an older vend made and that has only been looked at since.
+fn best_buyers(connection: &Connection) -> Result<BTreeMap<String, DayStats>, LedgerError> {
+    let mut buyers = BTreeMap::new();
+    if !connection.table_exists(None, "buyer_totals")? {
+        return Ok(buyers);
+    }
+    let mut statement = connection.prepare_cached(
+        "SELECT buyer, jobs, revenue_msat FROM buyer_totals ORDER BY revenue_msat DESC, jobs DESC LIMIT ?1",
+    )?;
+    let mut found = statement.query([BUYERS_TOLD])?;
+    while let Some(row) = found.next()? {
+        let buyer = rows::id32(&row.get::<_, Vec<u8>>(0)?, "a buyer's key")?;
+        let stats = DayStats {
+            jobs: u64::try_from(row.get::<_, i64>(1)?).unwrap_or(0),
+            revenue_msat: rows::msat(row.get(2)?),
+        };
+        buyers.insert(buyer.to_string(), stats);
+    }
+    Ok(buyers)
 }
 
 fn bump(connection: &Connection, name: &str, by: i64) -> Result<(), LedgerError> {
@@ -164,7 +207,10 @@ impl Ledger {
         self.reader
             .call(|connection| {
                 let mut totals = read(connection)?;
-                totals.hours = hours::read(connection, Time::now())?;
+                let now = Time::now();
+                totals.hours = hours::read(connection, now)?;
+                totals.buyers = best_buyers(connection)?;
+                totals.cases = u64::try_from(desk::needing(connection, now)?).unwrap_or(0);
                 Ok(totals)
             })
             .await

@@ -72,11 +72,43 @@ pub(super) fn put(
     if inserted == 0 {
         return Ok(());
     }
-    let out_id = connection.last_insert_rowid();
+    due_at_each(connection, connection.last_insert_rowid(), &draft.relays)
+}
+
+/// An event that is kept is due again at every relay it went to, and at these. False where it is not kept.
+pub(super) fn again(
+    connection: &Connection,
+    job: &RequestId,
+    role: &str,
+    relays: &[String],
+    until: Time,
+) -> Result<bool, LedgerError> {
+    let out_id: Option<i64> = connection
+        .prepare_cached("SELECT out_id FROM outbox WHERE job_id = ?1 AND role = ?2")?
+        .query_row(params![job.0.as_bytes().as_slice(), role], |row| row.get(0))
+        .optional()?;
+    let Some(out_id) = out_id else {
+        return Ok(false);
+    };
+    connection
+        .prepare_cached(
+            "UPDATE outbox SET settled = 0, not_after = max(not_after, ?2) WHERE out_id = ?1",
+        )?
+        .execute(params![out_id, until.0])?;
+    connection
+        .prepare_cached(
+            "UPDATE delivery SET state = 'due', attempts = 0, next_at = 0 WHERE out_id = ?1",
+        )?
+        .execute([out_id])?;
+    due_at_each(connection, out_id, relays)?;
+    Ok(true)
+}
+
+fn due_at_each(connection: &Connection, out_id: i64, relays: &[String]) -> Result<(), LedgerError> {
     let mut statement = connection.prepare_cached(
         "INSERT INTO delivery (out_id, relay, state, next_at) VALUES (?1, ?2, 'due', 0) ON CONFLICT DO NOTHING",
     )?;
-    for relay in &draft.relays {
+    for relay in relays {
         statement.execute(params![out_id, relay])?;
     }
     Ok(())

@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use super::LedgerError;
 use crate::domain::Hex32;
 use crate::domain::id::{BootId, Buyer, PaymentHash, RequestId};
-use crate::domain::job::{Encryption, Invoice, Job, JobView, State, Status};
+use crate::domain::job::{Encryption, Invoice, InvoiceState, Job, JobView, State, Status};
 use crate::domain::msat::Msat;
 use crate::domain::time::Time;
 
@@ -52,11 +52,11 @@ pub(super) fn msat(value: i64) -> Msat {
     Msat(u64::try_from(value).unwrap_or(0))
 }
 
-fn id32(bytes: &[u8], what: &'static str) -> Result<Hex32, LedgerError> {
+pub(super) fn id32(bytes: &[u8], what: &'static str) -> Result<Hex32, LedgerError> {
     Hex32::from_slice(bytes).ok_or(LedgerError::Unreadable(what))
 }
 
-fn event_id(bytes: &[u8]) -> Result<EventId, LedgerError> {
+pub(super) fn event_id(bytes: &[u8]) -> Result<EventId, LedgerError> {
     EventId::from_slice(bytes).map_err(|_| LedgerError::Unreadable("an event id"))
 }
 
@@ -308,6 +308,9 @@ fn write_invoice(connection: &Connection, job: &Job) -> Result<(), LedgerError> 
             ":looks": invoice.looks,
             ":late": invoice.late_looks,
         })?;
+    if invoice.state != InvoiceState::Intent {
+        super::desk::answered(connection, &job.id)?;
+    }
     Ok(())
 }
 

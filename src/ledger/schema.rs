@@ -143,9 +143,64 @@ CREATE INDEX IF NOT EXISTS jobs_tokens ON jobs (coalesce(json_extract(answer, '$
 CREATE INDEX IF NOT EXISTS jobs_seconds ON jobs (coalesce(json_extract(answer, '$.elapsed_ms'), -1), created_at);
 ";
 
+/// The recovery desk and the books. `doubts`: what the wallet says of an invoice where that settles nothing. `asks`: invoices
+/// that were asked for and are with nobody. `decisions`: what a person decided. `proofs`: what came with a payment.
+/// The indexes hold only what may be a case, so that a million ordinary jobs cost the desk nothing; the questions in
+/// `ledger::desk` and `ledger::books` have their conditions to the letter.
+const DESK: &str = "
+CREATE INDEX IF NOT EXISTS jobs_owed ON jobs (updated_at) WHERE owed_msat > 0;
+CREATE INDEX IF NOT EXISTS invoices_paid ON invoices (paid_at) WHERE state = 'paid';
+CREATE INDEX IF NOT EXISTS invoices_late ON invoices (paid_at) WHERE state = 'paid' AND paid_at > expires_at + 60000;
+CREATE INDEX IF NOT EXISTS invoices_made ON invoices (made_at);
+CREATE TABLE IF NOT EXISTS doubts (
+  job_id          BLOB PRIMARY KEY REFERENCES jobs (id),
+  kind            TEXT NOT NULL,
+  words           TEXT NOT NULL,
+  first_at        INTEGER NOT NULL,
+  last_at         INTEGER NOT NULL,
+  times           INTEGER NOT NULL,
+  decided         INTEGER NOT NULL DEFAULT 0
+) STRICT, WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS doubts_open ON doubts (first_at) WHERE decided = 0;
+CREATE TABLE IF NOT EXISTS asks (
+  job_id          BLOB PRIMARY KEY REFERENCES jobs (id),
+  wallet          TEXT NOT NULL,
+  lost            INTEGER NOT NULL DEFAULT 0,
+  open            INTEGER NOT NULL DEFAULT 1,
+  words           TEXT NOT NULL DEFAULT '',
+  payment_hash    BLOB,
+  at              INTEGER NOT NULL,
+  decided         INTEGER NOT NULL DEFAULT 0
+) STRICT, WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS asks_open ON asks (at) WHERE decided = 0;
+CREATE TABLE IF NOT EXISTS decisions (
+  seq             INTEGER PRIMARY KEY,
+  job_id          BLOB NOT NULL REFERENCES jobs (id),
+  kind            TEXT NOT NULL,
+  action          TEXT NOT NULL,
+  note            TEXT NOT NULL,
+  amount_msat     INTEGER NOT NULL,
+  at              INTEGER NOT NULL
+) STRICT;
+CREATE INDEX IF NOT EXISTS decisions_job ON decisions (job_id, seq);
+CREATE TABLE IF NOT EXISTS proofs (
+  job_id          BLOB PRIMARY KEY REFERENCES jobs (id),
+  preimage        BLOB,
+  fee_msat        INTEGER
+) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS buyer_totals (
+  buyer           BLOB PRIMARY KEY,
+  jobs            INTEGER NOT NULL,
+  revenue_msat    INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS buyer_totals_best ON buyer_totals (revenue_msat, jobs);
+INSERT INTO buyer_totals SELECT buyer, sum(delivered), sum(paid_msat) FROM jobs
+  WHERE delivered = 1 OR paid_msat > 0 GROUP BY buyer ON CONFLICT DO NOTHING;
+";
+
 /// Every version of the tables, oldest first.
 pub(super) fn migrations() -> Migrations<'static> {
-    Migrations::new(vec![M::up(FIRST), M::up(HOURS), M::up(LISTS)])
+    Migrations::new(vec![M::up(FIRST), M::up(HOURS), M::up(LISTS), M::up(DESK)])
 }
 
 #[cfg(test)]

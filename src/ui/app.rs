@@ -3,6 +3,7 @@
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers, MouseEvent};
 use secrecy::SecretString;
 
+use super::case_list::CaseList;
 use super::jobs_list::JobsList;
 use super::keymap::{self, Act, Keymap, Tab, is_interrupt};
 use super::settings_form::{Change, Form, Read, SaveError};
@@ -18,6 +19,7 @@ mod ask;
 mod feed;
 mod form;
 mod mouse;
+mod on_desk;
 mod on_jobs;
 mod palette;
 
@@ -114,6 +116,10 @@ pub struct App {
     pub message: Option<String>,
     /// The table of jobs.
     pub jobs: JobsList,
+    /// The recovery desk.
+    pub cases: CaseList,
+    /// The first line of the earnings, while they are shown.
+    pub earnings: Option<usize>,
     /// The feed.
     pub feed: Feed,
     /// The settings.
@@ -147,6 +153,8 @@ impl App {
             typing: false,
             message: None,
             jobs: JobsList::default(),
+            cases: CaseList::default(),
+            earnings: None,
             feed: Feed::default(),
             form: Form::default(),
         }
@@ -163,12 +171,16 @@ impl App {
                 if let News::Job { job, .. } = &event.news {
                     self.jobs.changed(job);
                 }
+                if matches!(event.news, News::Job { .. } | News::Totals { .. }) {
+                    self.cases.changed();
+                }
                 self.store.apply(&event);
                 self.feed.sync(&self.store);
             }
             Input::Looked(reply) => return self.looked(reply),
             Input::Reply(Reply::Done { detail } | Reply::Refused { detail }) => {
                 self.message = Some(detail);
+                self.cases.changed();
             }
             Input::Reply(_) => {}
             Input::Tested(what, reply) => self.form.tested(&what, reply),
@@ -185,6 +197,10 @@ impl App {
             return Vec::new();
         }
         self.jobs.wake();
+        self.cases.wake();
+        if matches!(self.ask, Some(Ask::Decide(_, _, action)) if action.closes()) {
+            return self.decide_key(key);
+        }
         if let Some(ask) = self.ask {
             if key.modifiers.contains(KeyModifiers::CONTROL) {
                 return Vec::new();
@@ -223,6 +239,9 @@ impl App {
 
     /// Does what an action says, whichever key or name it was called by.
     pub(super) fn act(&mut self, act: Act) -> Vec<Action> {
+        if let Some(actions) = self.act_beside(act) {
+            return actions;
+        }
         match act {
             Act::Show(tab) => return self.show(tab),
             Act::NextTab => return self.show(self.tab.further(1)),
@@ -262,6 +281,15 @@ impl App {
             Act::PrevMatch => self.feed.go_to_match(&self.store, false),
             Act::Back => self.back(),
             Act::Cancel | Act::Retry | Act::Block => self.ask_about_job(act),
+            Act::Desk | Act::Earnings => self.show_beside(act),
+            Act::Deliver | Act::Refunded | Act::Waive => self.desk_first(),
+            Act::PageDown if self.cases.open && self.tab == Tab::Jobs => {
+                self.cases.scroll =
+                    (self.cases.scroll + 4).min(super::view::last_line_of_case(self));
+            }
+            Act::PageUp if self.cases.open && self.tab == Tab::Jobs => {
+                self.cases.scroll = self.cases.scroll.saturating_sub(4);
+            }
             Act::Down => self.go(1, true),
             Act::Up => self.go(1, false),
             Act::PageDown => self.go(self.page(), true),
@@ -302,6 +330,7 @@ impl App {
     fn back(&mut self) {
         self.message = None;
         match self.tab {
+            Tab::Jobs if self.beside_jobs() => self.leave_beside(),
             Tab::Jobs if self.jobs.detail => self.jobs.close(),
             Tab::Jobs => self.jobs.unfilter(),
             Tab::Telemetry => self.feed.back(&self.store),
@@ -336,7 +365,9 @@ impl App {
 
     /// A pasted text goes where a typed one would.
     fn paste(&mut self, text: &str) {
-        if self.ask.is_some() {
+        if matches!(self.ask, Some(Ask::Decide(..))) {
+            self.cases.paste(text);
+        } else if self.ask.is_some() {
         } else if let Some(palette) = &mut self.palette {
             palette.paste(text);
         } else if self.help {
@@ -382,6 +413,11 @@ impl App {
         match self.tab {
             Tab::Sell => {}
             Tab::Settings => self.form.go(moved),
+            Tab::Jobs if self.cases.open => self.cases.go(moved),
+            Tab::Jobs if self.earnings.is_some() => {
+                let last = super::view::last_line_of_earnings(self);
+                self.earnings = self.earnings.map(|from| moved(from.min(last), last));
+            }
             Tab::Jobs if self.jobs.detail => {
                 let last = super::view::last_line_of_job(self);
                 self.jobs.scroll = moved(self.jobs.scroll.min(last), last);

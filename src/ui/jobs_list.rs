@@ -266,6 +266,12 @@ impl JobsList {
         }
     }
 
+    /// Is a question open?
+    #[must_use]
+    pub const fn waits(&self) -> bool {
+        self.asked.is_some()
+    }
+
     /// A key was pressed: what the engine could not answer may be asked again.
     pub const fn wake(&mut self) {
         self.resting = false;

@@ -110,6 +110,16 @@ pub enum Act {
     CopyBuyer,
     /// Copy the result's event, or the request's where there is no result.
     CopyEvent,
+    /// The recovery desk.
+    Desk,
+    /// What came in by day, model and buyer.
+    Earnings,
+    /// Send the case's result again.
+    Deliver,
+    /// Mark the case as refunded.
+    Refunded,
+    /// Waive the case.
+    Waive,
     /// Every action by its name.
     Palette,
     /// Stop the program until it is called back.
@@ -167,6 +177,11 @@ impl Act {
             Self::Cancel => "cancel",
             Self::Retry => "retry",
             Self::Block => "block",
+            Self::Desk => "desk",
+            Self::Earnings => "earnings",
+            Self::Deliver => "deliver",
+            Self::Refunded => "refunded",
+            Self::Waive => "waive",
             Self::Palette => "palette",
             Self::Suspend => "suspend",
             Self::Save => "save",
@@ -278,6 +293,11 @@ pub const KEYS: &[Binding] = &[
     bind(&[ch('c')], "c", Act::Cancel, JOBS, "cancel", "cancel the job"),
     bind(&[ch('r')], "r", Act::Retry, JOBS, "retry", "try a failed job again"),
     bind(&[ch('b')], "b", Act::Block, JOBS, "block", "serve this buyer no more"),
+    bind(&[ch('d')], "d", Act::Desk, JOBS, "", "the recovery desk: money that needs you"),
+    bind(&[ch('i')], "i", Act::Earnings, JOBS, "", "what came in by day, model and buyer"),
+    bind(&[ch('a')], "a", Act::Deliver, JOBS, "", "on the desk: send the result again"),
+    bind(&[ch('m')], "m", Act::Refunded, JOBS, "", "on the desk: mark as refunded"),
+    bind(&[ch('w')], "w", Act::Waive, JOBS, "", "on the desk: nothing more is done about it"),
     bind(&[ch('e')], "e", Act::Raw, JOBS, "", "in a job: its events as they were signed"),
     bind(&[ch('y')], "y", Act::Copy, &[], "copy", "copy what is chosen (also over SSH)"),
     bind(&[], "y i", Act::CopyId, JOBS, "", "copy the job's id"),

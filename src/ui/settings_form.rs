@@ -220,7 +220,9 @@ impl Form {
         let state = match reply {
             Reply::Tested { checks } => TestState::Done(checks),
             Reply::Refused { detail } | Reply::Done { detail } => TestState::Refused(detail),
-            Reply::Status { .. } | Reply::Jobs { .. } | Reply::Job { .. } => return,
+            Reply::Status { .. } | Reply::Jobs { .. } | Reply::Job { .. } | Reply::Desk { .. } => {
+                return;
+            }
         };
         self.tests.insert(probe.clone(), state);
     }

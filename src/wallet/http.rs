@@ -16,7 +16,7 @@ use serde_json::Value;
 pub(super) use self::address::is_near;
 use self::address::{base_url, below};
 pub(super) use self::answer::Answer;
-use super::WalletError;
+use super::{BROKE_OFF, WalletError};
 use crate::domain::text::clean;
 
 const CONNECT: Duration = Duration::from_secs(5);
@@ -237,7 +237,7 @@ impl Server {
             WalletError::TimedOut(self.call)
         } else {
             let words = self.plain(&words_of(&error));
-            WalletError::Unreachable(format!("{name} broke off before it had answered: {words}"))
+            WalletError::Unreachable(format!("{name} {BROKE_OFF}: {words}"))
         }
     }
 

@@ -20,7 +20,7 @@ use std::time::Duration;
 use nostr::nips::{nip04, nip44};
 use nostr::secp256k1::SecretKey;
 use nostr::{Event, EventBuilder, Keys, Kind, PublicKey, Tag, TagKind, Timestamp};
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;

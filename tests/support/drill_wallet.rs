@@ -232,6 +232,14 @@ impl DrillWallet {
             .collect()
     }
 
+    /// The secret behind an invoice, hex: what its payer gets for the payment.
+    pub fn preimage(&self, bolt11: &str) -> String {
+        let state = self.shared.held();
+        let mut found = state.invoices.iter();
+        let one = found.find(|one| one.created.bolt11 == bolt11).unwrap();
+        hex(&one.preimage)
+    }
+
     /// Every invoice ever made under this label.
     pub fn created_for(&self, label: &str) -> Vec<Created> {
         self.created()

@@ -26,6 +26,8 @@ pub enum Rule {
     LightningAddress,
     /// A path.
     Path,
+    /// A currency's letters (ISO 4217).
+    Currency,
     /// A person: npub or hex public key.
     Person,
 }
@@ -44,6 +46,7 @@ impl Rule {
             Self::Http => "an address as https://host:port",
             Self::LightningAddress => "a lightning address as name@host, or empty",
             Self::Path => "a path",
+            Self::Currency => "three to five capital letters as EUR",
             Self::Person => "an npub or a public key of 64 hex digits",
         }
     }
@@ -67,8 +70,18 @@ impl Rule {
             Self::LightningAddress => lightning_address(text),
             Self::Path if text.trim().is_empty() => Err(""),
             Self::Line | Self::Path => Ok(()),
+            Self::Currency => currency(text),
             Self::Person => person(text),
         }
+    }
+}
+
+fn currency(text: &str) -> Result<(), &'static str> {
+    let capital = text.bytes().all(|byte| byte.is_ascii_uppercase());
+    if capital && (3..=5).contains(&text.len()) {
+        Ok(())
+    } else {
+        Err("")
     }
 }
 

@@ -67,7 +67,8 @@ impl Key {
 
 use Applies::{AtOnce, NextOnline, NextStart, Now};
 use Section::{
-    Endpoint, Keys, Limits, Nostr, Payment, Price, PriceModel, Privacy, Root, Screen, Text, Wallet,
+    Books, Endpoint, Keys, Limits, Nostr, Payment, Price, PriceModel, Privacy, Root, Screen, Text,
+    Wallet,
 };
 
 /// Every setting, in the order of the file.
@@ -188,6 +189,11 @@ pub const KEYS: &[Key] = &[
 
     key(Privacy, "keep_content_hours", count(0, 87_600, "hours"), Now,
         "Prompts and answers of finished jobs are erased from the ledger after this; 0: at once."),
+
+    key(Books, "rates", Shape::Text(Rule::Path), AtOnce,
+        "CSV with date and the price of one bitcoin on that day, for the value of receipts.").optional("\"rates.csv\""),
+    key(Books, "currency", Shape::Text(Rule::Currency), AtOnce,
+        "The money of those prices."),
 
     key(Screen, "mouse", Shape::Flag, AtOnce,
         "Clicks and the wheel work; selecting text with the mouse then needs shift."),

@@ -9,7 +9,7 @@ use crate::domain::price::PriceRule;
 
 const START: Time = Time(1_800_000_000_000);
 
-fn job(order: PayOrder) -> Job {
+pub fn job(order: PayOrder) -> Job {
     let mut job = Job {
         id: RequestId(EventId::from_byte_array([7; 32])),
         buyer: Buyer(Keys::generate().public_key()),

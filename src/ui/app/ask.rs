@@ -4,6 +4,7 @@ use crossterm::event::KeyCode;
 
 use super::{Action, App};
 use crate::domain::command::Command;
+use crate::domain::desk::{CaseKind, DeskAction};
 use crate::domain::health::ShopState;
 use crate::domain::id::{Buyer, RequestId};
 use crate::ui::Leave;
@@ -22,6 +23,8 @@ pub enum Ask {
     Retry(RequestId),
     /// Serve this buyer no more?
     Block(Buyer),
+    /// Do this about a case?
+    Decide(RequestId, CaseKind, DeskAction),
     /// Settings are changed and not saved: what becomes of them?
     Unsaved(Then),
     /// A field was changed here and in the file: which value holds?
@@ -80,6 +83,7 @@ impl App {
         match ask {
             Ask::Unsaved(then) => return self.answer_unsaved(then, letter),
             Ask::Conflict => return self.answer_conflict(letter),
+            Ask::Decide(..) if letter == 'y' => return self.decided(),
             _ => {}
         }
         let action = match (ask, letter) {
@@ -93,7 +97,7 @@ impl App {
             (Ask::Block(buyer), 'y') => Action::Send(Command::Block {
                 buyer: buyer.to_string(),
             }),
-            (Ask::Cancel(_) | Ask::Retry(_) | Ask::Block(_), 'n') => {
+            (Ask::Cancel(_) | Ask::Retry(_) | Ask::Block(_) | Ask::Decide(..), 'n') => {
                 self.ask = None;
                 return Vec::new();
             }

@@ -11,12 +11,22 @@ impl App {
         if self.tab != Tab::Jobs {
             return None;
         }
+        // One question at a time, so that a refusal is known to be the answer to it.
+        if self.cases.waits() {
+            return None;
+        }
+        if self.cases.open && !self.jobs.waits() {
+            return self.cases.question(self.store.now);
+        }
         let height = self.page();
         self.jobs.question(&self.store, height)
     }
 
     /// The engine answers a question about jobs.
     pub(super) fn looked(&mut self, reply: Reply) -> Vec<Action> {
+        let Some(reply) = self.looked_at_desk(reply) else {
+            return Vec::new();
+        };
         let text = self.jobs.answered(&self.store, reply);
         self.copy_or_say(text)
     }

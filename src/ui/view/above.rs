@@ -2,6 +2,8 @@
 
 use ratatui::layout::Rect;
 
+use crate::domain::desk::{CaseKind, DeskAction};
+use crate::domain::id::RequestId;
 use crate::domain::text::clean;
 use crate::ui::app::{App, Ask, Palette};
 use crate::ui::keymap::Bound;
@@ -66,12 +68,49 @@ fn words(app: &App, ask: Ask) -> (&'static str, Vec<String>) {
             let short: String = buyer.to_string().chars().take(16).collect();
             ("Serve this buyer no more?", vec![short, yes_no()])
         }
+        Ask::Decide(id, kind, action) => decide(app, id, kind, action),
         Ask::Unsaved(_) => (
             "Settings are not saved",
             own(&["s  save them", "d  drop them", "Esc  stay here"]),
         ),
         Ask::Conflict => ("Changed here and in the file", conflict(app)),
     }
+}
+
+fn decide(
+    app: &App,
+    id: RequestId,
+    kind: CaseKind,
+    action: DeskAction,
+) -> (&'static str, Vec<String>) {
+    let job = format!("job {}", id.short());
+    let title = match (action, kind) {
+        (DeskAction::Retry, CaseKind::Disputed) => "Ask the wallet again?",
+        (DeskAction::Retry, _) => "Try again?",
+        (DeskAction::Deliver, _) => "Send the result again?",
+        (DeskAction::Refunded, _) => "Mark as refunded?",
+        (DeskAction::Waive, _) => "Waive the case?",
+    };
+    if !action.closes() {
+        return (title, vec![job, yes_no()]);
+    }
+    let room = usize::from(app.size.0.saturating_sub(16)).clamp(20, 60);
+    let note = app.cases.note.value();
+    // The end of a long note is what is being typed.
+    let skip = note.chars().count().saturating_sub(room);
+    let note: String = note.chars().skip(skip).collect();
+    let what = match action {
+        DeskAction::Refunded => "You have given the money back. vend sends nothing by itself.",
+        _ => "Nobody will do anything more about it.",
+    };
+    let lines = vec![
+        job,
+        what.to_owned(),
+        "This can't be undone.".to_owned(),
+        format!("note: {}_", clean(&note, room)),
+        "Enter  yes    Esc  no".to_owned(),
+    ];
+    (title, lines)
 }
 
 fn conflict(app: &App) -> Vec<String> {

@@ -156,6 +156,16 @@ fn fixed_hints(app: &App) -> Vec<(&'static str, &'static str)> {
     if app.palette.is_some() {
         return vec![("Enter", "do it"), ("Up Down", "choose"), ("Esc", "close")];
     }
+    if app.tab == Tab::Jobs && app.cases.open {
+        return vec![
+            ("Up Down", "choose"),
+            ("PgDn PgUp", "more"),
+            ("Esc", "jobs"),
+        ];
+    }
+    if app.tab == Tab::Jobs && app.earnings.is_some() {
+        return vec![("Up Down", "scroll"), ("Esc", "jobs")];
+    }
     let edit = app.form.edit.as_ref().filter(|_| app.tab == Tab::Settings);
     match edit {
         Some(edit) if edit.choices.is_some() => {

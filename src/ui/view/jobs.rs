@@ -9,16 +9,26 @@ use crate::ui::pen::Pen;
 use crate::ui::theme::Role;
 
 mod columns;
+mod desk;
 mod detail;
+mod earnings;
 mod qr;
 
+pub use desk::last_line as last_line_of_case;
 pub use detail::last_line;
+pub use earnings::last_line as last_line_of_earnings;
 
 /// Rows of the cards.
 const CARDS: u16 = 3;
 
 /// Draws the tab.
 pub fn draw(app: &App, pen: &mut Pen<'_>, area: Rect) {
+    if app.cases.open {
+        return desk::draw(app, pen, area);
+    }
+    if let Some(from) = app.earnings {
+        return earnings::draw(app, pen, area, from);
+    }
     if app.jobs.detail
         && let Some(job) = app.jobs.chosen(&app.store)
     {
@@ -81,7 +91,7 @@ pub fn row_at(app: &App, area: Rect, x: u16, y: u16) -> Option<usize> {
     let top = area.y + above;
     let height = area.height.checked_sub(above + 1)?;
     let within = x > area.x && x + 1 < area.right() && y >= top && y < top + height;
-    if app.jobs.detail || !within {
+    if app.jobs.detail || app.cases.open || app.earnings.is_some() || !within {
         return None;
     }
     let sheet = app.jobs.sheet(&app.store);

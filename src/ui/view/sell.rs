@@ -166,7 +166,25 @@ fn head(app: &App, theme: Theme, width: u16) -> Vec<Line> {
             piece(text, Role::Text),
         ]);
     }
+    lines.extend(cases(app, theme));
     lines
+}
+
+/// What waits at the recovery desk; no line where nothing does.
+fn cases(app: &App, theme: Theme) -> Option<Line> {
+    let text = match app.store.totals.cases {
+        0 => return None,
+        1 => "1 case needs you".to_owned(),
+        many => format!("{} cases need you", count(many)),
+    };
+    let desk = (app.keys.all().iter()).find(|one| one.binding.act == Act::Desk);
+    let key = desk.map_or("", |one| &one.shown);
+    let mark = theme.mark(Light::Warn);
+    Some(vec![
+        piece(format!(" {mark} "), Role::Warn),
+        piece(text, Role::Warn),
+        piece(format!(": {key} on the Jobs tab"), Role::Text),
+    ])
 }
 
 fn button(app: &App, theme: Theme) -> Line {

@@ -16,7 +16,7 @@ use crate::ui::view::draw as draw_screen;
 /// The first example invoice of BOLT 11 that asks for an amount.
 const INVOICE: &str = "lnbc2500u1pvjluezsp5zyg3zyg3zyg3zyg3zyg3zyg3zyg3zyg3zyg3zyg3zyg3zyg3zygspp5qqqsyqcyq5rqwzqfqqqsyqcyq5rqwzqfqqqsyqcyq5rqwzqfqypqdq5xysxxatsyp3k7enxv4jsxqzpu9qrsgquk0rl77nj30yxdy8j9vdx85fkpmdla2087ne0xh8nhedh8w27kyke0lp53ut353s06fv3qfegext0eh0ymjpf39tuven09sam30g4vgpfna3rh";
 
-const SIZES: [(u16, u16); 3] = [(60, 16), (80, 24), (200, 60)];
+pub(super) const SIZES: [(u16, u16); 3] = [(60, 16), (80, 24), (200, 60)];
 
 fn buffer(app: &App, (width, height): (u16, u16)) -> Buffer {
     let area = Rect::new(0, 0, width, height);
@@ -25,7 +25,7 @@ fn buffer(app: &App, (width, height): (u16, u16)) -> Buffer {
     buf
 }
 
-fn text(app: &mut App, size: (u16, u16)) -> String {
+pub(super) fn text(app: &mut App, size: (u16, u16)) -> String {
     app.handle(Input::Size(size.0, size.1));
     let buf = buffer(app, size);
     let row = |y| -> String { (0..size.0).map(|x| buf[(x, y)].symbol()).collect() };
@@ -33,11 +33,11 @@ fn text(app: &mut App, size: (u16, u16)) -> String {
     rows.join("\n")
 }
 
-fn press(app: &mut App, code: KeyCode) {
+pub(super) fn press(app: &mut App, code: KeyCode) {
     app.handle(Input::Key(KeyEvent::new(code, KeyModifiers::NONE)));
 }
 
-fn keys(app: &mut App, keys: &str) {
+pub(super) fn keys(app: &mut App, keys: &str) {
     keys.chars().for_each(|c| press(app, KeyCode::Char(c)));
 }
 

@@ -1,0 +1,372 @@
+//! Compares the ledger with the wallet, invoice by invoice. Reads, and changes nothing.
+
+use std::time::Duration;
+
+use serde::Serialize;
+use tokio::time::MissedTickBehavior;
+
+use super::payments::{is_its_own, issued};
+use crate::domain::id::{PaymentHash, RequestId};
+use crate::domain::invoice::{self, Verdict};
+use crate::domain::job::{Invoice, InvoiceState, Job};
+use crate::domain::msat::Msat;
+use crate::domain::text::clean;
+use crate::domain::time::Time;
+use crate::ledger::{Ledger, LedgerError};
+use crate::wallet::{Issued, Seen, Wallet, WalletError};
+
+/// Between two questions: at most five a second.
+const GAP: Duration = Duration::from_millis(200);
+/// Tries of one question.
+const TRIES: u32 = 3;
+/// The longest wait for a wallet that asks to slow down.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// So many questions in a row without an answer end the audit.
+const ERRORS_MAX: u32 = 10;
+/// Invoices read at once.
+const PAGE: u32 = 100;
+
+/// How ledger and wallet differ.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Differs {
+    /// The ledger says paid, the wallet does not.
+    LedgerPaid,
+    /// The wallet says paid, the ledger does not.
+    WalletPaid,
+    /// Both say paid, of different amounts; or less than asked came.
+    Amount,
+    /// The wallet does not know an invoice that is open or paid.
+    Unknown,
+    /// It was made by another wallet, so nothing was asked.
+    OtherWallet,
+    /// The wallet says something that needs a person.
+    Attention,
+}
+
+impl Differs {
+    /// The word in JSON.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::LedgerPaid => "ledger_paid",
+            Self::WalletPaid => "wallet_paid",
+            Self::Amount => "amount",
+            Self::Unknown => "unknown",
+            Self::OtherWallet => "other_wallet",
+            Self::Attention => "attention",
+        }
+    }
+}
+
+/// One difference.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Difference {
+    /// How.
+    pub differs: Differs,
+    /// The job.
+    pub job: RequestId,
+    /// The invoice.
+    pub payment_hash: Option<PaymentHash>,
+    /// When it was made.
+    pub made_at: Option<Time>,
+    /// What it asks for.
+    pub amount_msat: Msat,
+    /// What the ledger says: open, paid or expired.
+    pub ledger: InvoiceState,
+    /// What the ledger has as paid.
+    pub ledger_msat: Msat,
+    /// What the wallet says, in words.
+    pub wallet: String,
+    /// What the wallet has as paid, where it says.
+    pub wallet_msat: Option<Msat>,
+}
+
+/// A question without an answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Unanswered {
+    /// The job.
+    pub job: RequestId,
+    /// The invoice.
+    pub payment_hash: Option<PaymentHash>,
+    /// Why.
+    pub error: String,
+}
+
+/// The audit's result.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Sheet {
+    /// Every invoice was looked at, and none differs.
+    pub ok: bool,
+    /// The wallet's backend.
+    pub wallet: String,
+    /// The wallet's own name for itself.
+    pub identity: Option<String>,
+    /// Invoices of the time.
+    pub invoices: u64,
+    /// Of those, how many were asked for.
+    pub asked: u64,
+    /// How many agree.
+    pub agree: u64,
+    /// How many expired unpaid and are forgotten by the wallet; they agree too.
+    pub forgotten: u64,
+    /// Every difference.
+    pub differences: Vec<Difference>,
+    /// Every question without an answer.
+    pub errors: Vec<Unanswered>,
+    /// Why it ended before its end; empty where it did not.
+    pub cut: String,
+}
+
+/// Looks up every invoice made from `since` on and before `until`. `told` hears how many are done.
+///
+/// # Errors
+/// Where the ledger can't be read.
+pub async fn audit(
+    ledger: &Ledger,
+    wallet: &dyn Wallet,
+    since: Time,
+    until: Time,
+    mut told: impl FnMut(u64, u64),
+) -> Result<Sheet, LedgerError> {
+    let health = wallet.health().await;
+    let who = health.identity;
+    let mut sheet = Sheet {
+        ok: false,
+        wallet: wallet.backend().to_owned(),
+        identity: who.clone(),
+        invoices: ledger.made_count(since, until).await?,
+        asked: 0,
+        agree: 0,
+        forgotten: 0,
+        differences: Vec::new(),
+        errors: Vec::new(),
+        cut: String::new(),
+    };
+    let mut pace = tokio::time::interval(GAP);
+    pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let (mut after, mut in_a_row, mut done) = (None, 0, 0);
+    'pages: loop {
+        let page = ledger.made_after(since, until, after, PAGE).await?;
+        let Some(last) = page.last() else { break };
+        after = made_at(last).map(|at| (at, last.id));
+        for job in page {
+            if !is_its_own(&job, wallet, who.as_deref()) {
+                sheet.note(
+                    &job,
+                    Differs::OtherWallet,
+                    "made by another wallet".to_owned(),
+                    None,
+                );
+            } else if let Some(issued) = issued(&job) {
+                sheet.asked += 1;
+                match ask(wallet, issued, &mut pace).await {
+                    Ok(seen) => {
+                        in_a_row = 0;
+                        // Read again: the shop may have booked the payment meanwhile.
+                        let now = ledger.job(job.id).await?.unwrap_or(job);
+                        sheet.compare(&now, &seen);
+                    }
+                    Err(error) => {
+                        in_a_row += 1;
+                        sheet.unanswered(&job, &error);
+                    }
+                }
+            }
+            done += 1;
+            told(done, sheet.invoices);
+            if in_a_row >= ERRORS_MAX {
+                sheet.cut = format!("{ERRORS_MAX} questions in a row had no answer");
+                break 'pages;
+            }
+        }
+        if after.is_none() {
+            break;
+        }
+    }
+    if wallet.health().await.identity != who {
+        "another wallet answered at the end than at the beginning".clone_into(&mut sheet.cut);
+    }
+    sheet.ok = sheet.differences.is_empty() && sheet.errors.is_empty() && sheet.cut.is_empty();
+    Ok(sheet)
+}
+
+fn made_at(job: &Job) -> Option<Time> {
+    job.invoice.as_ref()?.made_at
+}
+
+async fn ask(
+    wallet: &dyn Wallet,
+    issued: Issued,
+    pace: &mut tokio::time::Interval,
+) -> Result<Seen, WalletError> {
+    let mut tries = 0;
+    loop {
+        pace.tick().await;
+        tries += 1;
+        match wallet.lookup(issued.clone()).await {
+            Err(WalletError::RateLimited(after)) if tries < TRIES => {
+                let wait = after.unwrap_or(Duration::from_secs(5)).min(PATIENCE);
+                tokio::time::sleep(wait).await;
+            }
+            Err(WalletError::TimedOut(_)) if tries < TRIES => {}
+            answer => return answer,
+        }
+    }
+}
+
+impl Sheet {
+    fn compare(&mut self, job: &Job, seen: &Seen) {
+        let Some(invoice) = &job.invoice else { return };
+        let amount = match seen {
+            Seen::Paid { amount, .. } => *amount,
+            _ => None,
+        };
+        match compare(invoice, seen) {
+            Found::Agrees => self.agree += 1,
+            Found::Forgotten => self.forgotten += 1,
+            Found::Differs(how, words) => self.note(job, how, words, amount),
+        }
+    }
+
+    fn note(&mut self, job: &Job, differs: Differs, wallet: String, wallet_msat: Option<Msat>) {
+        let Some(invoice) = &job.invoice else { return };
+        self.differences.push(Difference {
+            differs,
+            job: job.id,
+            payment_hash: invoice.payment_hash,
+            made_at: invoice.made_at,
+            amount_msat: invoice.amount,
+            ledger: invoice.state,
+            ledger_msat: invoice.paid,
+            wallet,
+            wallet_msat,
+        });
+    }
+
+    fn unanswered(&mut self, job: &Job, error: &WalletError) {
+        self.errors.push(Unanswered {
+            job: job.id,
+            payment_hash: job.invoice.as_ref().and_then(|i| i.payment_hash),
+            error: clean(&error.to_string(), 300),
+        });
+    }
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Found {
+    Agrees,
+    Forgotten,
+    Differs(Differs, String),
+}
+
+/// Do ledger and wallet say the same of an invoice?
+fn compare(invoice: &Invoice, seen: &Seen) -> Found {
+    let paid = invoice.state == InvoiceState::Paid;
+    let differs = |how, words: &str| Found::Differs(how, clean(words, 300));
+    match seen {
+        Seen::Paid {
+            amount, preimage, ..
+        } => {
+            let Some(hash) = &invoice.payment_hash else {
+                return Found::Agrees;
+            };
+            match invoice::judge(hash, invoice.amount, *amount, preimage.as_ref()) {
+                Verdict::Attention(words) if amount.is_some_and(|came| came < invoice.amount) => {
+                    differs(Differs::Amount, &words)
+                }
+                Verdict::Attention(words) => differs(Differs::Attention, &words),
+                Verdict::Paid { .. } if !paid => differs(Differs::WalletPaid, "paid"),
+                Verdict::Paid { amount, named } if named && amount != invoice.paid => {
+                    differs(Differs::Amount, &format!("paid {}", amount.display()))
+                }
+                Verdict::Paid { .. } => Found::Agrees,
+            }
+        }
+        Seen::Attention(words) => differs(Differs::Attention, words),
+        Seen::Unknown if invoice.state == InvoiceState::Expired => Found::Forgotten,
+        Seen::Unknown => differs(Differs::Unknown, "the wallet does not know the invoice"),
+        Seen::Pending if paid => differs(Differs::LedgerPaid, "not paid"),
+        Seen::Held { .. } if paid => differs(Differs::LedgerPaid, "held, not taken"),
+        Seen::Expired if paid => differs(Differs::LedgerPaid, "expired, not paid"),
+        Seen::Canceled if paid => differs(Differs::LedgerPaid, "canceled"),
+        Seen::Pending | Seen::Held { .. } | Seen::Expired | Seen::Canceled => Found::Agrees,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::Hex32;
+    use crate::domain::id::Preimage;
+
+    fn invoice(state: InvoiceState) -> Invoice {
+        let paid = state == InvoiceState::Paid;
+        Invoice {
+            label: String::new(),
+            state,
+            amount: Msat(10_000),
+            wallet: "lnd".to_owned(),
+            wallet_identity: None,
+            payment_hash: Some(PaymentHash(Hex32([7; 32]))),
+            bolt11: Some(String::new()),
+            backend_ref: None,
+            made_at: None,
+            expires_at: None,
+            paid: if paid { Msat(10_000) } else { Msat::ZERO },
+            paid_at: None,
+            looks: 0,
+            late_looks: 0,
+            next_look_at: None,
+        }
+    }
+
+    fn paid(msat: Option<u64>, preimage: Option<Preimage>) -> Seen {
+        Seen::Paid {
+            amount: msat.map(Msat),
+            at: None,
+            preimage,
+            fee: None,
+        }
+    }
+
+    #[test]
+    fn every_pair_of_words_is_judged() {
+        use Differs::{Amount, Attention, LedgerPaid, Unknown, WalletPaid};
+        use InvoiceState::{Expired, Open, Paid};
+        let wrong = Some(Preimage(Hex32([1; 32])));
+        for (ledger, wallet, differs) in [
+            (Paid, paid(Some(10_000), None), None),
+            (Paid, paid(None, None), None),
+            (Paid, paid(Some(11_000), None), Some(Amount)),
+            (Paid, paid(Some(9_000), None), Some(Amount)),
+            (Paid, paid(None, wrong), Some(Attention)),
+            (Paid, Seen::Pending, Some(LedgerPaid)),
+            (Paid, Seen::Held { amount: None }, Some(LedgerPaid)),
+            (Paid, Seen::Expired, Some(LedgerPaid)),
+            (Paid, Seen::Canceled, Some(LedgerPaid)),
+            (Paid, Seen::Unknown, Some(Unknown)),
+            (Open, Seen::Pending, None),
+            (Open, Seen::Held { amount: None }, None),
+            (Open, Seen::Expired, None),
+            (Open, Seen::Unknown, Some(Unknown)),
+            (Open, paid(None, None), Some(WalletPaid)),
+            (Open, paid(Some(9_000), None), Some(Amount)),
+            (Expired, paid(Some(12_000), None), Some(WalletPaid)),
+            (Expired, Seen::Canceled, None),
+            (
+                Expired,
+                Seen::Attention("FAILED".to_owned()),
+                Some(Attention),
+            ),
+        ] {
+            let found = match compare(&invoice(ledger), &wallet) {
+                Found::Differs(how, _) => Some(how),
+                _ => None,
+            };
+            assert_eq!(found, differs, "{ledger:?} {wallet:?}");
+        }
+        let forgotten = compare(&invoice(Expired), &Seen::Unknown);
+        assert_eq!(forgotten, Found::Forgotten);
+    }
+}

@@ -1,0 +1,259 @@
+//! The wallet's rows: is it there, is it the right one, can money come in, does it make an invoice and find it again. A row
+//! that is not well names what mends it.
+
+use std::time::Duration;
+
+use super::super::preflight::{Place, open_wallet};
+use super::check;
+use crate::config::Settings;
+use crate::config::schema::Backend;
+use crate::domain::health::{Check, CheckKind, CheckStatus, Light, WalletHealth};
+use crate::domain::invoice::{self, Expected, InvoiceFault, Network};
+use crate::domain::msat::Msat;
+use crate::domain::time::Time;
+use crate::wallet::{Issued, NewInvoice, Wallet, WalletError};
+
+/// What the trial's invoice asks for.
+const AMOUNT: Msat = Msat::from_sats(1);
+/// How long it can be paid.
+const EXPIRY: Duration = Duration::from_secs(60);
+
+/// Another connection to a wallet behind relays.
+const NEW_CONNECTION: &str = "vend config set wallet.uri (it asks for a new connection string)";
+
+/// Opens the wallet that the settings name, and tries it out.
+pub async fn wallet(settings: &Settings, place: &Place) -> Vec<Check> {
+    match open_wallet(settings, place) {
+        Ok(wallet) => opened(settings, &*wallet).await,
+        Err(error) => {
+            let word = settings.wallet.backend.word();
+            let fix = match settings.wallet.backend {
+                Backend::Nwc => NEW_CONNECTION,
+                _ => "vend config set wallet.backend lnbits",
+            };
+            vec![check(
+                CheckKind::Wallet,
+                word,
+                CheckStatus::Fail,
+                &error.0,
+                fix,
+            )]
+        }
+    }
+}
+
+/// Does a wallet answer, is it on the right network, can it receive, does it make an invoice and find it again?
+pub async fn opened(settings: &Settings, wallet: &dyn Wallet) -> Vec<Check> {
+    let health = wallet.health().await;
+    if health.light == Light::Down {
+        // Its health has words only; the same question as a sale's has the error.
+        let fix = match wallet.create(trial()).await {
+            Err(error) => mend(settings, &error),
+            Ok(_) => "vend doctor".to_owned(),
+        };
+        return vec![row(settings, CheckStatus::Fail, &health.detail, &fix)];
+    }
+    let status = match health.light {
+        Light::Ok => CheckStatus::Ok,
+        Light::Warn | Light::Unknown | Light::Down => CheckStatus::Warn,
+    };
+    let fix = if health.can_receive_msat == Some(Msat::ZERO) {
+        room(settings.wallet.backend)
+    } else if status == CheckStatus::Warn && settings.wallet.backend == Backend::Nwc {
+        "make a connection that only receives, then vend config set wallet.uri (it asks for it)"
+    } else {
+        ""
+    };
+    let mut checks = vec![row(settings, status, &health.detail, fix)];
+    checks.extend(small_room(settings, &health));
+    if let Some(other) = other_network(settings, &health) {
+        checks.push(other);
+        return checks;
+    }
+    checks.extend(tried(settings, wallet).await);
+    checks
+}
+
+fn row(settings: &Settings, status: CheckStatus, detail: &str, fix: &str) -> Check {
+    let word = settings.wallet.backend.word();
+    check(CheckKind::Wallet, word, status, detail, fix)
+}
+
+/// What mends a wallet that answers with this error.
+fn mend(settings: &Settings, error: &WalletError) -> String {
+    let wallet = &settings.wallet;
+    let fix = match error {
+        WalletError::Unauthorized(_) => match wallet.backend {
+            Backend::Lnbits => {
+                "vend config set wallet.invoice_key (it asks for the invoice/read key of the wallet's page)"
+            }
+            Backend::Lnd => {
+                "vend config set wallet.macaroon (it asks for the hex of the node's invoice.macaroon)"
+            }
+            Backend::Cln => {
+                "lightning-cli createrune, then vend config set wallet.rune (it asks for the rune)"
+            }
+            Backend::Phoenixd => {
+                "vend config set wallet.password (it asks for http-password-limited-access of phoenix.conf)"
+            }
+            Backend::Nwc => NEW_CONNECTION,
+            Backend::Spark | Backend::Sandbox => "",
+        },
+        WalletError::Certificate(_) => {
+            return match &wallet.certificate {
+                Some(file) => format!(
+                    "if you renewed the certificate, copy the server's own anew to {file}; if not, do not go on: somebody stands in between"
+                ),
+                None => {
+                    "vend config set wallet.certificate tls.cert (the server's own file)".to_owned()
+                }
+            };
+        }
+        // Behind relays: what is silent may be the relay, the wallet, or a connection that was removed in it.
+        WalletError::Unreachable(_) | WalletError::TimedOut(_)
+            if wallet.backend == Backend::Nwc =>
+        {
+            "open the wallet and see that it is online, or vend config set wallet.uri (it asks for a new connection string)"
+        }
+        WalletError::Unreachable(_) | WalletError::Protocol(_) => {
+            return match &wallet.url {
+                Some(url) => format!(
+                    "start the wallet's server at {url}, or vend config set wallet.url with where it is"
+                ),
+                None => "is this machine on the net? Try again".to_owned(),
+            };
+        }
+        WalletError::TimedOut(_) => "look at the wallet's server: it is there and does not answer",
+        WalletError::RateLimited(_) => "wait a minute, then vend doctor",
+        WalletError::Failed(_) => "look at the log of the wallet's server",
+        WalletError::Rejected(_) | WalletError::Unsupported => "vend config check",
+    };
+    fix.to_owned()
+}
+
+/// What makes room to receive.
+const fn room(backend: Backend) -> &'static str {
+    match backend {
+        Backend::Phoenixd => {
+            "pay it a first invoice that is larger than its fee for a channel; until then what comes becomes fee credit"
+        }
+        _ => "open a channel towards this node, or buy inbound liquidity for it",
+    }
+}
+
+/// A wallet that has less room than the cheapest job costs.
+fn small_room(settings: &Settings, health: &WalletHealth) -> Option<Check> {
+    let room_left = health.can_receive_msat.filter(|room| !room.is_zero())?;
+    let least = Msat::from_sats(settings.price.min_price_sats);
+    (room_left < least).then(|| {
+        let detail = format!(
+            "it can receive {}, and a job costs at least {}",
+            room_left.display(),
+            least.display()
+        );
+        row(
+            settings,
+            CheckStatus::Warn,
+            &detail,
+            room(settings.wallet.backend),
+        )
+    })
+}
+
+fn other_network(settings: &Settings, health: &WalletHealth) -> Option<Check> {
+    let asked = settings.wallet.network.word();
+    let found = health.network.as_deref().filter(|found| *found != asked)?;
+    let detail = format!("the wallet is on {found}, and the settings say {asked}");
+    Some(row(
+        settings,
+        CheckStatus::Fail,
+        &detail,
+        &network_fix(found),
+    ))
+}
+
+/// The command where it is a network that the settings know.
+fn network_fix(found: &str) -> String {
+    match Network::from_word(found) {
+        Some(network) => format!("vend config set wallet.network {network}, or use another wallet"),
+        None => "use a wallet on bitcoin, testnet, signet or regtest".to_owned(),
+    }
+}
+
+fn trial() -> NewInvoice {
+    NewInvoice {
+        amount: AMOUNT,
+        memo: "vend doctor".to_owned(),
+        expiry: EXPIRY,
+        label: format!("vend:doctor:{}", Time::now().0),
+        hold_hash: None,
+    }
+}
+
+/// Makes an invoice that nobody sees, checks it, and looks it up: what every sale needs.
+async fn tried(settings: &Settings, wallet: &dyn Wallet) -> Vec<Check> {
+    let failed = |error: &WalletError| {
+        let fix = mend(settings, error);
+        row(settings, CheckStatus::Fail, &error.to_string(), &fix)
+    };
+    let issued = match wallet.create(trial()).await {
+        Ok(issued) => issued,
+        Err(error) => return vec![failed(&error)],
+    };
+    let network = settings.wallet.network.word();
+    let expected = Expected {
+        amount: AMOUNT,
+        network: Network::from_word(network).unwrap_or(Network::Bitcoin),
+        payment_hash: issued.payment_hash,
+        longest_expiry: EXPIRY,
+    };
+    let now = Time::now();
+    let checked = match invoice::check(&issued.bolt11, &expected, now) {
+        Ok(checked) => checked,
+        Err(fault) => return vec![faulty(settings, &issued, &fault, now)],
+    };
+    let mut checks = Vec::new();
+    if let Some(secs) = checked.clock_off_secs {
+        checks.push(clock(CheckStatus::Warn, secs));
+    }
+    checks.push(match wallet.lookup(issued).await {
+        Ok(_) => row(
+            settings,
+            CheckStatus::Ok,
+            "makes invoices and finds them again",
+            "",
+        ),
+        Err(error) => failed(&error),
+    });
+    checks
+}
+
+/// The row of an invoice that no buyer may be shown.
+fn faulty(settings: &Settings, issued: &Issued, fault: &InvoiceFault, now: Time) -> Check {
+    let fix = match fault {
+        InvoiceFault::Expired => {
+            let made = invoice::read(&issued.bolt11)
+                .ok()
+                .map(|one| invoice::times(&one).0);
+            if let Some(made) = made {
+                return clock(CheckStatus::Fail, made.0.saturating_sub(now.0) / 1_000);
+            }
+            "compare the clocks of this machine and the wallet".to_owned()
+        }
+        InvoiceFault::OtherNetwork { found, .. } => network_fix(found),
+        _ => "update the wallet's server, or use another wallet: vend config set wallet.backend"
+            .to_owned(),
+    };
+    row(settings, CheckStatus::Fail, &fault.to_string(), &fix)
+}
+
+/// The wallet's clock is `secs` seconds ahead of ours; below zero: behind.
+fn clock(status: CheckStatus, secs: i64) -> Check {
+    let way = if secs > 0 { "ahead of" } else { "behind" };
+    let detail = format!(
+        "the wallet's clock is {} s {way} this machine's: invoices expire too early or too late",
+        secs.abs()
+    );
+    let fix = "timedatectl set-ntp true, here and on the wallet's machine";
+    check(CheckKind::Clock, "wallet", status, &detail, fix)
+}

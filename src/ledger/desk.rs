@@ -1,0 +1,449 @@
+//! What the recovery desk needs to know, and the decisions made at it.
+
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use super::{Ledger, LedgerError, outbox, rows};
+use crate::domain::desk::{
+    Asked, CaseKind, Decision, DeskAction, Doubt, DoubtKind, Facts, LATE_TOLD, STUCK_AFTER,
+    TOLD_MAX,
+};
+use crate::domain::id::{PaymentHash, Preimage, RequestId};
+use crate::domain::job::Job;
+use crate::domain::msat::Msat;
+use crate::domain::reply::Role;
+use crate::domain::time::Time;
+
+// What may be a case, each along an index that holds little else; the conditions are the index's own to the letter.
+const OWED: &str = "SELECT id FROM jobs WHERE owed_msat > 0 ORDER BY updated_at DESC LIMIT ?1";
+const STUCK: &str = "SELECT id FROM jobs WHERE paid_msat > 0 AND delivered = 0 AND updated_at <= ?2
+  AND state NOT IN ('paid', 'completed', 'unpaid', 'error', 'cancelled') LIMIT ?1";
+const DOUBTED: &str = "SELECT job_id FROM doubts WHERE decided = 0 ORDER BY first_at DESC LIMIT ?1";
+const LATE: &str = "SELECT job_id FROM invoices WHERE state = 'paid' AND paid_at > expires_at + 60000 AND paid_at > ?2
+  AND NOT EXISTS (SELECT 1 FROM decisions d WHERE d.job_id = invoices.job_id AND d.kind = 'late')
+  ORDER BY paid_at DESC LIMIT ?1";
+const ASKED: &str = "SELECT job_id FROM asks WHERE decided = 0 ORDER BY at DESC LIMIT ?1";
+/// Cases that need somebody. The conditions are those of `domain::desk`.
+const NEEDING: &str = "SELECT count(DISTINCT id) FROM (
+  SELECT id FROM jobs INDEXED BY jobs_owed WHERE owed_msat > 0
+  UNION ALL SELECT id FROM jobs INDEXED BY jobs_live WHERE paid_msat > 0 AND delivered = 0 AND updated_at <= ?1
+    AND state NOT IN ('paid', 'completed', 'unpaid', 'error', 'cancelled')
+  UNION ALL SELECT d.job_id FROM doubts d LEFT JOIN invoices i ON i.job_id = d.job_id
+    WHERE d.decided = 0 AND (d.kind <> 'unknown' OR d.times >= 3) AND i.state IS NOT 'paid')";
+
+/// What became of a question for an invoice that no buyer will see.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unheard {
+    /// The wallet surely made none.
+    None,
+    /// It may have made one; what it said.
+    Perhaps(String),
+    /// It made this one, too late.
+    Late(PaymentHash),
+}
+
+impl Ledger {
+    /// What is known of every job that may be a case now, at most some hundreds.
+    ///
+    /// # Errors
+    /// Where the ledger can't be read.
+    pub async fn desk(&self, now: Time) -> Result<Vec<Facts>, LedgerError> {
+        self.lister
+            .call(move |connection| {
+                if !connection.table_exists(None, "decisions")? {
+                    return Ok(Vec::new());
+                }
+                let mut ids: Vec<Vec<u8>> = Vec::new();
+                for (sql, since) in [
+                    (OWED, None),
+                    (STUCK, Some(now.minus(STUCK_AFTER))),
+                    (DOUBTED, None),
+                    (LATE, Some(now.minus(LATE_TOLD))),
+                    (ASKED, None),
+                ] {
+                    let mut statement = connection.prepare_cached(sql)?;
+                    let read = |row: &Row<'_>| row.get::<_, Vec<u8>>(0);
+                    let found = match since {
+                        None => statement.query_map([TOLD_MAX], read)?,
+                        Some(since) => statement.query_map(params![TOLD_MAX, since.0], read)?,
+                    };
+                    for id in found {
+                        let id = id?;
+                        if !ids.contains(&id) {
+                            ids.push(id);
+                        }
+                    }
+                }
+                let mut all = Vec::with_capacity(ids.len());
+                for id in ids {
+                    all.extend(facts(connection, &RequestId(rows::event_id(&id)?))?);
+                }
+                Ok(all)
+            })
+            .await
+    }
+
+    /// What is known of one job; none where there is no such job.
+    ///
+    /// # Errors
+    /// Where the ledger can't be read.
+    pub async fn desk_of(&self, id: RequestId) -> Result<Option<Facts>, LedgerError> {
+        self.reader
+            .call(move |connection| facts(connection, &id))
+            .await
+    }
+
+    /// The last decisions, the latest first.
+    ///
+    /// # Errors
+    /// Where the ledger can't be read.
+    pub async fn decisions(&self) -> Result<Vec<Decision>, LedgerError> {
+        self.lister
+            .call(|connection| {
+                if !connection.table_exists(None, "decisions")? {
+                    return Ok(Vec::new());
+                }
+                decided(connection, "ORDER BY seq DESC LIMIT ?1", params![TOLD_MAX])
+            })
+            .await
+    }
+
+    /// Writes a decision down, with the job as it is after it; all or nothing.
+    ///
+    /// # Errors
+    /// [`LedgerError::Conflict`] where another change came first.
+    pub async fn decide(
+        &self,
+        job: Job,
+        decision: Decision,
+        withdraw: bool,
+    ) -> Result<(), LedgerError> {
+        self.writer
+            .call(move |connection| {
+                let before = rows::find(connection, &job.id)?.ok_or(LedgerError::NoSuchJob)?;
+                rows::update(connection, &job)?;
+                let word = decision.action.history();
+                rows::note(connection, &job.id, decision.at, word, &decision.note)?;
+                if withdraw {
+                    outbox::withdraw(connection, &job.id)?;
+                }
+                write_decision(connection, &decision)?;
+                super::figures::tally(connection, Some(&before), &job)
+            })
+            .await
+    }
+
+    /// The result's bytes are due at these relays and at all that it went to before, until `until`. False where the bytes
+    /// are not kept any more: then nothing is changed.
+    ///
+    /// # Errors
+    /// Where the ledger does not commit.
+    pub async fn send_again(
+        &self,
+        id: RequestId,
+        relays: Vec<String>,
+        until: Time,
+        note: String,
+    ) -> Result<bool, LedgerError> {
+        self.writer
+            .call(move |connection| {
+                let word = Role::Result.word();
+                if !outbox::again(connection, &id, word, &relays, until)? {
+                    return Ok(false);
+                }
+                let what = DeskAction::Deliver.history();
+                rows::note(connection, &id, Time::now(), what, &note)?;
+                Ok(true)
+            })
+            .await
+    }
+
+    /// Writes down what the wallet says of an invoice where that settles nothing. Other words than before open a case that
+    /// was decided.
+    ///
+    /// # Errors
+    /// Where the ledger does not commit.
+    pub async fn doubt(&self, id: RequestId, doubt: Doubt) -> Result<(), LedgerError> {
+        self.writer
+            .call(move |connection| {
+                connection
+                    .prepare_cached(
+                        "INSERT INTO doubts VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0) ON CONFLICT (job_id) DO UPDATE SET
+                           decided = decided AND kind = ?2 AND words = ?3, kind = ?2, words = ?3, first_at = ?4,
+                           last_at = ?5, times = ?6",
+                    )?
+                    .execute(params![
+                        id.0.as_bytes().as_slice(),
+                        doubt.kind.word(),
+                        doubt.words,
+                        doubt.first_at.0,
+                        doubt.last_at.0,
+                        doubt.times
+                    ])?;
+                Ok(())
+            })
+            .await
+    }
+
+    /// The wallet's word on an invoice is an ordinary one again.
+    ///
+    /// # Errors
+    /// Where the ledger does not commit.
+    pub async fn no_doubt(&self, id: RequestId) -> Result<(), LedgerError> {
+        self.writer
+            .call(move |connection| {
+                connection
+                    .prepare_cached("DELETE FROM doubts WHERE job_id = ?1")?
+                    .execute([id.0.as_bytes().as_slice()])?;
+                Ok(())
+            })
+            .await
+    }
+
+    /// Every invoice that the wallet's word leaves in doubt.
+    ///
+    /// # Errors
+    /// Where the ledger can't be read.
+    pub async fn doubts(&self) -> Result<Vec<(RequestId, Doubt)>, LedgerError> {
+        self.reader
+            .call(|connection| {
+                let mut statement =
+                    connection.prepare_cached(&format!("{DOUBT} ORDER BY job_id"))?;
+                let found =
+                    statement.query_map([], |row| Ok((row.get::<_, Vec<u8>>(6)?, doubt(row))))?;
+                let mut all = Vec::new();
+                for row in found {
+                    let (id, doubt) = row?;
+                    all.push((RequestId(rows::event_id(&id)?), doubt?));
+                }
+                Ok(all)
+            })
+            .await
+    }
+
+    /// An invoice is about to be asked for. An earlier question without an answer is lost, unless the wallet is `sure` that
+    /// it made none for this job.
+    ///
+    /// # Errors
+    /// Where the ledger does not commit: then nothing is to be asked.
+    pub async fn asking(
+        &self,
+        id: RequestId,
+        wallet: &'static str,
+        sure: bool,
+    ) -> Result<(), LedgerError> {
+        self.writer
+            .call(move |connection| {
+                connection
+                    .prepare_cached(
+                        "INSERT INTO asks (job_id, wallet, at) VALUES (?1, ?2, ?3) ON CONFLICT (job_id) DO UPDATE SET
+                           lost = CASE WHEN ?4 THEN lost ELSE lost + open END, open = 1, wallet = ?2, at = ?3",
+                    )?
+                    .execute(params![
+                        id.0.as_bytes().as_slice(),
+                        wallet,
+                        Time::now().0,
+                        sure
+                    ])?;
+                Ok(())
+            })
+            .await
+    }
+
+    /// No buyer will see what was asked for last.
+    ///
+    /// # Errors
+    /// Where the ledger does not commit.
+    pub async fn unheard(&self, id: RequestId, what: Unheard) -> Result<(), LedgerError> {
+        self.writer
+            .call(move |connection| {
+                let id = id.0.as_bytes().as_slice();
+                match what {
+                    Unheard::None => {
+                        connection.execute("DELETE FROM asks WHERE job_id = ?1 AND lost = 0", [id])?;
+                        connection.execute("UPDATE asks SET open = 0 WHERE job_id = ?1", [id])?;
+                    }
+                    Unheard::Perhaps(words) => {
+                        let sql = "UPDATE asks SET words = ?2 WHERE job_id = ?1";
+                        connection.execute(sql, params![id, words])?;
+                    }
+                    Unheard::Late(hash) => {
+                        let sql = "UPDATE asks SET lost = lost + open, open = 0, payment_hash = ?2 WHERE job_id = ?1";
+                        connection.execute(sql, params![id, hash.0.0.as_slice()])?;
+                    }
+                }
+                Ok(())
+            })
+            .await
+    }
+
+    /// Writes down what came with a payment, before the payment itself.
+    ///
+    /// # Errors
+    /// Where the ledger does not commit.
+    pub async fn proof(
+        &self,
+        id: RequestId,
+        preimage: Option<Preimage>,
+        fee: Option<Msat>,
+    ) -> Result<(), LedgerError> {
+        self.writer
+            .call(move |connection| {
+                connection
+                    .prepare_cached(
+                        "INSERT INTO proofs VALUES (?1, ?2, ?3) ON CONFLICT (job_id) DO UPDATE SET
+                           preimage = coalesce(?2, preimage), fee_msat = coalesce(?3, fee_msat)",
+                    )?
+                    .execute(params![
+                        id.0.as_bytes().as_slice(),
+                        preimage.map(|preimage| preimage.0.0.to_vec()),
+                        fee.map(rows::int)
+                    ])?;
+                Ok(())
+            })
+            .await
+    }
+}
+
+/// How many cases need somebody. None in a ledger that an older vend made and that has only been looked at since.
+pub(super) fn needing(connection: &Connection, now: Time) -> Result<i64, LedgerError> {
+    if !connection.table_exists(None, "decisions")? {
+        return Ok(0);
+    }
+    Ok(connection
+        .prepare_cached(NEEDING)?
+        .query_row([now.minus(STUCK_AFTER).0], |row| row.get(0))?)
+}
+
+/// The job has its invoice: the last question was answered.
+pub(super) fn answered(connection: &Connection, id: &RequestId) -> Result<(), LedgerError> {
+    let id = id.0.as_bytes().as_slice();
+    connection
+        .prepare_cached("DELETE FROM asks WHERE job_id = ?1 AND lost = 0")?
+        .execute([id])?;
+    connection
+        .prepare_cached("UPDATE asks SET open = 0 WHERE job_id = ?1 AND open = 1")?
+        .execute([id])?;
+    Ok(())
+}
+
+fn write_decision(connection: &Connection, decision: &Decision) -> Result<(), LedgerError> {
+    let id = decision.id.0.as_bytes().as_slice();
+    connection
+        .prepare_cached(
+            "INSERT INTO decisions (job_id, kind, action, note, amount_msat, at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        )?
+        .execute(params![
+            id,
+            decision.kind.word(),
+            decision.action.word(),
+            decision.note,
+            rows::int(decision.amount_msat),
+            decision.at.0
+        ])?;
+    let closed = match decision.kind {
+        CaseKind::Disputed => "UPDATE doubts SET decided = 1 WHERE job_id = ?1",
+        CaseKind::Orphan => "UPDATE asks SET decided = 1 WHERE job_id = ?1",
+        CaseKind::Undelivered | CaseKind::Owed | CaseKind::Late => return Ok(()),
+    };
+    connection.prepare_cached(closed)?.execute([id])?;
+    Ok(())
+}
+
+const DOUBT: &str = "SELECT kind, words, first_at, last_at, times, decided, job_id FROM doubts";
+
+fn doubt(row: &Row<'_>) -> Result<Doubt, LedgerError> {
+    Ok(Doubt {
+        kind: DoubtKind::from_word(&row.get::<_, String>(0)?)
+            .ok_or(LedgerError::Unreadable("a doubt"))?,
+        words: row.get(1)?,
+        first_at: Time(row.get(2)?),
+        last_at: Time(row.get(3)?),
+        times: row.get(4)?,
+        decided: row.get(5)?,
+    })
+}
+
+fn asked(row: &Row<'_>) -> Result<Asked, LedgerError> {
+    let hash: Option<Vec<u8>> = row.get(4)?;
+    Ok(Asked {
+        wallet: row.get(0)?,
+        lost: row.get(1)?,
+        open: row.get(2)?,
+        words: row.get(3)?,
+        payment_hash: hash
+            .map(|bytes| rows::id32(&bytes, "a payment hash").map(PaymentHash))
+            .transpose()?,
+        at: Time(row.get(5)?),
+        decided: row.get(6)?,
+    })
+}
+
+fn decided(
+    connection: &Connection,
+    rest: &str,
+    params: impl rusqlite::Params,
+) -> Result<Vec<Decision>, LedgerError> {
+    let sql = format!("SELECT job_id, kind, action, note, amount_msat, at FROM decisions {rest}");
+    let mut statement = connection.prepare_cached(&sql)?;
+    let mut found = statement.query(params)?;
+    let mut all = Vec::new();
+    while let Some(row) = found.next()? {
+        let unreadable = || LedgerError::Unreadable("a decision");
+        all.push(Decision {
+            id: RequestId(rows::event_id(&row.get::<_, Vec<u8>>(0)?)?),
+            kind: CaseKind::from_word(&row.get::<_, String>(1)?).ok_or_else(unreadable)?,
+            action: DeskAction::from_word(&row.get::<_, String>(2)?).ok_or_else(unreadable)?,
+            note: row.get(3)?,
+            amount_msat: rows::msat(row.get(4)?),
+            at: Time(row.get(5)?),
+        });
+    }
+    Ok(all)
+}
+
+fn facts(connection: &Connection, id: &RequestId) -> Result<Option<Facts>, LedgerError> {
+    let Some(job) = rows::find(connection, id)? else {
+        return Ok(None);
+    };
+    let key = id.0.as_bytes().as_slice();
+    let out_id: Option<i64> = connection
+        .prepare_cached("SELECT out_id FROM outbox WHERE job_id = ?1 AND role = ?2")?
+        .query_row(params![key, Role::Result.word()], |row| row.get(0))
+        .optional()?;
+    let mut accepted_by = Vec::new();
+    let mut due_at = 0;
+    if let Some(out_id) = out_id {
+        let mut statement = connection
+            .prepare_cached("SELECT relay, state FROM delivery WHERE out_id = ?1 ORDER BY relay")?;
+        let mut found = statement.query([out_id])?;
+        while let Some(row) = found.next()? {
+            match row.get::<_, String>(1)?.as_str() {
+                "ok" => accepted_by.push(row.get(0)?),
+                "due" => due_at += 1,
+                _ => {}
+            }
+        }
+    }
+    Ok(Some(Facts {
+        doubt: connection
+            .prepare_cached(&format!("{DOUBT} WHERE job_id = ?1"))?
+            .query_row([key], |row| Ok(doubt(row)))
+            .optional()?
+            .transpose()?,
+        asked: connection
+            .prepare_cached(
+                "SELECT wallet, lost, open, words, payment_hash, at, decided FROM asks WHERE job_id = ?1",
+            )?
+            .query_row([key], |row| Ok(asked(row)))
+            .optional()?
+            .transpose()?,
+        result_kept: out_id.is_some(),
+        accepted_by,
+        due_at,
+        decisions: decided(connection, "WHERE job_id = ?1 ORDER BY seq", params![key])?,
+        job,
+    }))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,248 @@
+//! `vend doctor` on each wallet: a row for what is wrong, and in it what mends it.
+
+#[path = "support/drill_cln.rs"]
+mod drill_cln;
+#[path = "support/drill_lnd.rs"]
+mod drill_lnd;
+#[path = "support/drill_node.rs"]
+mod drill_node;
+#[path = "support/drill_phoenixd.rs"]
+mod drill_phoenixd;
+#[path = "support/drill_relay.rs"]
+mod drill_relay;
+#[path = "support/drill_wallet.rs"]
+mod drill_wallet;
+#[path = "support/shop.rs"]
+mod shop;
+
+use std::process::Stdio;
+
+use drill_node::{Certificate, DrillNode, Fault};
+use drill_relay::DrillRelay;
+use drill_wallet::DrillWallet;
+use serde_json::Value;
+use shop::Home;
+use tokio::process::Command;
+
+/// A shop with a relay and the built-in model; its wallet is told each time.
+struct World {
+    home: Home,
+    relay: DrillRelay,
+}
+
+async fn world() -> World {
+    World {
+        home: Home::new(),
+        relay: DrillRelay::start(None).await,
+    }
+}
+
+impl World {
+    /// The wallet's rows, and the clock's.
+    async fn rows(&self, wallet: &str) -> Vec<Value> {
+        let text = format!(
+            "[nostr]\nrelays = [\"{}\"]\n[text]\nmodel = \"vend-tiny\"\n[price]\nmin_price_sats = 10\n\
+             [wallet]\n{wallet}\n[[endpoint]]\nname = \"tiny\"\nkind = \"builtin\"\n",
+            self.relay.url()
+        );
+        std::fs::write(self.home.config(), text).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_vend"));
+        command.arg("--data-dir").arg(self.home.data());
+        command.arg("--config").arg(self.home.config());
+        command.args(["doctor", "--json"]).stdin(Stdio::null());
+        let out = command.kill_on_drop(true).output().await.unwrap();
+        let said = String::from_utf8_lossy(&out.stderr).into_owned();
+        let sheet: Value = serde_json::from_slice(&out.stdout).expect(&said);
+        let rows = sheet["checks"].as_array().unwrap().iter();
+        let rows: Vec<Value> = rows
+            .filter(|row| row["check"] == "wallet" || row["check"] == "clock")
+            .cloned()
+            .collect();
+        let failed = rows.iter().any(|row| row["status"] == "fail");
+        assert_eq!(sheet["ok"], !failed, "{sheet}");
+        assert_eq!(out.status.code(), Some(i32::from(failed)), "{said}");
+        rows
+    }
+
+    /// There is such a row, with these words in it and in its fix.
+    async fn expects(&self, wallet: &str, status: &str, detail: &str, fix: &str) {
+        let rows = self.rows(wallet).await;
+        let holds = |row: &Value, field: &str, words: &str| {
+            row[field].as_str().is_some_and(|text| text.contains(words))
+        };
+        let found = rows.iter().any(|row| {
+            row["status"] == status && holds(row, "detail", detail) && holds(row, "fix", fix)
+        });
+        assert!(found, "{status}, {detail}, {fix}: {rows:#?}");
+    }
+}
+
+fn lnbits(wallet: &DrillWallet, network: &str) -> String {
+    format!(
+        "backend = \"lnbits\"\nnetwork = \"{network}\"\nurl = \"{}\"\ninvoice_key = \"{}\"",
+        wallet.url(),
+        wallet.invoice_key()
+    )
+}
+
+fn node(backend: &str, key: &str, node: &DrillNode, network: &str) -> String {
+    format!(
+        "backend = \"{backend}\"\nnetwork = \"{network}\"\nurl = \"{}\"\n{key} = \"{}\"",
+        node.url(),
+        node.secret()
+    )
+}
+
+/// The wallets that are nodes: the backend, the key's name, and how one is started.
+type Start = fn() -> DrillNode;
+const NODES: [(&str, &str, Start); 3] = [
+    ("lnd", "macaroon", || drill_lnd::start(None)),
+    ("cln", "rune", || drill_cln::start(None)),
+    ("phoenixd", "password", drill_phoenixd::start),
+];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wallet_that_is_well_has_no_fix() {
+    let world = world().await;
+    let wallet = DrillWallet::start(&world.home.folder.path().join("wallet.jsonl"));
+    let mut all = vec![lnbits(&wallet, "regtest")];
+    let nodes: Vec<_> = NODES.iter().map(|(_, _, start)| start()).collect();
+    for ((backend, key, _), one) in NODES.iter().zip(&nodes) {
+        all.push(node(backend, key, one, "regtest"));
+    }
+    all.push("backend = \"sandbox\"\nnetwork = \"regtest\"".to_owned());
+    for settings in all {
+        let rows = world.rows(&settings).await;
+        assert_eq!(rows.len(), 2, "{rows:#?}");
+        for row in rows {
+            assert_eq!(
+                (&row["status"], &row["fix"]),
+                (&"ok".into(), &"".into()),
+                "{row}"
+            );
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wrong_key_names_the_setting_to_put_right() {
+    let world = world().await;
+    let wallet = DrillWallet::start(&world.home.folder.path().join("wallet.jsonl"));
+    wallet.set_fault(drill_wallet::Fault::KeyRevoked);
+    let settings = lnbits(&wallet, "regtest");
+    world
+        .expects(
+            &settings,
+            "fail",
+            "refuses the key",
+            "vend config set wallet.invoice_key",
+        )
+        .await;
+    for (backend, key, start) in NODES {
+        let one = start();
+        one.set_fault(Fault::KeyRevoked);
+        let settings = node(backend, key, &one, "regtest");
+        let fix = format!("vend config set wallet.{key}");
+        world
+            .expects(&settings, "fail", "refuses the key", &fix)
+            .await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wallet_that_can_t_receive_says_how_to_get_room() {
+    let world = world().await;
+    for (backend, key, start) in NODES {
+        let one = start();
+        let settings = node(backend, key, &one, "regtest");
+        one.books(|books| books.inbound_msat = 0);
+        let fix = match backend {
+            "phoenixd" => "first invoice",
+            _ => "open a channel towards this node",
+        };
+        world
+            .expects(&settings, "warn", "room to receive", fix)
+            .await;
+        one.books(|books| books.inbound_msat = 5_000);
+        world
+            .expects(&settings, "warn", "can receive 5 sats", fix)
+            .await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wallet_on_another_network_names_the_setting() {
+    let world = world().await;
+    let wallet = DrillWallet::start(&world.home.folder.path().join("wallet.jsonl"));
+    let fix = "vend config set wallet.network regtest";
+    // LNbits does not say its network: its invoice does.
+    let settings = lnbits(&wallet, "bitcoin");
+    world
+        .expects(&settings, "fail", "the invoice is for regtest", fix)
+        .await;
+    for (backend, key, start) in NODES {
+        let one = start();
+        let settings = node(backend, key, &one, "bitcoin");
+        world
+            .expects(&settings, "fail", "the wallet is on regtest", fix)
+            .await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_clock_that_differs_is_told_with_its_seconds() {
+    let world = world().await;
+    let fix = "timedatectl set-ntp true";
+    for (backend, key, start) in NODES {
+        let one = start();
+        let settings = node(backend, key, &one, "regtest");
+        for (ahead, status, words) in [
+            (3_600, "warn", "s ahead of"),
+            // A minute's invoice is over before it is read.
+            (-3_600, "fail", "s behind"),
+        ] {
+            one.books(|books| books.clock_ahead = ahead);
+            world.expects(&settings, status, words, fix).await;
+            world
+                .expects(&settings, status, "the wallet's clock is 3", fix)
+                .await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_changed_certificate_is_told_from_a_missing_one_and_from_a_server_that_is_down() {
+    let world = world().await;
+    let folder = world.home.folder.path();
+    std::fs::write(folder.join("tls.cert"), Certificate::Two.pem()).unwrap();
+    let start = [
+        ("lnd", "macaroon", drill_lnd::start as fn(_) -> DrillNode),
+        ("cln", "rune", drill_cln::start),
+    ];
+    for (backend, key, start) in start {
+        let one = start(Some(Certificate::One));
+        let settings = node(backend, key, &one, "regtest");
+        let pinned = format!("{settings}\ncertificate = \"tls.cert\"");
+        world
+            .expects(
+                &pinned,
+                "fail",
+                "another certificate",
+                "copy the server's own anew to tls.cert",
+            )
+            .await;
+        let fix = "vend config set wallet.certificate tls.cert";
+        world
+            .expects(&settings, "fail", "can't be trusted", fix)
+            .await;
+        drop(one);
+        world
+            .expects(
+                &settings,
+                "fail",
+                "can't be reached",
+                "start the wallet's server",
+            )
+            .await;
+    }
+}
