@@ -21,6 +21,7 @@ mod recover;
 mod request;
 mod run;
 mod settings;
+mod spark;
 mod stats;
 
 use std::path::PathBuf;
@@ -113,6 +114,8 @@ enum Sub {
     Keys(keys::Args),
     /// The settings file
     Config(config::Args),
+    /// The Spark wallet: its helper (needs Node 18 or newer) and its words
+    Spark(spark::Args),
     /// A consistent copy of the ledger, while it is in use
     Backup(backup::Args),
     /// Shell completions
@@ -157,6 +160,7 @@ fn dispatch(cli: Cli) -> Outcome {
         Some(Sub::Audit(args)) => audit::main(&global, &args),
         Some(Sub::Keys(args)) => keys::main(&global, args),
         Some(Sub::Config(args)) => config::main(&global, args),
+        Some(Sub::Spark(args)) => spark::main(&global, args),
         Some(Sub::Backup(args)) => backup::main(&global, &args),
         Some(Sub::Completions { shell }) => {
             clap_complete::generate(shell, &mut Cli::command(), "vend", &mut std::io::stdout());

@@ -4,6 +4,7 @@ pub mod atomic;
 pub mod check;
 pub mod edit;
 mod init;
+pub mod kept;
 pub mod keys;
 pub mod load;
 pub mod place;

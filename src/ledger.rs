@@ -10,6 +10,7 @@ mod outbox;
 mod rows;
 mod schema;
 mod thread;
+mod wallets;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -160,16 +161,32 @@ impl Ledger {
         let _ = tokio::time::timeout(std::time::Duration::from_secs(2), joined).await;
     }
 
-    /// A consistent copy, made while the ledger is in use (`VACUUM INTO`); the file must not exist.
+    /// A consistent copy, made while the ledger is in use (`VACUUM INTO`); the file must not exist. It lacks the secrets of
+    /// held payments.
     ///
     /// # Errors
     /// Where the copy can't be written.
     pub async fn backup(&self, to: &Path) -> Result<(), LedgerError> {
         let to = to.to_owned();
         self.reader
-            .call(move |connection| copy_to(connection, &to))
+            .call(move |connection| {
+                copy_to(connection, &to)?;
+                without_secrets(&to)
+            })
             .await
     }
+}
+
+/// Takes the secrets of hold invoices that are not settled out of a copy: whoever has one could take a payment that is on
+/// its way. A copy is put back when those payments are long over.
+fn without_secrets(copy: &Path) -> Result<(), LedgerError> {
+    let connection = Connection::open(copy)?;
+    connection.pragma_update(None, "secure_delete", "ON")?;
+    connection.execute(
+        "UPDATE invoices SET preimage = NULL WHERE state <> 'paid' AND preimage IS NOT NULL",
+        [],
+    )?;
+    Ok(())
 }
 
 /// A private file (0600) with a consistent copy of the ledger.
@@ -270,5 +287,6 @@ fn open_reader(path: &Path) -> Result<Connection, LedgerError> {
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(std::time::Duration::from_secs(5))?;
     connection.set_prepared_statement_cache_capacity(64);
+    schema::read_as_new(&connection)?;
     Ok(connection)
 }

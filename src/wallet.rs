@@ -13,8 +13,10 @@ pub mod nwc;
 pub mod open;
 pub mod phoenixd;
 pub mod sandbox;
+pub mod spark;
 
 pub use self::http::ServerError;
+pub use crate::domain::evidence::Seen;
 
 use std::fmt;
 use std::time::Duration;
@@ -25,7 +27,6 @@ use futures::future::BoxFuture;
 use crate::domain::health::{Light, WalletHealth};
 use crate::domain::id::{PaymentHash, Preimage};
 use crate::domain::msat::Msat;
-use crate::domain::time::Time;
 
 /// What a backend can do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,37 +72,6 @@ pub struct Issued {
     pub payment_hash: PaymentHash,
     /// What the wallet calls it, where that is not the hash.
     pub backend_ref: Option<String>,
-}
-
-/// What a look at the wallet saw.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Seen {
-    /// Not paid yet.
-    Pending,
-    /// A hold invoice whose payment has come and waits for [`Wallet::settle`]: not ours yet, and the payer may get it back.
-    Held {
-        /// What waits; none where the wallet does not say.
-        amount: Option<Msat>,
-    },
-    /// The money is here.
-    Paid {
-        /// What arrived; none where the wallet does not say.
-        amount: Option<Msat>,
-        /// When, where the wallet says.
-        at: Option<Time>,
-        /// The proof, where the wallet gives it.
-        preimage: Option<Preimage>,
-        /// What the wallet took for it.
-        fee: Option<Msat>,
-    },
-    /// The wallet says it can't be paid any more.
-    Expired,
-    /// It was canceled: it can't be paid any more, and what was held went back.
-    Canceled,
-    /// The wallet does not know it. Never taken as "unpaid" by itself.
-    Unknown,
-    /// Something that needs a person; never taken as "unpaid".
-    Attention(String),
 }
 
 /// Why a wallet gave no answer. `Display` is for the operator and clean of secrets.
@@ -169,7 +139,8 @@ pub trait Wallet: Send + Sync + fmt::Debug {
     fn health(&self) -> BoxFuture<'_, WalletHealth>;
 
     /// Makes an invoice. Called twice it may make two; only a stored one is ever shown to a buyer.
-    /// With a `hold_hash`, `Unsupported` where hold invoices are.
+    /// With a `hold_hash`, `Unsupported` where hold invoices are; called twice with the same one it gives the same invoice,
+    /// or refuses.
     fn create(&self, new: NewInvoice) -> BoxFuture<'_, Result<Issued, WalletError>>;
 
     /// Looks at one invoice.
@@ -192,6 +163,12 @@ pub trait Wallet: Send + Sync + fmt::Debug {
     /// nothing more; what is settled stays settled (`Rejected`). `Unsupported` unless told otherwise.
     fn cancel(&self, _issued: Issued) -> BoxFuture<'_, Result<(), WalletError>> {
         async { Err(WalletError::Unsupported) }.boxed()
+    }
+
+    /// Ends what runs beside the wallet, and returns when it has ended; the wallet is of no use afterwards. For those that
+    /// have nothing beside them, nothing. A wallet that is dropped without it ends by itself, a little later.
+    fn close(&self) -> BoxFuture<'_, ()> {
+        async {}.boxed()
     }
 }
 

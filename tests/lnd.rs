@@ -101,8 +101,8 @@ async fn a_held_payment_is_the_sellers_only_once_it_is_settled() {
     let (preimage, new) = hold();
     let issued = wallet.create(new.clone()).await.unwrap();
     checked(&issued).unwrap();
-    let twice = wallet.create(new).await;
-    assert!(matches!(twice, Err(WalletError::Rejected(_))), "{twice:?}");
+    // As after an answer that was lost: the same invoice again.
+    assert_eq!(wallet.create(new).await, Ok(issued.clone()));
     let early = wallet.settle(preimage).await;
     assert!(matches!(early, Err(WalletError::Rejected(_))), "{early:?}");
     node.pay(&issued.bolt11).unwrap();

@@ -208,6 +208,8 @@ pub enum PayMode {
     Before,
     /// After, while a buyer owes little.
     Credit,
+    /// Pay first, but the payment is held, and taken only once the result is delivered.
+    Hold,
 }
 
 /// `[wallet]`: which keys belong to which backend is checked after reading.

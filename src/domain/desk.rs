@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::id::{Buyer, PaymentHash, RequestId};
 use super::invoice::UNKNOWN_LOOKS;
-use super::job::{InvoiceState, Job, State, Status};
+use super::job::{InvoiceState, Job, PayOrder, State, Status};
 use super::msat::Msat;
 use super::step::{self, Input};
 use super::text::clean;
@@ -277,14 +277,17 @@ fn is_stuck(job: &Job, now: Time) -> bool {
 }
 
 fn is_late(facts: &Facts, now: Time) -> bool {
-    let Some(invoice) = &facts.job.invoice else {
+    let job = &facts.job;
+    let Some(invoice) = &job.invoice else {
         return false;
     };
     let (Some(paid_at), Some(expires_at)) = (invoice.paid_at, invoice.expires_at) else {
         return false;
     };
     let decided = (facts.decisions.iter()).any(|one| one.kind == CaseKind::Late);
+    // A held payment came in time, and is taken when the work is delivered.
     invoice.state == InvoiceState::Paid
+        && job.terms.order != PayOrder::Hold
         && paid_at > expires_at.plus(LATE_AFTER)
         && now < paid_at.plus(LATE_TOLD)
         && !decided

@@ -226,6 +226,10 @@ class! {
         Undelivered = "payment.undelivered", None;
         /// The buyer did not pay in time.
         Expired = "payment.expired", None;
+        /// The work could not be delivered before the held payment had to go back.
+        HoldEnded = "payment.hold_ended", None;
+        /// The wallet held the payment no more before it was taken.
+        HoldLost = "payment.hold_lost", None;
         /// The wallet says something that needs a person.
         Attention = "payment.attention", None;
         /// The wallet does not know the invoice.

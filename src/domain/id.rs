@@ -79,17 +79,17 @@ impl FromStr for PaymentHash {
 pub struct Preimage(pub Hex32);
 
 impl Preimage {
-    /// Does this open `hash` (sha256, BOLT 11)?
-    #[must_use]
-    pub fn opens(&self, hash: &PaymentHash) -> bool {
-        self.hash() == *hash
-    }
-
-    /// The hash that it opens (BOLT 11: SHA-256).
+    /// The payment hash that it opens (sha256, BOLT 11).
     #[must_use]
     pub fn hash(&self) -> PaymentHash {
         use nostr::hashes::{Hash, sha256};
         PaymentHash(Hex32(sha256::Hash::hash(&self.0.0).to_byte_array()))
+    }
+
+    /// Does this open `hash`?
+    #[must_use]
+    pub fn opens(&self, hash: &PaymentHash) -> bool {
+        self.hash() == *hash
     }
 }
 

@@ -16,7 +16,7 @@ use super::msat::Msat;
 use super::text::clean;
 use super::time::Time;
 
-pub use schedule::{LATE_LOOKS, MAY_CLOSE_AFTER, UNKNOWN_LOOKS, may_close, next_look};
+pub use schedule::{LATE_LOOKS, MAY_CLOSE_AFTER, UNKNOWN_LOOKS, is_due, may_close, next_look};
 
 /// The longest text that is taken for an invoice, bytes. Real ones are below 2,000.
 pub const MAX_BOLT11_BYTES: usize = 8_192;

@@ -3,7 +3,7 @@
 use nostr::EventId;
 use serde::{Deserialize, Serialize};
 
-use super::id::{BootId, Buyer, PaymentHash, RequestId};
+use super::id::{BootId, Buyer, PaymentHash, Preimage, RequestId};
 use super::msat::Msat;
 use super::price::PriceRule;
 use super::time::Time;
@@ -175,6 +175,8 @@ pub enum PayOrder {
     After,
     /// The invoice comes first; nothing runs before it is paid.
     Before,
+    /// As before, but the wallet holds the payment: it is taken once the result is delivered, and goes back otherwise.
+    Hold,
     /// Nothing to pay.
     Free,
 }
@@ -247,10 +249,18 @@ pub enum InvoiceState {
     Paid,
     /// A look after its expiry found it unpaid. A late payment can still turn it to paid.
     Expired,
+    /// Hold: the payment has come and waits in the wallet.
+    Held,
+    /// Hold: it was decided to take the payment; the wallet has not confirmed it yet.
+    Taking,
+    /// Hold: it was decided to give the payment back, or to let none come; the wallet has not confirmed it yet.
+    GivingBack,
+    /// Hold: the wallet confirmed that nothing is held any more.
+    GivenBack,
 }
 
-/// The one invoice of a job.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// The one invoice of a job. It can't be serialized, as it may hold the secret of a payment.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Invoice {
     /// The label it can be found by in wallets that keep labels.
     pub label: String,
@@ -260,8 +270,16 @@ pub struct Invoice {
     pub amount: Msat,
     /// The backend that made it.
     pub wallet: String,
+    /// The name under which that wallet's settings are kept.
+    pub wallet_key: Option<String>,
     /// That wallet's own name for itself.
     pub wallet_identity: Option<String>,
+    /// The network of its money.
+    pub network: Option<String>,
+    /// Hold: the secret that takes the payment, made by us; none once it went back.
+    pub preimage: Option<Preimage>,
+    /// Hold: when a held payment must be taken or given back.
+    pub hold_until: Option<Time>,
     /// Its payment hash; none before it is made.
     pub payment_hash: Option<PaymentHash>,
     /// Its text.
@@ -282,6 +300,32 @@ pub struct Invoice {
     pub late_looks: u32,
     /// The next look.
     pub next_look_at: Option<Time>,
+}
+
+/// The wallet that made an invoice.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MadeBy {
+    /// Its backend.
+    pub backend: String,
+    /// The name under which its settings are kept.
+    pub key: Option<String>,
+    /// Its own name for itself.
+    pub identity: Option<String>,
+    /// The network of its money.
+    pub network: Option<String>,
+}
+
+impl Invoice {
+    /// The wallet that made it.
+    #[must_use]
+    pub fn made_by(&self) -> MadeBy {
+        MadeBy {
+            backend: self.wallet.clone(),
+            key: self.wallet_key.clone(),
+            identity: self.wallet_identity.clone(),
+            network: self.network.clone(),
+        }
+    }
 }
 
 /// An answer as the inference gave it.

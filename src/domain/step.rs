@@ -4,27 +4,21 @@
 //! side effect (run, ask the wallet, publish, look) is started from what the ledger says, so a run of the program that
 //! starts after a crash does the same as one that never crashed. docs/architecture.md has the table.
 
+mod end;
+mod held;
+mod payment;
+
 use std::time::Duration;
 
-use super::id::{BootId, PaymentHash};
-use super::invoice;
-use super::job::{Answer, Invoice, InvoiceState, Job, PayOrder, State};
+use super::hold;
+use super::id::{BootId, PaymentHash, Preimage};
+use super::job::{Answer, Invoice, InvoiceState, Job, MadeBy, PayOrder, State};
 use super::msat::Msat;
 use super::reply::{Draft, Reply, Role};
 use super::time::Time;
 
 /// Runs of inference that one job gets.
 pub const MAX_ATTEMPTS: u32 = 3;
-
-/// How long a finished answer waits for a wallet that does not answer.
-pub const WALLET_PATIENCE: Duration = Duration::from_secs(6 * 3600);
-
-/// Looks that must find nothing before an invoice that the wallet does not know counts as unpaid.
-const UNKNOWN_LOOKS: u32 = 3;
-
-const PAID_BUT_FAILED: &str =
-    "The work could not be completed. Your payment is recorded and owed back to you.";
-const SELLER_CANCELLED: &str = "The seller cancelled this job. You were not charged.";
 
 /// Something that happened to a job.
 #[derive(Clone, Debug, PartialEq)]
@@ -61,10 +55,8 @@ pub enum Input {
         made_at: Time,
         /// When it expires.
         expires_at: Time,
-        /// The backend that made it.
-        wallet: String,
-        /// The wallet's own name for itself.
-        identity: Option<String>,
+        /// The wallet that made it.
+        made_by: MadeBy,
     },
     /// The wallet gave no invoice; another try may.
     InvoiceDelayed {
@@ -72,6 +64,8 @@ pub enum Input {
         message: String,
         /// The next try.
         until: Time,
+        /// For a hold invoice: a secret that replaces the first, as nobody has seen an invoice for that one.
+        fresh: Option<Preimage>,
     },
     /// The wallet gives no invoice that could be shown.
     InvoiceRefused {
@@ -94,6 +88,20 @@ pub enum Input {
         /// Which.
         role: Role,
     },
+    /// The wallet holds the buyer's payment: it is neither taken nor given back yet.
+    Held {
+        /// What waits; none where the wallet does not say.
+        amount: Option<Msat>,
+        /// When it must be taken or given back.
+        until: Time,
+    },
+    /// The time of a held payment runs out before the work can be delivered.
+    HoldEnds,
+    /// The wallet does not hold the payment any more, and did not give it to us.
+    NotHeld {
+        /// Because the wallet does not know the invoice.
+        unknown: bool,
+    },
     /// The wallet confirmed the payment.
     Paid {
         /// What arrived.
@@ -105,6 +113,8 @@ pub enum Input {
     NotPaid {
         /// Because the wallet does not know the invoice.
         unknown: bool,
+        /// When the look began.
+        began: Time,
     },
     /// Somebody cancels it.
     Cancel {
@@ -129,6 +139,9 @@ impl Input {
             Self::InvoiceRefused { .. } => "invoice_refused",
             Self::Accepted { .. } => "accepted",
             Self::GaveUp { .. } => "undelivered",
+            Self::Held { .. } => "held",
+            Self::HoldEnds => "hold_ends",
+            Self::NotHeld { .. } => "given_back",
             Self::Paid { .. } => "paid",
             Self::NotPaid { .. } => "not_paid",
             Self::Cancel { .. } => "cancelled",
@@ -193,12 +206,13 @@ pub fn step(job: &Job, input: Input, now: Time) -> Result<Step, NoStep> {
             backend_ref,
             made_at,
             expires_at,
-            wallet,
-            identity,
+            made_by,
         } => next.invoiced(|invoice| Invoice {
             state: InvoiceState::Open,
-            wallet,
-            wallet_identity: identity,
+            wallet: made_by.backend,
+            wallet_key: made_by.key,
+            wallet_identity: made_by.identity,
+            network: made_by.network,
             payment_hash: Some(payment_hash),
             bolt11: Some(bolt11),
             backend_ref,
@@ -206,7 +220,11 @@ pub fn step(job: &Job, input: Input, now: Time) -> Result<Step, NoStep> {
             expires_at: Some(expires_at),
             ..invoice
         }),
-        Input::InvoiceDelayed { message, until } => next.invoice_delayed(message, until),
+        Input::InvoiceDelayed {
+            message,
+            until,
+            fresh,
+        } => next.invoice_delayed(message, until, fresh),
         Input::InvoiceRefused {
             code,
             message,
@@ -215,7 +233,10 @@ pub fn step(job: &Job, input: Input, now: Time) -> Result<Step, NoStep> {
         Input::Accepted { role, relay } => next.accepted(role, &relay),
         Input::GaveUp { role } => next.gave_up(role),
         Input::Paid { amount, at } => next.paid(amount, at),
-        Input::NotPaid { unknown } => next.not_paid(unknown),
+        Input::Held { amount, until } => next.held(amount, until),
+        Input::HoldEnds => next.hold_ends(),
+        Input::NotHeld { unknown } => next.not_held(unknown),
+        Input::NotPaid { unknown, began } => next.not_paid(unknown, began),
         Input::Cancel { by_buyer } => next.cancel(by_buyer),
         Input::Retry => next.retry(),
     };
@@ -237,7 +258,11 @@ pub fn intent(job: &Job, amount: Msat) -> Invoice {
         state: InvoiceState::Intent,
         amount,
         wallet: String::new(),
+        wallet_key: None,
         wallet_identity: None,
+        network: None,
+        preimage: None,
+        hold_until: None,
         payment_hash: None,
         bolt11: None,
         backend_ref: None,
@@ -257,7 +282,7 @@ enum Verdict {
     Illegal,
 }
 
-use Verdict::{Already, Illegal, Taken};
+use Verdict::{Illegal, Taken};
 
 struct Next {
     step: Step,
@@ -291,8 +316,9 @@ impl Next {
     }
 
     fn start(&mut self, boot: BootId) -> Verdict {
+        let now = self.now;
         let job = &mut self.step.job;
-        if job.state != State::Queued {
+        if job.state != State::Queued || !hold::may_start(job, now) {
             return Illegal;
         }
         job.state = State::Running;
@@ -424,310 +450,6 @@ impl Next {
         });
         self.requeue(Some(self.now.plus(wait)));
         self.say(format!("{message}; next try in {} s", wait.as_secs()));
-        Taken
-    }
-
-    fn invoiced(&mut self, made: impl FnOnce(Invoice) -> Invoice) -> Verdict {
-        let job = &mut self.step.job;
-        let Some(invoice) = job
-            .invoice
-            .take_if(|invoice| invoice.state == InvoiceState::Intent)
-        else {
-            return Already;
-        };
-        let invoice = made(invoice);
-        let amount = invoice.amount;
-        let bolt11 = invoice.bolt11.clone().unwrap_or_default();
-        job.invoice = Some(invoice);
-        job.next_at = None;
-        match job.state {
-            State::Inferred => self.publish(Some((amount, bolt11))),
-            State::Quoting => {
-                job.state = State::AwaitingPayment;
-                self.draft(
-                    Role::PaymentRequired,
-                    Reply::PaymentRequired { amount, bolt11 },
-                );
-            }
-            _ => return Illegal,
-        }
-        self.say(amount.display().to_string());
-        Taken
-    }
-
-    fn wants_invoice(&self) -> bool {
-        matches!(self.step.job.state, State::Inferred | State::Quoting)
-    }
-
-    fn invoice_delayed(&mut self, message: String, until: Time) -> Verdict {
-        if !self.wants_invoice() {
-            return Already;
-        }
-        let job = &mut self.step.job;
-        if self.now.since(job.created_at) > WALLET_PATIENCE {
-            return self.invoice_refused(
-                "payment.wallet_unreachable",
-                message,
-                Some("Payment is temporarily unavailable here. You were not charged."),
-            );
-        }
-        job.wallet_tries += 1;
-        job.next_at = Some(until);
-        self.say(message);
-        Taken
-    }
-
-    fn invoice_refused(
-        &mut self,
-        code: &'static str,
-        message: String,
-        sentence: Option<&'static str>,
-    ) -> Verdict {
-        if self.wants_invoice() {
-            self.fail(code, message, sentence)
-        } else {
-            Already
-        }
-    }
-
-    fn fail(
-        &mut self,
-        code: &'static str,
-        message: String,
-        sentence: Option<&'static str>,
-    ) -> Verdict {
-        let job = &mut self.step.job;
-        job.state = State::Error;
-        job.boot = None;
-        job.next_at = None;
-        job.error_code = Some(code.to_owned());
-        job.error = Some(message.clone());
-        if !job.delivered {
-            job.owed = job.paid;
-        }
-        let owes = !job.owed.is_zero();
-        let sentence = if owes {
-            Some(PAID_BUT_FAILED)
-        } else {
-            sentence
-        };
-        if let Some(sentence) = sentence {
-            self.draft(Role::Error, Reply::Error { sentence });
-        }
-        self.say(message);
-        Taken
-    }
-
-    fn accepted(&mut self, role: Role, relay: &str) -> Verdict {
-        if role != Role::Result || self.step.job.delivered {
-            return Already;
-        }
-        let job = &mut self.step.job;
-        job.state = match (job.state, job.terms.order) {
-            (State::Publishing, PayOrder::Before) => State::Paid,
-            (State::Publishing, PayOrder::After) if job.invoice.is_some() => State::PendingPayment,
-            (State::Publishing, _) => State::Completed,
-            // A relay that we had given up on had it after all: the buyer may have it, and may pay.
-            (State::Error | State::Cancelled, _) if job.result_id.is_some() => {
-                job.owed = Msat::ZERO;
-                match job.terms.order {
-                    PayOrder::Before => State::Paid,
-                    PayOrder::After if job.invoice.is_some() => State::PendingPayment,
-                    _ => State::Completed,
-                }
-            }
-            _ => return Already,
-        };
-        job.delivered = true;
-        let cut = job.answer.as_ref().is_some_and(|answer| answer.cut);
-        self.say(format!("result accepted by {relay}"));
-        self.draft(
-            Role::Success,
-            Reply::Success {
-                note: cut.then(|| "The answer was cut at max_tokens.".to_owned()),
-            },
-        );
-        Taken
-    }
-
-    fn gave_up(&mut self, role: Role) -> Verdict {
-        let job = &self.step.job;
-        if role != Role::Result || job.delivered || job.state != State::Publishing {
-            return Already;
-        }
-        self.fail(
-            "payment.undelivered",
-            "no relay accepted the result in time; its invoice is still watched".to_owned(),
-            None,
-        )
-    }
-
-    fn paid(&mut self, amount: Msat, at: Time) -> Verdict {
-        let job = &mut self.step.job;
-        let Some(invoice) = job.invoice.as_mut() else {
-            return Illegal;
-        };
-        match invoice.state {
-            InvoiceState::Paid => return Already,
-            InvoiceState::Intent => return Illegal,
-            InvoiceState::Open | InvoiceState::Expired => {}
-        }
-        let late = invoice.state == InvoiceState::Expired;
-        invoice.state = InvoiceState::Paid;
-        invoice.paid = amount;
-        invoice.paid_at = Some(at);
-        invoice.next_look_at = None;
-        job.paid = amount;
-        self.step.late = late;
-        self.say(format!(
-            "{}{}",
-            amount.display(),
-            if late { ", after expiry" } else { "" }
-        ));
-        match self.step.job.terms.order {
-            PayOrder::Before => self.paid_first(amount),
-            PayOrder::After | PayOrder::Free => self.paid_after(),
-        }
-        Taken
-    }
-
-    /// Whoever pays the invoice has read it, and it rides on the result: so the result has arrived.
-    fn paid_after(&mut self) {
-        let job = &mut self.step.job;
-        job.state = State::Paid;
-        job.error = None;
-        job.error_code = None;
-        job.owed = Msat::ZERO;
-        if !job.delivered {
-            job.delivered = true;
-            self.draft(Role::Success, Reply::Success { note: None });
-        }
-    }
-
-    fn paid_first(&mut self, amount: Msat) {
-        let job = &mut self.step.job;
-        match job.state {
-            State::AwaitingPayment | State::Unpaid if job.prompt.is_some() => self.requeue(None),
-            State::AwaitingPayment | State::Unpaid => {
-                self.fail(
-                    "payment.expired",
-                    "paid after the request's text was erased".to_owned(),
-                    None,
-                );
-            }
-            _ => job.owed = amount,
-        }
-    }
-
-    fn not_paid(&mut self, unknown: bool) -> Verdict {
-        let now = self.now;
-        let job = &mut self.step.job;
-        let Some(invoice) = job.invoice.as_mut() else {
-            return Illegal;
-        };
-        let (Some(expires_at), true) = (
-            invoice.expires_at,
-            matches!(invoice.state, InvoiceState::Open | InvoiceState::Expired),
-        ) else {
-            return Already;
-        };
-        if now <= expires_at {
-            return Already;
-        }
-        invoice.looks += 1;
-        invoice.late_looks += 1;
-        let closes = invoice.state == InvoiceState::Open
-            && invoice::may_close(expires_at, now, invoice.late_looks)
-            && (!unknown || invoice.late_looks >= UNKNOWN_LOOKS);
-        if !closes {
-            self.say("a look after expiry found nothing");
-            return Taken;
-        }
-        invoice.state = InvoiceState::Expired;
-        if matches!(job.state, State::PendingPayment | State::AwaitingPayment) {
-            job.state = State::Unpaid;
-        }
-        self.step.withdraw = true;
-        self.say("the invoice expired unpaid");
-        Taken
-    }
-
-    fn cancel(&mut self, by_buyer: bool) -> Verdict {
-        let job = &mut self.step.job;
-        match job.state {
-            State::Queued
-            | State::Quoting
-            | State::AwaitingPayment
-            | State::Running
-            | State::Inferred
-            | State::Publishing => {}
-            State::Cancelled => return Already,
-            _ => return Illegal,
-        }
-        job.state = State::Cancelled;
-        job.boot = None;
-        job.next_at = None;
-        job.owed = job.paid;
-        if job
-            .invoice
-            .as_ref()
-            .is_some_and(|invoice| invoice.state == InvoiceState::Intent)
-        {
-            // Nobody has seen an invoice that is only an intent.
-            job.invoice = None;
-        }
-        let owes = !job.owed.is_zero();
-        self.step.withdraw = true;
-        self.step.stop_run = true;
-        self.say(if by_buyer {
-            "by the buyer"
-        } else {
-            "by the seller"
-        });
-        if !by_buyer {
-            self.draft(
-                Role::Error,
-                Reply::Error {
-                    sentence: if owes {
-                        PAID_BUT_FAILED
-                    } else {
-                        SELLER_CANCELLED
-                    },
-                },
-            );
-        }
-        Taken
-    }
-
-    fn retry(&mut self) -> Verdict {
-        let job = &mut self.step.job;
-        let open = job
-            .invoice
-            .as_ref()
-            .is_some_and(|invoice| invoice.bolt11.is_some());
-        let paid_first = job.terms.order == PayOrder::Before && !job.paid.is_zero();
-        if job.state != State::Error || job.delivered || job.prompt.is_none() {
-            return Illegal;
-        }
-        if job.result_id.is_some() || (open && !paid_first) {
-            // Its one result or invoice was made already and may be known to the buyer.
-            return Illegal;
-        }
-        job.attempts = 0;
-        job.wallet_tries = 0;
-        job.next_at = None;
-        job.owed = Msat::ZERO;
-        job.error = None;
-        job.error_code = None;
-        job.state = if job.invoice.is_some() && !paid_first {
-            match job.terms.order {
-                PayOrder::Before => State::Quoting,
-                _ => State::Inferred,
-            }
-        } else {
-            State::Queued
-        };
-        self.say("by the seller");
         Taken
     }
 }

@@ -18,10 +18,11 @@ use super::shop::{Market, Shop};
 use super::zaps::Zaps;
 use crate::config::Settings;
 use crate::config::schema::{OtherModel, PayMode};
+use crate::domain::Hex32;
 use crate::domain::event::{Level, News};
 use crate::domain::health::Light;
-use crate::domain::id::Buyer;
-use crate::domain::job::{Encryption, Job, PayOrder, State, Terms, TextParams};
+use crate::domain::id::{Buyer, Preimage};
+use crate::domain::job::{Encryption, Invoice, Job, PayOrder, State, Terms, TextParams};
 use crate::domain::model_name::same_model;
 use crate::domain::msat::Msat;
 use crate::domain::price::PriceRule;
@@ -368,6 +369,7 @@ impl Admission {
         Ok(match settings.payment.mode {
             PayMode::After => PayOrder::After,
             PayMode::Before => PayOrder::Before,
+            PayMode::Hold => PayOrder::Hold,
             PayMode::Credit => {
                 let (mine, all) = self.shop.ledger.open_credit(request.buyer).await?;
                 let least = price.minimum();
@@ -553,7 +555,7 @@ impl From<StepError> for Failure {
 
 /// Pay first: the price of the most that the job may use is asked before it runs.
 fn quote(job: &mut Job) {
-    if job.terms.order != PayOrder::Before {
+    if !matches!(job.terms.order, PayOrder::Before | PayOrder::Hold) {
         return;
     }
     let bytes = job.prompt.as_ref().map_or(0, String::len);
@@ -570,7 +572,12 @@ fn quote(job: &mut Job) {
         job.terms.order = PayOrder::Free;
     } else {
         job.state = State::Quoting;
-        job.invoice = Some(step::intent(job, amount));
+        // Of a hold invoice we keep the secret, and it is in the ledger before the wallet hears of its hash.
+        let holds = job.terms.order == PayOrder::Hold;
+        job.invoice = Some(Invoice {
+            preimage: holds.then(|| Preimage(Hex32(rand::random()))),
+            ..step::intent(job, amount)
+        });
     }
 }
 
@@ -578,6 +585,7 @@ const fn word_of(order: PayOrder) -> &'static str {
     match order {
         PayOrder::After => "after",
         PayOrder::Before => "first",
+        PayOrder::Hold => "first, held until delivery",
         PayOrder::Free => "nothing",
     }
 }

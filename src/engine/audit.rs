@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::Serialize;
 use tokio::time::MissedTickBehavior;
 
-use super::payments::{is_its_own, issued};
+use super::payments::issued;
 use crate::domain::id::{PaymentHash, RequestId};
 use crate::domain::invoice::{self, Verdict};
 use crate::domain::job::{Invoice, InvoiceState, Job};
@@ -253,6 +253,14 @@ impl Sheet {
     }
 }
 
+/// Was the invoice made by this wallet? One that does not say who it is, is taken at its word.
+fn is_its_own(job: &Job, wallet: &dyn Wallet, who: Option<&str>) -> bool {
+    job.invoice.as_ref().is_some_and(|invoice| {
+        let named = invoice.wallet_identity.as_deref().zip(who);
+        invoice.wallet == wallet.backend() && named.is_none_or(|(made_by, now)| made_by == now)
+    })
+}
+
 #[derive(Debug, PartialEq, Eq)]
 enum Found {
     Agrees,
@@ -263,6 +271,10 @@ enum Found {
 /// Do ledger and wallet say the same of an invoice?
 fn compare(invoice: &Invoice, seen: &Seen) -> Found {
     let paid = invoice.state == InvoiceState::Paid;
+    let gone = matches!(
+        invoice.state,
+        InvoiceState::Expired | InvoiceState::GivenBack
+    );
     let differs = |how, words: &str| Found::Differs(how, clean(words, 300));
     match seen {
         Seen::Paid {
@@ -284,7 +296,7 @@ fn compare(invoice: &Invoice, seen: &Seen) -> Found {
             }
         }
         Seen::Attention(words) => differs(Differs::Attention, words),
-        Seen::Unknown if invoice.state == InvoiceState::Expired => Found::Forgotten,
+        Seen::Unknown if gone => Found::Forgotten,
         Seen::Unknown => differs(Differs::Unknown, "the wallet does not know the invoice"),
         Seen::Pending if paid => differs(Differs::LedgerPaid, "not paid"),
         Seen::Held { .. } if paid => differs(Differs::LedgerPaid, "held, not taken"),
@@ -307,7 +319,11 @@ mod tests {
             state,
             amount: Msat(10_000),
             wallet: "lnd".to_owned(),
+            wallet_key: None,
             wallet_identity: None,
+            network: None,
+            preimage: None,
+            hold_until: None,
             payment_hash: Some(PaymentHash(Hex32([7; 32]))),
             bolt11: Some(String::new()),
             backend_ref: None,

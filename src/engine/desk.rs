@@ -9,8 +9,9 @@ use super::crash;
 use super::shop::Shop;
 use crate::domain::error::{DvmError, InvocationCode, InvocationError};
 use crate::domain::event::News;
+use crate::domain::hold;
 use crate::domain::id::RequestId;
-use crate::domain::job::{Encryption, Job, State};
+use crate::domain::job::{Encryption, InvoiceState, Job, PayOrder, State};
 use crate::domain::reply::{self, Draft, Role};
 use crate::domain::step::{self, Input, NoStep};
 use crate::domain::text::clean;
@@ -119,6 +120,13 @@ impl Shop {
             State::AwaitingPayment | State::Publishing => self.bells.looks.notify_one(),
             _ => {}
         }
+        match job.invoice.as_ref().map(|invoice| invoice.state) {
+            Some(InvoiceState::Held | InvoiceState::Taking | InvoiceState::GivingBack) => {
+                self.bells.holds.notify_one();
+            }
+            Some(InvoiceState::GivenBack) => self.bells.looks.notify_one(),
+            _ => {}
+        }
         if has_drafts {
             self.bells.outbox.notify_one();
         }
@@ -148,7 +156,6 @@ impl Shop {
             ));
         };
         let relays = self.targets(&job.terms.relays);
-        let expires = job.invoice.as_ref().and_then(|invoice| invoice.expires_at);
         let mut signed = Vec::with_capacity(drafts.len());
         for draft in drafts {
             let event = self
@@ -158,7 +165,7 @@ impl Shop {
                 role: draft.role,
                 event_id: event.id,
                 json: event.as_json(),
-                not_after: of_use(draft.role, expires, Time::now()),
+                not_after: of_use(draft.role, job, Time::now()),
                 relays: relays.clone(),
             });
         }
@@ -214,9 +221,15 @@ impl Shop {
 }
 
 /// Until when an event is of use to its reader.
-fn of_use(role: Role, expires: Option<Time>, now: Time) -> Time {
+fn of_use(role: Role, job: &Job, now: Time) -> Time {
+    let expires = job.invoice.as_ref().and_then(|invoice| invoice.expires_at);
+    let rides_on_invoice = job.terms.order == PayOrder::After;
     match role {
         Role::Queued | Role::Processing => now.plus(PROGRESS_OF_USE),
+        // Paid before, perhaps late: the invoice's time says nothing about the result.
+        Role::Result if !rides_on_invoice => {
+            hold::deliver_by(job).unwrap_or_else(|| now.plus(WORD_OF_USE))
+        }
         Role::PaymentRequired | Role::Result => expires.unwrap_or_else(|| now.plus(WORD_OF_USE)),
         Role::Success | Role::Error => now.plus(WORD_OF_USE),
     }

@@ -9,12 +9,15 @@ use tokio_util::sync::CancellationToken;
 
 use super::crash;
 use super::desk::StepError;
+use super::purse::Purse;
 use super::shop::Shop;
+use crate::domain::Hex32;
 use crate::domain::error::PaymentCode;
 use crate::domain::event::Level;
-use crate::domain::id::RequestId;
-use crate::domain::invoice::{self, Expected, Network};
-use crate::domain::job::Job;
+use crate::domain::hold;
+use crate::domain::id::{PaymentHash, Preimage, RequestId};
+use crate::domain::invoice::{self, Expected};
+use crate::domain::job::{Job, MadeBy, PayOrder};
 use crate::domain::step::Input;
 use crate::domain::text::clean;
 use crate::domain::time::Time;
@@ -73,8 +76,8 @@ async fn next_due(shop: &Shop) -> Duration {
 }
 
 async fn ask(shop: &Arc<Shop>, job: Job) {
-    let input = match shop.wallet() {
-        Some(wallet) => invoice_for(shop, &job, &*wallet).await,
+    let input = match shop.purse() {
+        Some(purse) => invoice_for(shop, &job, &purse).await,
         None => delayed(&job, "no wallet is open".to_owned()),
     };
     let made = match &input {
@@ -93,7 +96,8 @@ async fn ask(shop: &Arc<Shop>, job: Job) {
     }
 }
 
-async fn invoice_for(shop: &Shop, job: &Job, wallet: &dyn Wallet) -> Input {
+async fn invoice_for(shop: &Shop, job: &Job, purse: &Purse) -> Input {
+    let wallet = &*purse.wallet;
     let Some(intent) = &job.invoice else {
         return delayed(job, "the job has no invoice to make".to_owned());
     };
@@ -102,10 +106,10 @@ async fn invoice_for(shop: &Shop, job: &Job, wallet: &dyn Wallet) -> Input {
         memo: MEMO.to_owned(),
         expiry: Duration::from_secs(job.terms.invoice_expiry_secs),
         label: intent.label.clone(),
-        hold_hash: None,
+        hold_hash: intent.preimage.map(|secret| secret.hash()),
     };
     let issued = match made_before(wallet, &new.label).await {
-        Ok(Some(issued)) if still_good(shop, job, &issued) => Ok(issued),
+        Ok(Some(issued)) if still_good(purse, job, &issued) => Ok(issued),
         Ok(_) => {
             let sure = wallet.caps().label_lookup;
             // Written down first: an answer that never comes leaves an invoice that nobody knows of.
@@ -124,10 +128,11 @@ async fn invoice_for(shop: &Shop, job: &Job, wallet: &dyn Wallet) -> Input {
     };
     let issued = match issued {
         Ok(issued) => issued,
-        Err(error) => return refused(shop, job, &error),
+        Err(error) => return refused(shop, job, wallet, &error),
     };
     let hash = issued.payment_hash;
-    let input = checked(shop, job, wallet, issued);
+    let made_by = purse.made_by().await;
+    let input = checked(shop, job, purse, issued, made_by);
     if !matches!(input, Input::InvoiceMade { .. }) {
         unheard(shop, job.id, Unheard::Late(hash)).await;
     }
@@ -160,31 +165,56 @@ async fn made_before(wallet: &dyn Wallet, label: &str) -> Result<Option<Issued>,
 }
 
 /// An invoice of a run that died long ago may have expired unseen: then another one is made.
-fn still_good(shop: &Shop, job: &Job, issued: &Issued) -> bool {
-    check(shop, job, issued).is_ok()
+fn still_good(purse: &Purse, job: &Job, issued: &Issued) -> bool {
+    check(purse, job, issued).is_ok()
 }
 
 fn check(
-    shop: &Shop,
+    purse: &Purse,
     job: &Job,
     issued: &Issued,
 ) -> Result<invoice::Checked, invoice::InvoiceFault> {
-    let network = shop.settings().wallet.network.word();
     let expected = Expected {
         amount: job
             .invoice
             .as_ref()
             .map_or_else(Default::default, |i| i.amount),
-        network: Network::from_word(network).unwrap_or(Network::Bitcoin),
-        payment_hash: issued.payment_hash,
+        network: purse.network(),
+        // Of a hold invoice the hash is ours: another one could never be taken.
+        payment_hash: hold_hash(job).unwrap_or(issued.payment_hash),
         longest_expiry: Duration::from_secs(job.terms.invoice_expiry_secs),
     };
     invoice::check(&issued.bolt11, &expected, Time::now())
 }
 
-fn checked(shop: &Shop, job: &Job, wallet: &dyn Wallet, issued: Issued) -> Input {
-    match check(shop, job, &issued) {
+fn hold_hash(job: &Job) -> Option<PaymentHash> {
+    let secret = job.invoice.as_ref()?.preimage?;
+    Some(secret.hash())
+}
+
+/// Why the payment of this invoice can't be held for as long as the work may take.
+fn too_short(job: &Job, bolt11: &str) -> Option<String> {
+    if job.terms.order != PayOrder::Hold {
+        return None;
+    }
+    // It was read just before.
+    let delta = hold::delta(bolt11).unwrap_or(0);
+    (!hold::is_long_enough(delta, job)).then(|| {
+        format!(
+            "the wallet's hold invoices last for {delta} blocks, reckoned as {} s, and a job may take {} s: lower limits.job_timeout_secs, or set payment.mode to before",
+            hold::lasts(delta).as_secs(),
+            job.terms.job_timeout_secs
+        )
+    })
+}
+
+fn checked(shop: &Shop, job: &Job, purse: &Purse, issued: Issued, made_by: MadeBy) -> Input {
+    match check(purse, job, &issued) {
         Ok(checked) => {
+            if let Some(why) = too_short(job, &issued.bolt11) {
+                shop.notice(Level::Error, "wallet", &why);
+                return give_up(PaymentCode::BadInvoice, why);
+            }
             if let Some(secs) = checked.clock_off_secs {
                 shop.notice(
                     Level::Warn,
@@ -194,12 +224,11 @@ fn checked(shop: &Shop, job: &Job, wallet: &dyn Wallet, issued: Issued) -> Input
             }
             Input::InvoiceMade {
                 bolt11: issued.bolt11,
-                payment_hash: issued.payment_hash,
+                payment_hash: checked.payment_hash,
                 backend_ref: issued.backend_ref,
                 made_at: checked.made_at,
                 expires_at: checked.expires_at,
-                wallet: wallet.backend().to_owned(),
-                identity: shop.wallet_health.borrow().identity.clone(),
+                made_by,
             }
         }
         Err(fault) => {
@@ -209,18 +238,25 @@ fn checked(shop: &Shop, job: &Job, wallet: &dyn Wallet, issued: Issued) -> Input
             if job.wallet_tries + 1 >= BAD_INVOICES {
                 return give_up(PaymentCode::BadInvoice, message);
             }
-            delayed(job, message)
+            // The wallet may insist on an invoice that is of no use, such as one that expired unseen.
+            delayed_for(job, message, hold_hash(job).map(|_| fresh_secret()))
         }
     }
 }
 
-fn refused(shop: &Shop, job: &Job, error: &WalletError) -> Input {
+fn refused(shop: &Shop, job: &Job, wallet: &dyn Wallet, error: &WalletError) -> Input {
     let message = clean(&error.to_string(), 300);
     shop.notice(Level::Error, "wallet", &message);
     match error {
         WalletError::Rejected(_) if job.wallet_tries + 1 >= BAD_INVOICES => {
             give_up(PaymentCode::Rejected, message)
         }
+        // Perhaps it made an invoice for this hash whose answer was lost, and can't tell it again. Under a label it could.
+        WalletError::Rejected(_) if !wallet.caps().label_lookup => {
+            delayed_for(job, message, hold_hash(job).map(|_| fresh_secret()))
+        }
+        // Asked to hold a payment, which it could when the shop went online.
+        WalletError::Unsupported => give_up(PaymentCode::Rejected, message),
         _ => delayed(job, message),
     }
 }
@@ -233,10 +269,19 @@ fn give_up(code: PaymentCode, message: String) -> Input {
     }
 }
 
+fn fresh_secret() -> Preimage {
+    Preimage(Hex32(rand::random()))
+}
+
 fn delayed(job: &Job, message: String) -> Input {
+    delayed_for(job, message, None)
+}
+
+fn delayed_for(job: &Job, message: String, fresh: Option<Preimage>) -> Input {
     let secs = 1_u64 << job.wallet_tries.min(6);
     Input::InvoiceDelayed {
         message,
         until: Time::now().plus(Duration::from_secs(secs.min(60))),
+        fresh,
     }
 }

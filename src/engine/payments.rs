@@ -13,66 +13,75 @@ use super::desk::StepError;
 use super::shop::Shop;
 use crate::domain::desk::DoubtKind;
 use crate::domain::event::Level;
+use crate::domain::evidence::{self, Finding, Look, Seen};
 use crate::domain::id::{PaymentHash, RequestId};
 use crate::domain::invoice;
-use crate::domain::job::Job;
+use crate::domain::job::{InvoiceState, Job};
 use crate::domain::step::Input;
 use crate::domain::text::clean;
 use crate::domain::time::Time;
-use crate::wallet::{Issued, Seen, Wallet};
+use crate::wallet::{Issued, Wallet, WalletError};
 
 /// Looks at once.
 const AT_ONCE: usize = 8;
-/// Between two words about an invoice of another wallet.
+/// Between two tries to find the wallet of an invoice.
 const OTHER_WALLET: Duration = Duration::from_secs(600);
 /// After a look that the wallet did not answer.
 const AFTER_ERROR: Duration = Duration::from_secs(5);
-
-/// Said of an invoice that the open wallet did not make.
-const OTHERS: &str = "the invoice was made by another wallet and can't be looked at with this one";
 
 struct Watch {
     job: Job,
     next: Time,
     fails: u32,
+    /// When the last look began that showed nothing paid or held.
+    unheld_at: Option<Time>,
+    /// Was there no wallet to ask?
+    nobody: bool,
+    told: Told,
+}
+
+/// What was said of a job last: the same is not said again.
+#[derive(Debug, Default)]
+pub struct Told(String);
+
+impl Told {
+    /// Tells the operator, unless that was the last thing said.
+    pub fn tell(&mut self, shop: &Shop, level: Level, job: &Job, words: &str) {
+        if self.0 != words {
+            words.clone_into(&mut self.0);
+            let words = format!("job {}: {}", job.id.short(), clean(words, 300));
+            shop.notice(level, "wallet", &words);
+        }
+    }
+
+    /// Something else happened: what was said may be said again.
+    pub fn forget(&mut self) {
+        self.0.clear();
+    }
 }
 
 /// Works until `stop`, offline too: money may come at any time.
 pub async fn work(shop: Arc<Shop>, stop: CancellationToken) {
     let mut watches: HashMap<RequestId, Watch> = HashMap::new();
-    let mut looking: JoinSet<(RequestId, Outcome)> = JoinSet::new();
+    let mut looking: JoinSet<(RequestId, Looked)> = JoinSet::new();
     let mut busy: HashSet<RequestId> = HashSet::new();
     // The first look at everything is now: money may have come while nobody was here.
     reload(&shop, &mut watches).await;
     while !stop.is_cancelled() {
-        let wallet = shop.wallet();
-        let now = Time::now();
-        let due = watches
-            .values()
-            .any(|watch| watch.next <= now && !busy.contains(&watch.job.id));
-        if let (Some(wallet), true) = (&wallet, due) {
-            let who = identity(&shop).await;
-            let strangers = launch(
-                &shop,
-                wallet,
-                who.as_deref(),
-                &mut watches,
-                &mut looking,
-                &mut busy,
-            );
-            for id in strangers {
-                shop.doubt(id, DoubtKind::OtherWallet, OTHERS).await;
-            }
+        let open = shop.has_wallets();
+        if open {
+            launch(&shop, &watches, &mut looking, &mut busy);
         }
-        let wait = earliest(&watches, &busy, wallet.is_some(), looking.len());
+        let wait = earliest(&watches, &busy, open, looking.len());
         tokio::select! {
             () = stop.cancelled() => {}
             () = shop.bells.looks.notified() => reload(&shop, &mut watches).await,
-            hint = hinted(wallet) => hurry(&mut watches, hint),
+            hint = hinted(shop.wallet()) => hurry(&mut watches, hint),
             Some(done) = looking.join_next(), if !looking.is_empty() => match done {
-                Ok((id, outcome)) => {
+                Ok((id, looked)) => {
                     busy.remove(&id);
-                    learn(&shop, &mut watches, id, outcome).await;
+                    learn(&shop, &mut watches, id, looked).await;
+                    shop.tell_wallet().await;
                 }
                 Err(_) => busy.clear(),
             },
@@ -82,7 +91,13 @@ pub async fn work(shop: Arc<Shop>, stop: CancellationToken) {
     looking.shutdown().await;
 }
 
-type Outcome = Result<Seen, crate::wallet::WalletError>;
+/// What came of a look.
+enum Looked {
+    /// When it began, and what it saw.
+    At(Time, Result<Seen, WalletError>),
+    /// There is no wallet to ask, and why.
+    Nobody(String),
+}
 
 async fn hinted(wallet: Option<Arc<dyn Wallet>>) -> Option<PaymentHash> {
     match wallet {
@@ -111,53 +126,31 @@ async fn reload(shop: &Shop, watches: &mut HashMap<RequestId, Watch>) {
     for job in jobs {
         watches
             .entry(job.id)
-            .and_modify(|watch| watch.job = job.clone())
+            .and_modify(|watch| {
+                watch.job = job.clone();
+                if std::mem::take(&mut watch.nobody) {
+                    // There may be another wallet now.
+                    watch.next = Time(0);
+                }
+            })
             .or_insert(Watch {
                 job,
                 next: Time(0),
                 fails: 0,
+                unheld_at: None,
+                nobody: false,
+                told: Told::default(),
             });
     }
 }
 
-/// The wallet's own name for itself; asked for once, as another wallet's "unknown" says nothing about our invoices.
-async fn identity(shop: &Shop) -> Option<String> {
-    let known = shop.wallet_health.borrow().identity.clone();
-    match known {
-        Some(identity) => Some(identity),
-        None => shop.look_at_wallet().await.identity,
-    }
-}
-
-/// Was the invoice made by the wallet that is open now? One that does not say who it is, is taken at its word.
-pub(super) fn is_its_own(job: &Job, wallet: &dyn Wallet, who: Option<&str>) -> bool {
-    job.invoice.as_ref().is_some_and(|invoice| {
-        let named = invoice.wallet_identity.as_deref().zip(who);
-        invoice.wallet == wallet.backend() && named.is_none_or(|(made_by, now)| made_by == now)
-    })
-}
-
 fn launch(
-    shop: &Shop,
-    wallet: &Arc<dyn Wallet>,
-    who: Option<&str>,
-    watches: &mut HashMap<RequestId, Watch>,
-    looking: &mut JoinSet<(RequestId, Outcome)>,
+    shop: &Arc<Shop>,
+    watches: &HashMap<RequestId, Watch>,
+    looking: &mut JoinSet<(RequestId, Looked)>,
     busy: &mut HashSet<RequestId>,
-) -> Vec<RequestId> {
+) {
     let now = Time::now();
-    let mut strangers = Vec::new();
-    for watch in watches.values_mut() {
-        if watch.next <= now && !is_its_own(&watch.job, &**wallet, who) {
-            watch.next = now.plus(OTHER_WALLET);
-            strangers.push(watch.job.id);
-            let words = format!(
-                "job {}: its invoice was made by another wallet and can't be looked at with this one",
-                watch.job.id.short()
-            );
-            shop.notice(Level::Warn, "wallet", &words);
-        }
-    }
     let mut due: Vec<&Watch> = watches
         .values()
         .filter(|watch| watch.next <= now && !busy.contains(&watch.job.id))
@@ -165,16 +158,24 @@ fn launch(
     due.sort_by_key(|watch| watch.next);
     for watch in due {
         if looking.len() >= AT_ONCE {
-            return strangers;
+            return;
         }
-        let Some(issued) = issued(&watch.job) else {
+        let (Some(invoice), Some(issued)) = (&watch.job.invoice, issued(&watch.job)) else {
             continue;
         };
-        let (id, wallet) = (watch.job.id, wallet.clone());
+        let (id, shop, made_by) = (watch.job.id, shop.clone(), invoice.made_by());
         busy.insert(id);
-        looking.spawn(async move { (id, wallet.lookup(issued).await) });
+        looking.spawn(async move {
+            let purse = match shop.purse_of(&made_by).await {
+                Ok(purse) => purse,
+                Err(words) => return (id, Looked::Nobody(words)),
+            };
+            let began = Time::now();
+            let seen = purse.wallet.lookup(issued).await;
+            purse.heard(&seen);
+            (id, Looked::At(began, seen))
+        });
     }
-    strangers
 }
 
 /// Looks at one invoice now, whether it is due or not. Tells in words what was seen.
@@ -182,30 +183,21 @@ fn launch(
 /// # Errors
 /// Where the wallet or the ledger could not be asked; the sentence says why.
 pub async fn look_now(shop: &Arc<Shop>, job: &Job) -> Result<String, String> {
-    let wallet = shop
-        .wallet()
-        .ok_or("no wallet is open: see `vend doctor`")?;
-    let who = identity(shop).await;
-    if !is_its_own(job, &*wallet, who.as_deref()) {
-        return Err(OTHERS.to_owned());
-    }
-    let issued = issued(job).ok_or("the job has no invoice to look at")?;
-    let seen = wallet.lookup(issued).await;
+    let nothing = "the job has no invoice to look at";
+    let invoice = job.invoice.as_ref().ok_or(nothing)?;
+    let issued = issued(job).ok_or(nothing)?;
+    let purse = shop.purse_of(&invoice.made_by()).await?;
+    let look = Look::at(Time::now());
+    let seen = purse.wallet.lookup(issued).await;
     let seen = seen.map_err(|error| clean(&error.to_string(), 200))?;
-    let told = told(&seen);
-    let weighed = shop.weigh(job, &seen).await;
-    weighed.map_err(|error| error.to_string())?;
-    if let Some(input) = judged(shop, job, seen, Time::now()) {
-        match shop.apply(job.id, input).await {
-            Ok(_) | Err(StepError::No(_)) => {}
-            Err(error) => return Err(error.to_string()),
-        }
-    }
+    let told = in_words(&seen);
+    let came = learned(shop, job, Ok(seen), &look, &mut Told::default()).await;
+    came.map_err(|()| "the ledger did not take it; the log says why".to_owned())?;
     shop.bells.looks.notify_one();
     Ok(told)
 }
 
-fn told(seen: &Seen) -> String {
+fn in_words(seen: &Seen) -> String {
     match seen {
         Seen::Pending => "the wallet says: not paid yet".to_owned(),
         Seen::Held { .. } => "the wallet says: the payment is held".to_owned(),
@@ -217,6 +209,7 @@ fn told(seen: &Seen) -> String {
     }
 }
 
+/// A job's invoice as the wallet that made it knows it.
 pub(super) fn issued(job: &Job) -> Option<Issued> {
     let invoice = job.invoice.as_ref()?;
     Some(Issued {
@@ -253,57 +246,109 @@ async fn learn(
     shop: &Arc<Shop>,
     watches: &mut HashMap<RequestId, Watch>,
     id: RequestId,
-    outcome: Outcome,
+    looked: Looked,
 ) {
     let Some(watch) = watches.get_mut(&id) else {
         return;
     };
     let now = Time::now();
-    let seen = match outcome {
-        Ok(seen) => seen,
-        Err(error) => {
-            watch.fails += 1;
-            // Never a verdict: an invoice is not called unpaid while the wallet can't be asked.
-            watch.next = now.plus(AFTER_ERROR * watch.fails.min(12));
-            let words = clean(&error.to_string(), 200);
-            return shop.notice(
-                Level::Warn,
-                "wallet",
-                &format!("job {}: {words}", id.short()),
-            );
+    let (began, seen) = match looked {
+        Looked::At(began, seen) => (began, seen),
+        Looked::Nobody(words) => {
+            watch.nobody = true;
+            watch.next = now.plus(OTHER_WALLET);
+            watch.told.tell(shop, Level::Warn, &watch.job, &words);
+            return shop.doubt(id, DoubtKind::OtherWallet, &words).await;
         }
     };
-    watch.fails = 0;
-    if let Err(error) = shop.weigh(&watch.job, &seen).await {
-        watch.next = now.plus(AFTER_ERROR);
-        return shop.ledger_failed(&error);
-    }
-    let Some(input) = judged(shop, &watch.job, seen, now) else {
-        watch.next = again_at(&watch.job, now);
-        return;
+    watch.fails = if seen.is_err() { watch.fails + 1 } else { 0 };
+    let look = Look {
+        began,
+        unheld_at: watch.unheld_at,
+        canceled: false,
     };
-    match shop.apply(id, input).await {
-        Ok(job) => {
-            watch.job = job;
+    if seen == Ok(Seen::Pending) {
+        watch.unheld_at = Some(began);
+    }
+    match learned(shop, &watch.job, seen, &look, &mut watch.told).await {
+        // Nothing is judged while the wallet can't be asked, and it is asked until it answers.
+        Ok(_) if watch.fails > 0 => watch.next = now.plus(AFTER_ERROR * watch.fails.min(12)),
+        Ok(came) => {
+            if let Came::Step(after) = came {
+                watch.job = *after;
+            }
             watch.next = again_at(&watch.job, now);
         }
-        Err(StepError::No(_)) => watch.next = again_at(&watch.job, now),
-        Err(error) => {
-            // What the wallet said is asked for again: the ledger must have it.
-            watch.next = now.plus(AFTER_ERROR);
-            return shop.notice(Level::Error, "ledger", &error.to_string());
-        }
+        // What the wallet said is asked for again: the ledger must have it.
+        Err(()) => watch.next = now.plus(AFTER_ERROR),
     }
     if watch.next == Time(i64::MAX) {
         watches.remove(&id);
     }
 }
 
+/// What followed from a look.
+pub enum Came {
+    /// Nothing new.
+    Nothing,
+    /// A word to the operator.
+    Words,
+    /// The job after its step.
+    Step(Box<Job>),
+}
+
+/// Weighs what a look saw, and does what it calls for. An error where the ledger did not take it, which is told already.
+pub async fn learned(
+    shop: &Arc<Shop>,
+    job: &Job,
+    seen: Result<Seen, WalletError>,
+    look: &Look,
+    told: &mut Told,
+) -> Result<Came, ()> {
+    // The proof of a payment is kept before the payment is booked.
+    if let Ok(seen) = &seen
+        && let Err(error) = shop.weigh(job, seen).await
+    {
+        shop.ledger_failed(&error);
+        return Err(());
+    }
+    let input = match evidence::weigh(job, seen, look) {
+        Finding::Nothing => {
+            told.forget();
+            return Ok(Came::Nothing);
+        }
+        Finding::Note(words) => {
+            told.tell(shop, Level::Warn, job, &words);
+            return Ok(Came::Words);
+        }
+        Finding::Alarm(words) => {
+            told.tell(shop, Level::Error, job, &words);
+            return Ok(Came::Words);
+        }
+        Finding::Step(input) => input,
+    };
+    told.forget();
+    if matches!(input, Input::Paid { .. }) {
+        crash::point("look.paid");
+    }
+    match shop.apply(job.id, input).await {
+        Ok(after) => Ok(Came::Step(Box::new(after))),
+        Err(StepError::No(_)) => Ok(Came::Nothing),
+        Err(error) => {
+            shop.notice(Level::Error, "ledger", &error.to_string());
+            Err(())
+        }
+    }
+}
+
 /// When to look next; the end of time where the invoice is final.
 fn again_at(job: &Job, now: Time) -> Time {
-    use crate::domain::job::InvoiceState;
     let next = job.invoice.as_ref().and_then(|invoice| {
-        if invoice.state == InvoiceState::Paid {
+        // What is held is looked after elsewhere.
+        if !matches!(
+            invoice.state,
+            InvoiceState::Open | InvoiceState::Expired | InvoiceState::GivenBack
+        ) {
             return None;
         }
         invoice::next_look(
@@ -315,59 +360,4 @@ fn again_at(job: &Job, now: Time) -> Time {
         )
     });
     next.unwrap_or(Time(i64::MAX))
-}
-
-fn judged(shop: &Shop, job: &Job, seen: Seen, now: Time) -> Option<Input> {
-    let invoice = job.invoice.as_ref()?;
-    let over = invoice.expires_at.is_some_and(|at| now > at);
-    match seen {
-        Seen::Paid {
-            amount,
-            at,
-            preimage,
-            ..
-        } => {
-            let short = amount.is_some_and(|amount| amount < invoice.amount);
-            let wrong = preimage
-                .zip(invoice.payment_hash)
-                .is_some_and(|(preimage, hash)| !preimage.opens(&hash));
-            if short || wrong {
-                let what = if short {
-                    "the wallet says paid, but less than asked"
-                } else {
-                    "the wallet says paid, but its proof does not fit the invoice"
-                };
-                shop.notice(
-                    Level::Error,
-                    "wallet",
-                    &format!("job {}: {what}", job.id.short()),
-                );
-                return None;
-            }
-            crash::point("look.paid");
-            Some(Input::Paid {
-                amount: amount.unwrap_or(invoice.amount),
-                at: at.unwrap_or(now),
-            })
-        }
-        // No hold invoice is asked for, so a held payment is no more than one on its way, and a canceled one is over.
-        Seen::Pending | Seen::Held { .. } | Seen::Expired | Seen::Canceled if over => {
-            Some(Input::NotPaid { unknown: false })
-        }
-        Seen::Unknown if over => Some(Input::NotPaid { unknown: true }),
-        Seen::Unknown => {
-            let words = format!(
-                "job {}: the wallet does not know its invoice",
-                job.id.short()
-            );
-            shop.notice(Level::Warn, "wallet", &words);
-            None
-        }
-        Seen::Attention(words) => {
-            let words = format!("job {}: {}", job.id.short(), clean(&words, 200));
-            shop.notice(Level::Error, "wallet", &words);
-            None
-        }
-        Seen::Pending | Seen::Held { .. } | Seen::Expired | Seen::Canceled => None,
-    }
 }

@@ -9,16 +9,20 @@ use nostr::RelayUrl;
 use tokio::sync::mpsc;
 
 use super::shop::{Market, Shop};
+use crate::config::schema::PayMode;
 use crate::config::{Settings, secret};
 use crate::domain::event::News;
-use crate::domain::health::{Check, CheckKind, CheckStatus, Light, ShopState, WalletHealth};
+use crate::domain::health::{Check, CheckKind, CheckStatus, Light, ShopState};
 use crate::domain::text::clean;
 use crate::inference::pool::Pool;
 use crate::nostr::{RelayNews, Relays, RelaysConfig, Timing};
 use crate::wallet::Wallet;
+use crate::wallet::open::WalletOpenError;
 
 /// How long the first relay may take.
 const RELAY_TIME: Duration = Duration::from_secs(30);
+/// What mends a wallet that can't hold payments.
+pub const HOLD_FIX: &str = "vend config set payment.mode before";
 /// Relay news that may wait.
 const NEWS: usize = 4_096;
 
@@ -68,46 +72,19 @@ impl Shop {
             },
         });
     }
-
-    /// Looks at the wallet and remembers what was seen.
-    pub async fn look_at_wallet(&self) -> WalletHealth {
-        let health = match self.wallet() {
-            Some(wallet) => wallet.health().await,
-            None => WalletHealth {
-                backend: self.settings().wallet.backend.word().to_owned(),
-                state: "down".to_owned(),
-                light: Light::Down,
-                detail: "no wallet is open: see `vend doctor`".to_owned(),
-                ..WalletHealth::default()
-            },
-        };
-        let changed = self.wallet_health.send_if_modified(|held| {
-            let changed = *held != health;
-            *held = health.clone();
-            changed
-        });
-        if changed {
-            self.tell(News::Wallet {
-                wallet: health.clone(),
-            });
-            self.bells.lights.notify_one();
-        }
-        health
-    }
 }
 
 /// Opens the wallet that the settings name.
 ///
 /// # Errors
 /// Where a secret can't be read or the wallet can't be used as set; the sentence says which setting.
-pub fn open_wallet(settings: &Settings, place: &Place) -> Result<Arc<dyn Wallet>, NotReady> {
+pub fn open_wallet(settings: &Settings, place: &Place) -> Result<Arc<dyn Wallet>, WalletOpenError> {
     let folder = place.config.parent().map(PathBuf::from).unwrap_or_default();
     crate::wallet::open::open(
         &settings.wallet,
         |source| secret::resolve(source, &folder),
         &place.data,
     )
-    .map_err(|error| NotReady(error.to_string()))
 }
 
 /// Opens the endpoints that the settings name.
@@ -145,12 +122,10 @@ async fn wallet(shop: &Arc<Shop>, settings: &Settings, place: &Place) -> Result<
     shop.set_state(ShopState::Starting, "waiting for the wallet");
     let word = settings.wallet.backend.word();
     let fix = "vend doctor";
-    match open_wallet(settings, place) {
-        Ok(wallet) => shop.set_wallet(Some(wallet)),
-        Err(error) => {
-            shop.checked(CheckKind::Wallet, word, CheckStatus::Fail, &error.0, fix);
-            return Err(error);
-        }
+    if let Err(error) = shop.open_purse(settings, place) {
+        let (words, fix) = (&error.words, error.fix);
+        shop.checked(CheckKind::Wallet, word, CheckStatus::Fail, words, fix);
+        return Err(NotReady(error.words));
     }
     shop.bells.looks.notify_one();
     shop.bells.invoices.notify_one();
@@ -165,8 +140,27 @@ async fn wallet(shop: &Arc<Shop>, settings: &Settings, place: &Place) -> Result<
         );
         return Err(NotReady(format!("wallet {word}: {}", health.detail)));
     }
+    if let Some(why) = shop
+        .wallet()
+        .and_then(|wallet| cant_hold(settings, &*wallet))
+    {
+        shop.checked(CheckKind::Wallet, word, CheckStatus::Fail, &why, HOLD_FIX);
+        return Err(NotReady(why));
+    }
     shop.checked(CheckKind::Wallet, word, CheckStatus::Ok, &health.detail, "");
     Ok(())
+}
+
+/// Why these settings can't be sold under with this wallet: they ask it to hold payments, and it can't.
+#[must_use]
+pub fn cant_hold(settings: &Settings, wallet: &dyn Wallet) -> Option<String> {
+    let asked = settings.payment.mode == PayMode::Hold;
+    (asked && !wallet.caps().hold).then(|| {
+        let backend = wallet.backend();
+        format!(
+            "this {backend} wallet can't hold payments: set payment.mode to before or credit, or use a wallet that can (lnd; docs/wallets.md lists them)"
+        )
+    })
 }
 
 async fn endpoints(

@@ -8,6 +8,7 @@ use tokio::sync::{Notify, broadcast, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::cases::Doubts;
+use super::purse::Purses;
 use crate::config::Settings;
 use crate::domain::event::{Event, Level, News};
 use crate::domain::health::{ShopState, WalletHealth};
@@ -17,7 +18,6 @@ use crate::domain::time::Time;
 use crate::inference::pool::Pool;
 use crate::ledger::{Ledger, LedgerError};
 use crate::nostr::Relays;
-use crate::wallet::Wallet;
 
 /// Bells. Ringing one that nobody waits for is kept until somebody does.
 #[derive(Debug, Default)]
@@ -30,6 +30,8 @@ pub struct Bells {
     pub outbox: Notify,
     /// An invoice is to be watched.
     pub looks: Notify,
+    /// A payment is held, or something was decided about one.
+    pub holds: Notify,
     /// A figure changed.
     pub figures: Notify,
     /// A light may have changed.
@@ -86,7 +88,10 @@ pub struct Shop {
     doubts: Mutex<Doubts>,
     events: broadcast::Sender<Event>,
     settings: RwLock<Arc<Settings>>,
-    wallet: RwLock<Option<Arc<dyn Wallet>>>,
+    /// The wallets that are open: see `purse`.
+    pub(super) purses: Mutex<Purses>,
+    /// The wallet's health as it says itself.
+    pub(super) bare_health: Mutex<WalletHealth>,
     market: RwLock<Option<Market>>,
 }
 
@@ -115,7 +120,8 @@ impl Shop {
             doubts: Mutex::default(),
             events,
             settings: RwLock::new(Arc::new(settings)),
-            wallet: RwLock::new(None),
+            purses: Mutex::default(),
+            bare_health: Mutex::default(),
             market: RwLock::new(None),
         })
     }
@@ -150,17 +156,6 @@ impl Shop {
     /// Puts other settings in force.
     pub fn set_settings(&self, settings: Settings) {
         *held(self.settings.write()) = Arc::new(settings);
-    }
-
-    /// The wallet, once opened.
-    #[must_use]
-    pub fn wallet(&self) -> Option<Arc<dyn Wallet>> {
-        held(self.wallet.read()).clone()
-    }
-
-    /// Another wallet, or none.
-    pub fn set_wallet(&self, wallet: Option<Arc<dyn Wallet>>) {
-        *held(self.wallet.write()) = wallet;
     }
 
     /// Relays and servers, while online or draining.

@@ -11,7 +11,7 @@ use super::preflight::{self, NotReady, Opened, Place};
 use super::shop::Shop;
 use super::trade::{Closing, Trade};
 use super::trials::Trials;
-use super::{Order, cases, figures, invoicer, load, lookup, payments};
+use super::{Order, cases, figures, holds, invoicer, load, lookup, payments};
 use crate::config;
 use crate::config::Settings;
 use crate::domain::command::{Command, Reply};
@@ -50,10 +50,11 @@ struct Supervisor {
 /// Runs until a `stop` command is carried out, or nobody can give commands any more.
 pub async fn run(shop: Arc<Shop>, place: Place, mut inbox: mpsc::Receiver<Order>) {
     let stop = CancellationToken::new();
-    open_wallet(&shop, &place);
+    open_wallets(&shop, &place).await;
     let always = [
         tokio::spawn(payments::work(shop.clone(), stop.clone())),
         tokio::spawn(invoicer::work(shop.clone(), stop.clone())),
+        tokio::spawn(holds::work(shop.clone(), stop.clone())),
         tokio::spawn(figures::work(shop.clone(), stop.clone())),
         tokio::spawn(load::work(shop.clone(), stop.clone())),
     ];
@@ -75,6 +76,7 @@ pub async fn run(shop: Arc<Shop>, place: Place, mut inbox: mpsc::Receiver<Order>
             shop.notice(Level::Error, "shop", "a part of the shop died");
         }
     }
+    shop.close_wallets().await;
     for answer in supervisor.stopping {
         // Whoever asked may be gone.
         let _ = answer.send(Reply::Done {
@@ -83,11 +85,13 @@ pub async fn run(shop: Arc<Shop>, place: Place, mut inbox: mpsc::Receiver<Order>
     }
 }
 
-/// Offline too, open invoices are watched: that needs the wallet. One that can't be opened is told, not fatal.
-fn open_wallet(shop: &Arc<Shop>, place: &Place) {
-    match preflight::open_wallet(&shop.settings(), place) {
-        Ok(wallet) => shop.set_wallet(Some(wallet)),
-        Err(error) => shop.notice(Level::Warn, "wallet", &error.0),
+/// Offline too, open invoices are watched: that needs the wallets. One that can't be opened is told, not fatal.
+async fn open_wallets(shop: &Arc<Shop>, place: &Place) {
+    if let Err(error) = shop.open_purse(&shop.settings(), place) {
+        shop.notice(Level::Warn, "wallet", &error.words);
+    }
+    if let Err(error) = shop.open_old_purses(place).await {
+        shop.notice(Level::Error, "ledger", &error.to_string());
     }
 }
 
@@ -320,6 +324,10 @@ impl Supervisor {
         };
         let held = self.shop.settings();
         let open = !matches!(self.phase, Phase::Offline);
+        let wallet = self.shop.wallet().filter(|_| open);
+        if let Some(why) = wallet.and_then(|wallet| preflight::cant_hold(&new, &*wallet)) {
+            return refused(&why);
+        }
         let later = open
             && (new.nostr != held.nostr
                 || new.endpoints != held.endpoints

@@ -13,7 +13,7 @@ use super::shop::{Market, Shop};
 use super::{announce, lights, outbox, worker};
 use crate::domain::event::Level;
 use crate::domain::health::ShopState;
-use crate::domain::job::State;
+use crate::domain::job::{InvoiceState, Job, State};
 use crate::domain::step::Input;
 use crate::domain::time::Time;
 
@@ -158,7 +158,7 @@ async fn cancel_running(shop: &Arc<Shop>) {
     }
 }
 
-/// Waits until every answer has its invoice and every signed event is out.
+/// Waits until every answer has its invoice, every signed event is out, and what was decided about held payments is done.
 async fn flushed(shop: &Shop) {
     let mut events = shop.listen();
     loop {
@@ -168,6 +168,14 @@ async fn flushed(shop: &Shop) {
             }),
             Err(_) => return,
         };
+        let on_the_way = on_the_way
+            || shop.ledger.holds().await.is_ok_and(|jobs| {
+                let decided = |job: &Job| {
+                    let state = job.invoice.as_ref().map(|invoice| invoice.state);
+                    matches!(state, Some(InvoiceState::Taking | InvoiceState::GivingBack))
+                };
+                jobs.iter().any(decided)
+            });
         let empty = shop.ledger.outbox_empty(Time::now()).await.unwrap_or(true);
         if empty && !on_the_way {
             return;

@@ -12,6 +12,7 @@ use super::desk::StepError;
 use super::shop::{Market, Run, Shop};
 use crate::domain::error::JobProcessingCode as Code;
 use crate::domain::event::{Level, News};
+use crate::domain::hold;
 use crate::domain::id::RequestId;
 use crate::domain::job::{Answer, Encryption, Job};
 use crate::domain::reply;
@@ -77,6 +78,11 @@ async fn fill(shop: &Arc<Shop>, market: &Market, runs: &mut JoinSet<()>, cut: &C
         }
     });
     for job in jobs {
+        if !hold::may_start(&job, Time::now()) {
+            // Its payment must go back before the work could be done.
+            shop.bells.holds.notify_one();
+            continue;
+        }
         let mine = of_buyer.entry(job.buyer).or_default();
         if *mine >= per_buyer {
             continue;

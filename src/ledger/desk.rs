@@ -18,7 +18,9 @@ const OWED: &str = "SELECT id FROM jobs WHERE owed_msat > 0 ORDER BY updated_at 
 const STUCK: &str = "SELECT id FROM jobs WHERE paid_msat > 0 AND delivered = 0 AND updated_at <= ?2
   AND state NOT IN ('paid', 'completed', 'unpaid', 'error', 'cancelled') LIMIT ?1";
 const DOUBTED: &str = "SELECT job_id FROM doubts WHERE decided = 0 ORDER BY first_at DESC LIMIT ?1";
+/// Those with a preimage are hold invoices: they came in time.
 const LATE: &str = "SELECT job_id FROM invoices WHERE state = 'paid' AND paid_at > expires_at + 60000 AND paid_at > ?2
+  AND preimage IS NULL
   AND NOT EXISTS (SELECT 1 FROM decisions d WHERE d.job_id = invoices.job_id AND d.kind = 'late')
   ORDER BY paid_at DESC LIMIT ?1";
 const ASKED: &str = "SELECT job_id FROM asks WHERE decided = 0 ORDER BY at DESC LIMIT ?1";

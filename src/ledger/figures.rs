@@ -168,6 +168,7 @@ fn set(connection: &Connection, name: &str, value: i64) -> Result<(), LedgerErro
 /// What buyers owe for delivered work. The index of the live jobs answers it, so it costs what is open, not what ever was.
 const OPEN_CREDIT: &str =
     "SELECT coalesce(sum(price_msat), 0) FROM jobs WHERE state = 'pending_payment'
+    AND json_extract(terms, '$.order') = 'after'
     AND state NOT IN ('paid', 'completed', 'unpaid', 'error', 'cancelled')";
 
 impl Ledger {

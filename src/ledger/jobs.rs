@@ -13,13 +13,13 @@ use crate::domain::msat::Msat;
 use crate::domain::time::Time;
 
 /// How long after its expiry an invoice is still looked at.
-const WATCH_AFTER_EXPIRY: Duration = Duration::from_secs(25 * 3600);
+pub(super) const WATCH_AFTER_EXPIRY: Duration = Duration::from_secs(25 * 3600);
 
 // The questions about jobs that are alive, asked all day. Each names the condition of the index `jobs_live` to the letter:
 // without it SQLite can't know that the index holds every such job, and reads the whole table.
 const QUEUED: &str = "WHERE j.state = 'queued'
   AND j.state NOT IN ('paid', 'completed', 'unpaid', 'error', 'cancelled') AND (j.next_at IS NULL OR j.next_at <= ?1)
-  ORDER BY j.paid_msat > 0 DESC, j.bid_msat DESC, j.created_at LIMIT ?2";
+  ORDER BY j.paid_msat > 0 OR i.state IS 'held' DESC, j.bid_msat DESC, j.created_at LIMIT ?2";
 const WANTING_INVOICE: &str = "WHERE j.state IN ('inferred', 'quoting')
   AND j.state NOT IN ('paid', 'completed', 'unpaid', 'error', 'cancelled') AND (j.next_at IS NULL OR j.next_at <= ?1)
   ORDER BY j.created_at LIMIT 64";
@@ -28,6 +28,10 @@ const ALIVE: &str = "WHERE j.state NOT IN ('paid', 'completed', 'unpaid', 'error
 const ORPHANED: &str = "WHERE j.state = 'running'
   AND j.state NOT IN ('paid', 'completed', 'unpaid', 'error', 'cancelled') AND (j.boot IS NULL OR j.boot <> ?1)";
 
+const WATCHED: &str = "WHERE ((i.state <> 'paid' AND i.state = 'open')
+    OR (i.state <> 'paid' AND i.state IN ('expired', 'given_back') AND i.expires_at > ?1))
+  ORDER BY i.expires_at";
+const HELD: &str = "WHERE i.state <> 'paid' AND i.state IN ('held', 'taking', 'giving_back') ORDER BY i.hold_until";
 const ANSWERED_BY: &str = "WHERE j.result_id = ?1";
 
 /// Which jobs to list.
@@ -228,13 +232,19 @@ impl Ledger {
     pub async fn watched(&self, now: Time) -> Result<Vec<Job>, LedgerError> {
         self.reader
             .call(move |connection| {
-                rows::all(
-                    connection,
-                    "WHERE i.state IN ('open', 'expired') AND (i.expires_at > ?1 OR i.state = 'open')
-                     ORDER BY i.expires_at",
-                    params![now.minus(WATCH_AFTER_EXPIRY).0],
-                )
+                let young = now.minus(WATCH_AFTER_EXPIRY).0;
+                rows::all(connection, WATCHED, params![young])
             })
+            .await
+    }
+
+    /// Jobs for which a payment is held, or that wait for the wallet to take one or to give one back.
+    ///
+    /// # Errors
+    /// Where the ledger can't be read.
+    pub async fn holds(&self) -> Result<Vec<Job>, LedgerError> {
+        self.reader
+            .call(|connection| rows::all(connection, HELD, []))
             .await
     }
 
@@ -364,6 +374,12 @@ impl Ledger {
                     ),
                     params![before.0],
                 )?;
+                // An invoice that nobody can pay any more needs its secret no more.
+                connection.execute(
+                    "UPDATE invoices SET preimage = NULL WHERE state = 'expired' AND preimage IS NOT NULL
+                     AND expires_at < ?1",
+                    params![Time::now().minus(WATCH_AFTER_EXPIRY).0],
+                )?;
                 connection.execute("DELETE FROM outbox WHERE job_id IS NULL AND not_after < ?1", params![before.0])?;
                 // Requests are only taken while they are young, so an old verdict decides nothing any more.
                 connection.execute(
@@ -455,6 +471,15 @@ mod tests {
             let mut steps = plan.raw_query();
             let first: String = steps.next().unwrap().unwrap().get(3).unwrap();
             assert!(first.contains("USING INDEX jobs_live"), "{rest}: {first}");
+        }
+        for rest in [WATCHED, HELD] {
+            let sql = format!("EXPLAIN QUERY PLAN {} {rest}", rows::JOB);
+            let mut plan = connection.prepare(&sql).unwrap();
+            let mut steps = plan.raw_query();
+            while let Some(step) = steps.next().unwrap() {
+                let step: String = step.get(3).unwrap();
+                assert!(!step.contains("SCAN"), "{rest}: {step}");
+            }
         }
     }
 }

@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 
 use super::LedgerError;
 use crate::domain::Hex32;
-use crate::domain::id::{BootId, Buyer, PaymentHash, RequestId};
+use crate::domain::id::{BootId, Buyer, PaymentHash, Preimage, RequestId};
 use crate::domain::job::{Encryption, Invoice, InvoiceState, Job, JobView, State, Status};
 use crate::domain::msat::Msat;
 use crate::domain::time::Time;
@@ -18,7 +18,7 @@ pub(super) const JOB: &str = "SELECT
   j.price_msat, j.paid_msat, j.owed_msat, j.attempts, j.wallet_tries, j.next_at, j.boot, j.error_code, j.error,
   j.result_id, j.delivered, j.created_at, j.updated_at,
   i.label, i.state, i.amount_msat, i.wallet, i.wallet_identity, i.payment_hash, i.bolt11, i.backend_ref, i.made_at,
-  i.expires_at, i.paid_msat, i.paid_at, i.looks, i.late_looks
+  i.expires_at, i.paid_msat, i.paid_at, i.looks, i.late_looks, i.wallet_key, i.network, i.preimage, i.hold_until
   FROM jobs j LEFT JOIN invoices i ON i.job_id = j.id ";
 
 /// A word of an enum as serde writes it.
@@ -106,6 +106,7 @@ fn invoice(row: &Row<'_>) -> Result<Option<Invoice>, LedgerError> {
         return Ok(None);
     };
     let hash: Option<Vec<u8>> = row.get(29)?;
+    let preimage: Option<Vec<u8>> = row.get(40)?;
     Ok(Some(Invoice {
         label,
         state: unword(&row.get::<_, String>(25)?, "an invoice's state")?,
@@ -124,6 +125,12 @@ fn invoice(row: &Row<'_>) -> Result<Option<Invoice>, LedgerError> {
         looks: row.get(36)?,
         late_looks: row.get(37)?,
         next_look_at: None,
+        wallet_key: row.get(38)?,
+        network: row.get(39)?,
+        preimage: preimage
+            .map(|bytes| id32(&bytes, "an invoice's secret").map(Preimage))
+            .transpose()?,
+        hold_until: row.get::<_, Option<i64>>(41)?.map(Time),
     }))
 }
 
@@ -284,12 +291,14 @@ fn write_invoice(connection: &Connection, job: &Job) -> Result<(), LedgerError> 
     connection
         .prepare_cached(
             "INSERT INTO invoices (job_id, label, state, amount_msat, wallet, wallet_identity, payment_hash, bolt11,
-               backend_ref, made_at, expires_at, paid_msat, paid_at, looks, late_looks)
+               backend_ref, made_at, expires_at, paid_msat, paid_at, looks, late_looks, wallet_key, network, preimage,
+               hold_until)
              VALUES (:job, :label, :state, :amount, :wallet, :identity, :hash, :bolt11, :reference, :made, :expires,
-               :paid, :paid_at, :looks, :late)
+               :paid, :paid_at, :looks, :late, :key, :network, :preimage, :until)
              ON CONFLICT (job_id) DO UPDATE SET state = :state, wallet = :wallet, wallet_identity = :identity,
                payment_hash = :hash, bolt11 = :bolt11, backend_ref = :reference, made_at = :made,
-               expires_at = :expires, paid_msat = :paid, paid_at = :paid_at, looks = :looks, late_looks = :late",
+               expires_at = :expires, paid_msat = :paid, paid_at = :paid_at, looks = :looks, late_looks = :late,
+               wallet_key = :key, network = :network, preimage = :preimage, hold_until = :until",
         )?
         .execute(named_params! {
             ":job": job.id.0.as_bytes().as_slice(),
@@ -307,6 +316,10 @@ fn write_invoice(connection: &Connection, job: &Job) -> Result<(), LedgerError> 
             ":paid_at": invoice.paid_at.map(|at| at.0),
             ":looks": invoice.looks,
             ":late": invoice.late_looks,
+            ":key": invoice.wallet_key,
+            ":network": invoice.network,
+            ":preimage": invoice.preimage.map(|secret| secret.0.0.to_vec()),
+            ":until": invoice.hold_until.map(|at| at.0),
         })?;
     if invoice.state != InvoiceState::Intent {
         super::desk::answered(connection, &job.id)?;

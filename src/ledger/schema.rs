@@ -1,5 +1,6 @@
 //! The ledger's tables. One migration a version; a file made by a newer vend is refused untouched.
 
+use rusqlite::Connection;
 use rusqlite_migration::{M, Migrations};
 
 const FIRST: &str = "
@@ -198,9 +199,46 @@ INSERT INTO buyer_totals SELECT buyer, sum(delivered), sum(paid_msat) FROM jobs
   WHERE delivered = 1 OR paid_msat > 0 GROUP BY buyer ON CONFLICT DO NOTHING;
 ";
 
+/// Hold invoices: the secret and its time. The index leaves out what is most of a ledger; a question that is to use it says so,
+/// `state <> 'paid'`, to the letter. Which wallet made an invoice, so that it is looked at with that one alone.
+const HOLDS: &str = "
+ALTER TABLE invoices ADD COLUMN wallet_key TEXT;
+ALTER TABLE invoices ADD COLUMN network TEXT;
+ALTER TABLE invoices ADD COLUMN preimage BLOB CHECK (length(preimage) = 32);
+ALTER TABLE invoices ADD COLUMN hold_until INTEGER;
+DROP INDEX invoices_watched;
+CREATE INDEX invoices_state ON invoices (state, expires_at) WHERE state <> 'paid';
+";
+
+const VERSIONS: [&str; 5] = [FIRST, HOURS, LISTS, DESK, HOLDS];
+
 /// Every version of the tables, oldest first.
 pub(super) fn migrations() -> Migrations<'static> {
-    Migrations::new(vec![M::up(FIRST), M::up(HOURS), M::up(LISTS), M::up(DESK)])
+    VERSIONS.into_iter().map(M::up).collect()
+}
+
+/// Makes a ledger readable that no vend of this version has opened for writing yet: what it lacks is empty. Nothing is
+/// written to the file.
+pub(super) fn read_as_new(connection: &Connection) -> rusqlite::Result<()> {
+    let has =
+        "SELECT count(*) FROM pragma_table_info('invoices') WHERE name IN ('job_id', 'wallet_key')";
+    // One of the two: the table is there, and the column is not.
+    if connection.query_row(has, [], |row| row.get::<_, i64>(0))? == 1 {
+        connection.execute_batch(
+            "CREATE TEMP VIEW invoices AS SELECT *, NULL AS wallet_key, NULL AS network, NULL AS preimage,
+               NULL AS hold_until FROM main.invoices",
+        )?;
+    }
+    Ok(())
+}
+
+/// As an older vend would have made it.
+#[cfg(test)]
+pub(super) fn old(path: &std::path::Path, versions: usize) -> Connection {
+    let mut old = Connection::open(path).unwrap();
+    let migrations: Migrations<'_> = VERSIONS.into_iter().take(versions).map(M::up).collect();
+    migrations.to_latest(&mut old).unwrap();
+    old
 }
 
 #[cfg(test)]
@@ -211,9 +249,7 @@ mod tests {
     fn a_ledger_of_the_first_version_is_taken_over_with_a_copy_beside_it() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("vend.db");
-        let mut old = rusqlite::Connection::open(&path).unwrap();
-        let first = Migrations::new(vec![M::up(FIRST)]);
-        first.to_latest(&mut old).unwrap();
+        let old = old(&path, 1);
         old.execute("INSERT INTO totals VALUES ('jobs', 7)", [])
             .unwrap();
         drop(old);
@@ -225,5 +261,16 @@ mod tests {
         let files = std::fs::read_dir(dir.path()).unwrap();
         let names = files.map(|file| file.unwrap().file_name().into_string().unwrap());
         assert_eq!(names.filter(|name| name.contains("before")).count(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_ledger_that_no_new_vend_has_opened_is_read_all_the_same() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("vend.db");
+        drop(old(&path, 3));
+        let ledger = crate::ledger::Ledger::look(&path).unwrap();
+        let jobs = ledger.jobs(crate::ledger::JobFilter::default()).await;
+        assert!(jobs.unwrap().is_empty());
+        assert!(ledger.holds().await.unwrap().is_empty());
     }
 }

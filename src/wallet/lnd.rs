@@ -104,10 +104,22 @@ impl Lnd {
             "v1/invoices"
         };
         let answer = self.server.post(self.server.at(path), &body).await?;
+        if let Some(hash) = new.hold_hash.filter(|_| says(&answer, "already exists")) {
+            // Made before, and the answer was lost.
+            return self.made_before(hash).await;
+        }
         let made: Made = self.told(&answer)?;
         // The answer to a hold invoice does not repeat its hash.
         made.issued(new.hold_hash)
             .ok_or_else(|| WalletError::Protocol("it made no invoice".to_owned()))
+    }
+
+    /// The invoice that LND has for this payment.
+    async fn made_before(&self, hash: PaymentHash) -> Result<Issued, WalletError> {
+        let url = self.server.at(&format!("v1/invoice/{hash}"));
+        let answer = self.server.get(url).await?;
+        let invoice: Invoice = self.told(&answer)?;
+        invoice.issued(hash)
     }
 
     async fn look(&self, hash: PaymentHash) -> Result<Seen, WalletError> {
@@ -304,9 +316,13 @@ fn knows_no_invoice(answer: &Answer) -> bool {
     says(answer, "unable to locate invoice") || says(answer, "there are no existing invoices")
 }
 
-/// LND answers a macaroon that it does not take with 500 and words.
+/// LND answers a macaroon that it does not take, or can't read, with 500 and words.
 fn refuses_macaroon(words: &str) -> bool {
-    ["permission denied", "verification failed", "macaroon"]
-        .iter()
-        .any(|word| words.contains(word))
+    const WORDS: [&str; 4] = [
+        "permission denied",
+        "verification failed",
+        "macaroon",
+        "unmarshal v",
+    ];
+    WORDS.iter().any(|word| words.contains(word))
 }

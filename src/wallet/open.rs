@@ -11,6 +11,8 @@ use super::lnd::Lnd;
 use super::nwc::{Nwc, NwcError};
 use super::phoenixd::Phoenixd;
 use super::sandbox::{SandboxError, SandboxWallet};
+use super::spark::setup::SetupError;
+use super::spark::{self, Spark};
 use super::{ServerError, Wallet};
 use crate::config::schema::{self, Backend, SecretSource};
 use crate::domain::invoice::Network;
@@ -18,14 +20,12 @@ use crate::domain::invoice::Network;
 /// The sandbox's folder in the data directory.
 pub const SANDBOX_FOLDER: &str = "sandbox";
 
+/// Puts another connection string into the settings, from a file beside them.
+pub const NEW_CONNECTION: &str = "vend config set wallet.uri '{ file = \"nwc.uri\" }'";
+
 /// Why there is no wallet. `Display` is for the operator and names the setting.
 #[derive(Debug, thiserror::Error)]
 pub enum WalletOpenError {
-    /// A backend that this version does not have.
-    #[error(
-        "the {0} wallet is not available in this version; set wallet.backend to nwc, lnbits, lnd, cln, phoenixd or sandbox"
-    )]
-    NotAvailable(&'static str),
     /// A setting that the backend needs.
     #[error("the {backend} wallet needs wallet.{key}")]
     Missing {
@@ -48,17 +48,35 @@ pub enum WalletOpenError {
     /// The sandbox.
     #[error(transparent)]
     Sandbox(#[from] SandboxError),
+    /// Spark: its helper or its words.
+    #[error(transparent)]
+    Spark(#[from] SetupError),
     /// A wallet that is a server.
     #[error(transparent)]
     Server(#[from] ServerError),
 }
 
+impl WalletOpenError {
+    /// The command that mends it.
+    #[must_use]
+    pub fn fix(&self) -> &'static str {
+        match self {
+            Self::Spark(error) => error.fix(),
+            Self::Nwc(_)
+            | Self::Missing { backend: "nwc", .. }
+            | Self::Secret { key: "uri", .. } => NEW_CONNECTION,
+            _ => "vend config check",
+        }
+    }
+}
+
 /// Opens the wallet of the settings. Nothing is sent yet, and there is no fallback to another wallet.
 ///
-/// `resolve` reads a secret from where the settings say it is. The sandbox keeps its books in `data_dir`.
+/// `resolve` reads a secret from where the settings say it is. The sandbox keeps its books in `data_dir`, Spark its helper
+/// and its words.
 ///
 /// # Errors
-/// A backend that this version does not have, a missing setting, a secret that can't be read, or what the backend itself
+/// A missing setting, a secret that can't be read, or what the backend itself
 /// refuses.
 pub fn open(
     settings: &schema::Wallet,
@@ -92,11 +110,14 @@ pub fn open(
             let (url, password) = needs.url_and("password", settings.password.as_ref())?;
             Ok(Arc::new(Phoenixd::open(url, &password)?))
         }
+        Backend::Spark => {
+            let account = settings.account.unwrap_or(spark::DEFAULT_ACCOUNT);
+            Ok(Arc::new(Spark::open(data_dir, settings.network, account)?))
+        }
         Backend::Nwc => {
             let uri = needs.secret("uri", settings.uri.as_ref())?;
             Ok(Arc::new(Nwc::open(&uri)?))
         }
-        Backend::Spark => Err(WalletOpenError::NotAvailable(settings.backend.word())),
     }
 }
 
@@ -288,18 +309,5 @@ mod tests {
         let wallet = open_in_a_new_folder(&settings).unwrap();
         assert_eq!(wallet.backend(), "nwc");
         assert_eq!(format!("{wallet:?}"), "Nwc(relay.example)");
-    }
-
-    #[test]
-    fn a_wallet_that_is_not_in_this_version_says_so_and_none_takes_its_place() {
-        let settings = schema::Wallet {
-            backend: Backend::Spark,
-            ..schema::Wallet::default()
-        };
-        let line = open_in_a_new_folder(&settings).unwrap_err().to_string();
-        assert_eq!(
-            line,
-            "the spark wallet is not available in this version; set wallet.backend to nwc, lnbits, lnd, cln, phoenixd or sandbox"
-        );
     }
 }

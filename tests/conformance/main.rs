@@ -3,6 +3,11 @@
 //!
 //! A new backend is a file beside this one with a [`Stage`], and a line in [`BACKENDS`].
 
+#![allow(
+    clippy::duplicate_mod,
+    reason = "Spark's drill brings the node's books along"
+)]
+
 #[path = "../support/drill_cln.rs"]
 mod drill_cln;
 #[path = "../support/drill_lnd.rs"]
@@ -15,6 +20,8 @@ mod drill_nwc;
 mod drill_phoenixd;
 #[path = "../support/drill_relay.rs"]
 mod drill_relay;
+#[path = "../support/drill_spark.rs"]
+mod drill_spark;
 #[path = "../support/drill_wallet.rs"]
 mod drill_wallet;
 
@@ -23,6 +30,7 @@ mod lnbits;
 mod nodes;
 mod nwc;
 mod sandbox;
+mod spark;
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -96,6 +104,7 @@ type Start = fn() -> Box<dyn Stage>;
 /// Every backend, in the table's order.
 const BACKENDS: &[(&str, Start)] = &[
     ("sandbox", sandbox::start),
+    ("Spark", spark::start),
     ("LNbits", lnbits::start),
     ("LND", nodes::lnd),
     ("Core Lightning", nodes::cln),

@@ -1,6 +1,7 @@
 //! vend against the real programs that it will meet: a relay, Ollama, llama.cpp's server, `LNbits` and a buyer on another
 //! Nostr library. README.md says what each test proves. A tool that is not installed skips the tests that need it.
 
+mod spark;
 mod stage;
 
 #[path = "../support/drill_cln.rs"]
@@ -298,4 +299,5 @@ fn settle_after_restart(place: &Place, id: &str, paid: u64, shop: &Shop) {
 
 mod fakes;
 mod golden;
+mod lnd;
 mod nwc;

@@ -1,7 +1,10 @@
 #!/usr/bin/env bash
 # Starts one of the live tests' servers in the foreground, on loopback:
 #
-#   run.sh ollama|relay|lnbits|llama PORT DIR [MODEL.gguf]
+#   run.sh ollama|relay|lnbits PORT DIR
+#   run.sh llama PORT DIR MODEL.gguf [OPTION...]
+#   run.sh btcd PORT DIR [ADDRESS]                       a regtest chain; what is mined goes to ADDRESS
+#   run.sh lnd PORT DIR GRPC_PORT PEER_PORT CHAIN_PORT CHAIN_DIR ALIAS
 #
 # DIR takes everything the server writes; a fresh one gives a fresh server. The script becomes the server (exec), so
 # that its process id is the server's: the test that started it can end it, and nothing else.
@@ -9,7 +12,7 @@ set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 tools=${VEND_LIVE_TOOLS:-$(cd "$here/../.." && pwd)/target/live-tools}
-usage() { echo "usage: run.sh ollama|relay|lnbits|llama PORT DIR [MODEL.gguf]" >&2; exit 2; }
+usage() { echo "usage: run.sh ollama|relay|lnbits|llama|btcd|lnd PORT DIR [MORE...]" >&2; exit 2; }
 [ $# -ge 3 ] || usage
 name=$1 port=$2
 case $port in '' | *[!0-9]*) usage ;; esac
@@ -74,6 +77,49 @@ llama)
   need llama/bin/python
   [ $# -ge 4 ] || usage
   exec "$tools/llama/bin/python" "$here/llama_server.py" --port "$port" --model "$4" "${@:5}"
+  ;;
+btcd)
+  need bin/btcd
+  # One node that nobody connects to. Nothing is secret: lnd.py writes the same login.
+  cat >"$dir/btcd.conf" <<CONF
+[Application Options]
+regtest=1
+datadir=$dir/data
+logdir=$dir/logs
+nolisten=1
+rpclisten=127.0.0.1:$port
+rpccert=$dir/rpc.cert
+rpckey=$dir/rpc.key
+rpcuser=vend
+rpcpass=vend
+txindex=1
+${4:+miningaddr=$4}
+CONF
+  exec "$tools/bin/btcd" --configfile="$dir/btcd.conf"
+  ;;
+lnd)
+  need bin/lnd
+  [ $# = 8 ] || usage
+  # The nodes are alone in their chain, so they need not wait to gather news, nor look for others.
+  cat >"$dir/lnd.conf" <<CONF
+[Application Options]
+alias=$8
+restlisten=127.0.0.1:$port
+rpclisten=127.0.0.1:$4
+listen=127.0.0.1:$5
+noseedbackup=1
+nobootstrap=1
+trickledelay=50
+[Bitcoin]
+bitcoin.regtest=1
+bitcoin.node=btcd
+[Btcd]
+btcd.rpchost=127.0.0.1:$6
+btcd.rpcuser=vend
+btcd.rpcpass=vend
+btcd.rpccert=$7/rpc.cert
+CONF
+  exec "$tools/bin/lnd" --lnddir="$dir"
   ;;
 *) usage ;;
 esac

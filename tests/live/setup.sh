@@ -4,6 +4,7 @@
 #   ollama  a real Ollama server (Go)              relay   nostr-rs-relay (Rust)
 #   llama   llama.cpp's own HTTP server (Python)   lnbits  LNbits with play money (Python)
 #   node    nostr-tools for the buyer, @getalby/sdk for a wallet behind Nostr Wallet Connect (npm)
+#   spark   the official Spark SDK (npm)            lnd     LND, and btcd for a chain of its own (Go)
 #
 #   setup.sh [NAME...]       only these; all without a name
 #
@@ -11,7 +12,7 @@
 # caches nothing changes, except that as root on Debian the few missing build packages are installed. A tool that is
 # already there in the right version is left alone; one that can't be had costs one line, and the rest is installed. So
 # the script always ends with 0, and its last lines are one "NAME: ok" or "NAME: missing WHY" per tool.
-# Ollama and the relay are compiled: some minutes each. VEND_LIVE_JOBS (default 1) says on how many cores.
+# Ollama, the relay and LND are compiled: some minutes each. VEND_LIVE_JOBS (default 1) says on how many cores.
 set -uo pipefail
 
 OLLAMA=0.24.0 # the last version line that carries its CPU engine in the Go module; later ones start a separate program
@@ -129,7 +130,33 @@ node() {
   stamp "$want"
 }
 
-ALL="node llama lnbits ollama relay"
+# As `vend spark install` does it, from the same lock file. The local Spark of the tests speaks with the SDK's own parts, and
+# vend's own installation then finds everything in npm's cache.
+spark() {
+  local want lock="$here/../../src/wallet/spark/helper"
+  want=$(cksum <"$lock/package-lock.json")
+  installed "$want" spark/node_modules/@buildonspark/spark-sdk && return
+  has npm || { missing "no npm"; return; }
+  mkdir -p "$tools/spark"
+  cp "$lock/package.json" "$lock/package-lock.json" "$tools/spark/"
+  (cd "$tools/spark" && logged npm ci --omit=dev --ignore-scripts --no-audit --no-fund) || { missing "npm could not install it"; return; }
+  stamp "$want"
+}
+
+lnd() {
+  local want
+  want=$(cat "$here/lnd/go.mod" "$here/lnd/go.sum" | cksum)
+  installed "$want" bin/lnd && [ -e "$tools/bin/btcd" ] && return
+  has go || { missing "no go"; return; }
+  # The tags are those of LND's releases that bring a part of its REST interface. Neither program needs C.
+  logged env GOFLAGS="-p=$jobs -buildvcs=false -mod=readonly" CGO_ENABLED=0 \
+    go build -C "$here/lnd" -o "$tools/bin/" -trimpath -ldflags "-s -w" \
+    -tags "autopilotrpc signrpc walletrpc chainrpc invoicesrpc peersrpc" \
+    github.com/btcsuite/btcd github.com/lightningnetwork/lnd/cmd/lnd || { missing "the build failed"; return; }
+  stamp "$want"
+}
+
+ALL="node spark llama lnbits ollama relay lnd"
 sheet=""
 for name in ${*:-$ALL}; do
   case " $ALL " in *" $name "*) ;; *) sheet+="$name: missing no such tool"$'\n'; continue ;; esac

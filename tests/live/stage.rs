@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::sync::{LazyLock, Mutex};
 use std::time::{Duration, Instant};
@@ -46,6 +46,8 @@ pub fn ready(test: &str, names: &[&str]) -> bool {
             "lnbits" => "lnbits/bin/python",
             "llama" => "llama/bin/python",
             "node" => "node/node_modules/@getalby/sdk/package.json",
+            "spark" => "spark/node_modules/@buildonspark/spark-sdk/package.json",
+            "lnd" => "bin/lnd",
             other => panic!("no tool is called {other}"),
         };
         !tools().join(proof).exists()
@@ -76,13 +78,18 @@ pub struct Process {
 }
 
 impl Process {
-    fn start(name: &str, command: &mut Command) -> Self {
+    pub fn start(name: &str, command: &mut Command) -> Self {
         let child = command.process_group(0).spawn();
         let child = child.unwrap_or_else(|error| panic!("{name} does not start: {error}"));
         Self {
             child,
             name: name.to_owned(),
         }
+    }
+
+    /// Its input, where that was piped.
+    pub fn input(&mut self) -> ChildStdin {
+        self.child.stdin.take().unwrap()
     }
 
     /// kill -9, to it and to what it started; returns when it is gone.
@@ -203,6 +210,21 @@ impl Server {
         self.wait();
     }
 
+    /// The same with other words after the folder.
+    pub fn restart_with(&mut self, more: &[&str]) {
+        self.more = more.iter().map(|word| (*word).to_owned()).collect();
+        self.restart();
+    }
+
+    pub const fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Where it keeps everything.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
     pub fn http(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
@@ -228,17 +250,21 @@ fn tail(path: &Path) -> String {
 
 /// Runs one of the Python helpers of this folder and reads its one JSON line.
 pub fn script(name: &str, arguments: &[&str]) -> Value {
+    try_script(name, arguments).unwrap()
+}
+
+/// The same where the helper may refuse: its line on stderr.
+pub fn try_script(name: &str, arguments: &[&str]) -> Result<Value, String> {
     let output = Command::new("python3")
         .arg(here().join(name))
         .args(arguments)
         .output()
         .unwrap();
-    assert!(
-        output.status.success(),
-        "{name}: {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    serde_json::from_slice(&output.stdout).unwrap()
+    if output.status.success() {
+        return Ok(serde_json::from_slice(&output.stdout).unwrap());
+    }
+    let words = String::from_utf8_lossy(&output.stderr);
+    Err(format!("{name}: {words}"))
 }
 
 /// A real `LNbits` with a seller's wallet and a funded buyer's.
@@ -358,6 +384,15 @@ impl Place {
         status["npub"].as_str().unwrap().to_owned()
     }
 
+    /// The row that `vend doctor --json` has for this check and that is no "ok", else its last one.
+    pub fn doctor(&self, check: &str) -> Value {
+        let sheet = self.vend(&["doctor", "--json"]).json();
+        let rows = sheet["checks"].as_array().unwrap().iter();
+        let mut rows = rows.filter(|row| row["check"] == check);
+        let bad = rows.clone().find(|row| row["status"] != "ok");
+        bad.or_else(|| rows.next_back()).unwrap().clone()
+    }
+
     /// Starts `vend run`; returns when it sells.
     pub fn open(&self) -> Shop {
         let shop = self.start();
@@ -384,7 +419,8 @@ impl Place {
     }
 }
 
-fn lines(process: &mut Process) -> Receiver<Value> {
+/// The lines of its output, which must be JSON.
+pub fn lines(process: &mut Process) -> Receiver<Value> {
     let (tell, told) = channel();
     let out = BufReader::new(process.child.stdout.take().unwrap());
     // Ends with the process's output; a receiver that is gone needs no more lines.
@@ -399,7 +435,7 @@ fn lines(process: &mut Process) -> Receiver<Value> {
 }
 
 /// Reads lines until one is the one; those before it are gone.
-fn until(lines: &Receiver<Value>, what: &str, fits: impl Fn(&Value) -> bool) -> Value {
+pub fn until(lines: &Receiver<Value>, what: &str, fits: impl Fn(&Value) -> bool) -> Value {
     let end = Instant::now() + PATIENCE;
     let mut last = Value::Null;
     loop {

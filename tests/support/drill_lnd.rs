@@ -1,4 +1,4 @@
-//! A drill LND: the REST interface as LND 0.18 and later speak it, as far as a seller uses it.
+//! A drill LND: the REST interface as LND 0.21 speaks it, as far as a seller uses it.
 
 #![allow(dead_code, reason = "each test file uses its own part of the drill")]
 
@@ -55,7 +55,7 @@ fn api(request: &Request, shared: &Shared) -> Option<Reply> {
             "synced_to_chain": shared.books(|books| books.synced),
             "chains": [{"chain": "bitcoin", "network": "regtest"}],
             "block_height": 1,
-            "version": "0.18.4-beta",
+            "version": "0.21.2-beta",
         })),
         ("GET", "/v1/balance/channels") => {
             let (ours, theirs) = shared.books(|books| (books.balance_msat, books.inbound_msat));
@@ -200,7 +200,7 @@ fn settle(body: &Value, shared: &Shared) -> Reply {
     let hash = sha256::Hash::hash(&preimage).to_byte_array();
     shared.books(|books| {
         let Some(invoice) = books.by_hash(&hash) else {
-            return no(404, 5, "unable to locate invoice");
+            return no(500, 2, "unable to locate invoice");
         };
         match invoice.life {
             Life::Open => no(500, 2, "invoice still open"),
@@ -221,7 +221,7 @@ fn cancel(body: &Value, shared: &Shared) -> Reply {
     };
     shared.books(|books| {
         let Some(invoice) = books.by_hash(&hash) else {
-            return no(404, 5, "unable to locate invoice");
+            return no(500, 2, "unable to locate invoice");
         };
         if matches!(invoice.life, Life::Paid { .. }) {
             return no(500, 2, "invoice already settled");

@@ -47,12 +47,25 @@ impl Home {
 
     /// The built-in model, one relay, an LNbits-shaped wallet.
     pub fn configure(&self, mode: &str, relay: &str, wallet: &str, key: &str) {
+        let wallet = format!("backend = \"lnbits\"\nurl = \"{wallet}\"\ninvoice_key = \"{key}\"\n");
+        self.configure_with(mode, relay, &wallet, "vend-tiny", "kind = \"builtin\"\n");
+    }
+
+    /// One relay; the lines of `[wallet]` and `[[endpoint]]`, and the model.
+    pub fn configure_with(
+        &self,
+        mode: &str,
+        relay: &str,
+        wallet: &str,
+        model: &str,
+        endpoint: &str,
+    ) {
         let text = format!(
             "[nostr]\nrelays = [\"{relay}\"]\nkinds = [5050]\nannounce = false\n\
-             [text]\nmodel = \"vend-tiny\"\nmax_tokens = 16\n\
+             [text]\nmodel = \"{model}\"\nmax_tokens = 16\n\
              [payment]\nmode = \"{mode}\"\ncredit_sats = 100000\nunpaid_sats_total = 1000000\n\
-             [wallet]\nbackend = \"lnbits\"\nnetwork = \"regtest\"\nurl = \"{wallet}\"\ninvoice_key = \"{key}\"\n\
-             [[endpoint]]\nname = \"tiny\"\nkind = \"builtin\"\nslots = 2\n\
+             [wallet]\nnetwork = \"regtest\"\n{wallet}\
+             [[endpoint]]\nname = \"local\"\n{endpoint}slots = 2\n\
              [limits]\nper_buyer_per_minute = 100000\nper_minute = 100000\nqueue = 1000\nper_buyer_running = 4\n"
         );
         let path = self.config();
@@ -103,6 +116,14 @@ impl Home {
             String::from_utf8_lossy(&out.stderr)
         );
         serde_json::from_slice(&out.stdout).unwrap()
+    }
+
+    /// `vend jobs show ID --json`; none where there is no such job.
+    pub async fn show(&self, id: &str) -> Option<Value> {
+        let mut command = self.command();
+        let out = command.args(["jobs", "show", id, "--json"]).output();
+        let out = out.await.unwrap();
+        serde_json::from_slice(&out.stdout).ok()
     }
 
     /// A request to this shop alone.

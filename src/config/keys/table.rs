@@ -121,8 +121,8 @@ pub const KEYS: &[Key] = &[
     key(PriceModel, "price_per_1k_output", sats(SATS_MAX), Now,
         "The price of 1000 output tokens.").example("12"),
 
-    key(Payment, "mode", Shape::Word(&["after", "before", "credit"]), Now,
-        "after: the result first, with its invoice on it; before: pay first; credit: after, while a buyer owes little."),
+    key(Payment, "mode", Shape::Word(&["after", "before", "credit", "hold"]), Now,
+        "after: the result first, with its invoice on it; before: pay first; credit: after, while a buyer owes little; hold: pay first, taken on delivery."),
     key(Payment, "credit_sats", sats(SATS_MAX), Now,
         "What one buyer may owe before payment is asked first."),
     key(Payment, "unpaid_sats_total", sats(SATS_MAX), Now,

@@ -32,7 +32,11 @@ fn invoice(state: InvoiceState) -> Invoice {
         state,
         amount: sats(10),
         wallet: "lnd".to_owned(),
+        wallet_key: None,
         wallet_identity: Some("02ab".to_owned()),
+        network: None,
+        preimage: None,
+        hold_until: None,
         payment_hash: Some(PaymentHash(Hex32([3; 32]))),
         bolt11: Some("lnbcrt".to_owned()),
         backend_ref: None,
@@ -320,4 +324,15 @@ proptest! {
         }
         prop_assert!(one.job.owed.is_zero() || base == 1);
     }
+}
+
+#[test]
+fn a_held_payment_that_is_taken_after_the_invoices_time_is_not_late() {
+    let mut facts = paid_first(State::Paid);
+    facts.job.delivered = true;
+    let invoice = facts.job.invoice.as_mut().unwrap();
+    invoice.paid_at = Some(invoice.expires_at.unwrap().plus(Duration::from_secs(600)));
+    assert_eq!(case(&facts, NOW).unwrap().kind, CaseKind::Late);
+    facts.job.terms.order = PayOrder::Hold;
+    assert_eq!(case(&facts, NOW), None);
 }

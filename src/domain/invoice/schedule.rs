@@ -47,8 +47,8 @@ const SHORTEST_GAP: Duration = Duration::from_secs(1);
 ///   gap than `check_every`, and always one look at the moment of expiry.
 /// - From expiry on: one at expiry, then +30 s, +60 s, +5 min, +10 min, +1 h and +24 h.
 ///
-/// `late_looks` counts the looks begun at or after `expires_at` that the wallet answered; a look that failed does not
-/// count, and is tried again within 30 s. None when all [`LATE_LOOKS`] were answered: only then is the invoice left alone.
+/// `late_looks` counts the looks that [`is_due`] counts; one that failed does not, and is tried again within 30 s. None when
+/// all [`LATE_LOOKS`] were answered: only then is the invoice left alone.
 ///
 /// Where nothing ran for a while (a restart), the caller looks once at every open invoice first. `made_at` should be our
 /// own clock's. Jitter and the wallet's rate limit are the caller's.
@@ -72,6 +72,14 @@ pub fn next_look(
     } else {
         Some(now.plus(OVERDUE_GAP.min(longest)))
     }
+}
+
+/// Does a look that the wallet answered count as a late one, where `late_looks` were counted before? Only when its time had
+/// come: hints can make many looks at once, and they must not use up those that are meant for later.
+#[must_use]
+pub fn is_due(expires_at: Time, began: Time, late_looks: u32) -> bool {
+    let slot = usize::try_from(late_looks).ok().and_then(|n| LATE.get(n));
+    slot.is_some_and(|slot| began >= expires_at.plus(*slot))
 }
 
 fn gap_at_age(age: Duration, longest: Duration) -> Duration {
@@ -164,6 +172,18 @@ mod tests {
         assert!(!may_close(expires_at, expires_at.plus(secs(59)), 2));
         assert!(!may_close(expires_at, expires_at.plus(secs(3_600)), 0));
         assert!(may_close(expires_at, expires_at.plus(secs(60)), 1));
+    }
+
+    #[test]
+    fn many_looks_at_once_count_as_one() {
+        let expires_at = MADE.plus(secs(600));
+        assert!(!is_due(expires_at, MADE.plus(secs(599)), 0));
+        let mut late = 0;
+        for at in [600, 600, 601, 629, 630, 631, 660, 661] {
+            late += u32::from(is_due(expires_at, MADE.plus(secs(at)), late));
+        }
+        assert_eq!(late, 3);
+        assert!(!is_due(expires_at, MADE.plus(secs(1_000_000)), LATE_LOOKS));
     }
 
     proptest! {

@@ -60,10 +60,13 @@ pub fn job(order: PayOrder) -> Job {
         created_at: START,
         updated_at: START,
     };
-    if order == PayOrder::Before {
+    if matches!(order, PayOrder::Before | PayOrder::Hold) {
         job.state = State::Quoting;
         job.price = Some(Msat::from_sats(10));
-        job.invoice = Some(intent(&job, Msat::from_sats(10)));
+        job.invoice = Some(Invoice {
+            preimage: (order == PayOrder::Hold).then_some(Preimage(Hex32([8; 32]))),
+            ..intent(&job, Msat::from_sats(10))
+        });
     }
     job
 }
@@ -87,8 +90,10 @@ fn made() -> Input {
         backend_ref: None,
         made_at: START,
         expires_at: START.plus(Duration::from_secs(600)),
-        wallet: "sandbox".to_owned(),
-        identity: None,
+        made_by: MadeBy {
+            backend: "sandbox".to_owned(),
+            ..MadeBy::default()
+        },
     }
 }
 
@@ -96,6 +101,21 @@ fn paid() -> Input {
     Input::Paid {
         amount: Msat::from_sats(10),
         at: START,
+    }
+}
+
+/// Held for `secs` from the start on.
+fn held(secs: u64) -> Input {
+    Input::Held {
+        amount: None,
+        until: START.plus(Duration::from_secs(secs)),
+    }
+}
+
+fn not_paid(at: Time) -> Input {
+    Input::NotPaid {
+        unknown: false,
+        began: at,
     }
 }
 
@@ -123,7 +143,8 @@ fn any_input() -> impl Strategy<Value = Input> {
         Just(made()),
         Just(Input::InvoiceDelayed {
             message: "m".to_owned(),
-            until: START
+            until: START,
+            fresh: None,
         }),
         Just(Input::InvoiceRefused {
             code: "payment.rejected",
@@ -133,7 +154,13 @@ fn any_input() -> impl Strategy<Value = Input> {
         Just(accepted()),
         Just(Input::GaveUp { role: Role::Result }),
         Just(paid()),
-        any::<bool>().prop_map(|unknown| Input::NotPaid { unknown }),
+        (any::<bool>(), 0_u64..9_000).prop_map(|(unknown, secs)| Input::NotPaid {
+            unknown,
+            began: START.plus(Duration::from_secs(secs)),
+        }),
+        (0_u64..9_000).prop_map(held),
+        Just(Input::HoldEnds),
+        any::<bool>().prop_map(|unknown| Input::NotHeld { unknown }),
         any::<bool>().prop_map(|by_buyer| Input::Cancel { by_buyer }),
         Just(Input::Retry),
     ]
@@ -177,7 +204,38 @@ fn follow(job: &mut Job, input: Input, now: Time, seen: &mut Seen) -> Result<(),
         "what failed is owed back"
     );
     prop_assert!(next.state != State::Paid || (next.delivered && !next.paid.is_zero()));
+    if next.terms.order == PayOrder::Hold {
+        hold_is_right(&before, &next)?;
+    }
     *job = next;
+    Ok(())
+}
+
+fn hold_is_right(before: &Job, next: &Job) -> Result<(), TestCaseError> {
+    let of = |job: &Job| job.invoice.as_ref().map(|invoice| invoice.state);
+    let (was, is) = (of(before), of(next));
+    let ended = matches!(next.state, State::Error | State::Cancelled);
+    prop_assert!(
+        is != Some(InvoiceState::Taking) || next.delivered,
+        "nothing is taken before the result is delivered"
+    );
+    prop_assert!(
+        next.state != State::Running || matches!(is, Some(InvoiceState::Held | InvoiceState::Paid)),
+        "nothing runs without its payment"
+    );
+    prop_assert!(
+        !ended || !matches!(is, Some(InvoiceState::Held | InvoiceState::Open)),
+        "a job that has ended holds nobody's payment"
+    );
+    prop_assert!(
+        was != Some(InvoiceState::GivingBack) || is != Some(InvoiceState::Taking),
+        "what goes back is never taken"
+    );
+    let secret = |job: &Job| job.invoice.as_ref().and_then(|invoice| invoice.preimage);
+    prop_assert!(
+        secret(before) == secret(next) || is == Some(InvoiceState::GivenBack) || is.is_none(),
+        "the secret stays until the payment went back"
+    );
     Ok(())
 }
 
@@ -185,7 +243,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
     #[test]
     fn whatever_happens_in_any_order_money_is_right(
-        order in prop_oneof![Just(PayOrder::After), Just(PayOrder::Before), Just(PayOrder::Free)],
+        order in prop_oneof![Just(PayOrder::After), Just(PayOrder::Before), Just(PayOrder::Free), Just(PayOrder::Hold)],
         inputs in proptest::collection::vec((any_input(), 0_u64..2_000), 1..60),
     ) {
         let mut job = job(order);
@@ -264,9 +322,7 @@ fn an_expired_invoice_is_unpaid_until_money_comes_late() {
     let late = START.plus(Duration::from_secs(700));
     let mut now = late;
     while job.state == State::PendingPayment {
-        job = step(&job, Input::NotPaid { unknown: false }, now)
-            .unwrap()
-            .job;
+        job = step(&job, not_paid(now), now).unwrap().job;
         now = now.plus(Duration::from_secs(60));
         assert!(
             now < late.plus(Duration::from_secs(3_600)),
@@ -291,4 +347,108 @@ fn three_interruptions_end_a_job_with_a_word_to_the_buyer() {
     let last = step(&job, Input::Interrupted, START).unwrap();
     assert_eq!(last.job.state, State::Error);
     assert_eq!(last.drafts[0].role, Role::Error);
+}
+
+fn invoice(job: &Job) -> InvoiceState {
+    job.invoice.as_ref().unwrap().state
+}
+
+fn failed() -> Input {
+    Input::RunFailed {
+        code: "processing.rejected",
+        message: "m".to_owned(),
+        sentence: None,
+        again: false,
+    }
+}
+
+#[test]
+fn a_held_payment_is_taken_once_the_result_is_delivered() {
+    let job = run(PayOrder::Hold, vec![made()]);
+    assert_eq!(job.state, State::AwaitingPayment);
+    assert!(step(&job, start(), START).is_err(), "not paid yet");
+    let answered = Input::Answered(answer("text"));
+    let inputs = vec![made(), held(4_000), start(), answered, accepted()];
+    let job = run(PayOrder::Hold, inputs);
+    assert_eq!(
+        (job.state, invoice(&job)),
+        (State::PendingPayment, InvoiceState::Taking)
+    );
+    assert_eq!(job.paid, Msat::ZERO, "not before the wallet says so");
+    let job = step(&job, paid(), START).unwrap().job;
+    assert_eq!((job.state, job.paid), (State::Paid, Msat::from_sats(10)));
+}
+
+#[test]
+fn a_held_payment_goes_back_when_the_work_fails_or_is_cancelled() {
+    let cancel = Input::Cancel { by_buyer: true };
+    let ends = [
+        vec![made(), held(4_000), start(), failed()],
+        vec![made(), held(4_000), start(), cancel.clone()],
+        vec![made(), held(4_000), Input::HoldEnds],
+        vec![made(), cancel],
+    ];
+    for inputs in ends {
+        let job = run(PayOrder::Hold, inputs);
+        assert_eq!(invoice(&job), InvoiceState::GivingBack);
+        let gone = step(&job, Input::NotHeld { unknown: false }, START).unwrap();
+        assert_eq!(invoice(&gone.job), InvoiceState::GivenBack);
+        assert_eq!(gone.job.invoice.unwrap().preimage, None);
+        assert_eq!((gone.job.paid, gone.job.owed), (Msat::ZERO, Msat::ZERO));
+    }
+}
+
+#[test]
+fn nothing_runs_that_could_outlast_its_payment() {
+    // 60 s of work and 120 s to settle.
+    let late = START.plus(Duration::from_secs(20));
+    for (secs, may) in [(200, false), (201, true)] {
+        let job = run(PayOrder::Hold, vec![made(), held(secs)]);
+        assert_eq!(step(&job, start(), late).is_ok(), may, "{secs}");
+    }
+    let job = run(PayOrder::Hold, vec![made(), held(170)]);
+    assert_eq!(
+        (job.state, invoice(&job)),
+        (State::Error, InvoiceState::GivingBack)
+    );
+}
+
+#[test]
+fn a_payment_that_was_lost_before_it_was_taken_is_no_revenue() {
+    let answered = Input::Answered(answer("text"));
+    let lost = Input::NotHeld { unknown: false };
+    let taking = vec![made(), held(4_000), start(), answered, accepted()];
+    let job = run(PayOrder::Hold, [taking, vec![lost.clone()]].concat());
+    assert_eq!((job.state, job.paid), (State::Unpaid, Msat::ZERO));
+    assert!(job.delivered && job.error.is_some());
+    // Lost while it ran: the work stops, and the wallet is told to cancel for certain.
+    let job = run(PayOrder::Hold, vec![made(), held(4_000), start(), lost]);
+    assert_eq!(
+        (job.state, invoice(&job)),
+        (State::Error, InvoiceState::GivingBack)
+    );
+}
+
+#[test]
+fn a_payment_that_comes_when_the_job_has_ended_goes_back() {
+    let job = run(PayOrder::Hold, vec![made()]);
+    let over = START.plus(Duration::from_secs(700));
+    let job = step(&job, not_paid(over), over).unwrap().job;
+    assert_eq!(job.state, State::Unpaid);
+    let back = step(&job, held(4_000), over).unwrap().job;
+    assert_eq!(
+        back.state,
+        State::Queued,
+        "late, but in time to be worked for"
+    );
+    let job = run(
+        PayOrder::Hold,
+        vec![made(), Input::Cancel { by_buyer: false }],
+    );
+    let gone = step(&job, Input::NotHeld { unknown: false }, START).unwrap();
+    let job = step(&gone.job, held(4_000), START).unwrap().job;
+    assert_eq!(
+        (job.state, invoice(&job)),
+        (State::Cancelled, InvoiceState::GivingBack)
+    );
 }

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::super::preflight::{Place, open_wallet};
+use super::super::preflight::{self, Place, open_wallet};
 use super::check;
 use crate::config::Settings;
 use crate::config::schema::Backend;
@@ -11,6 +11,8 @@ use crate::domain::health::{Check, CheckKind, CheckStatus, Light, WalletHealth};
 use crate::domain::invoice::{self, Expected, InvoiceFault, Network};
 use crate::domain::msat::Msat;
 use crate::domain::time::Time;
+use crate::wallet::open::NEW_CONNECTION;
+use crate::wallet::spark::setup::Setup;
 use crate::wallet::{Issued, NewInvoice, Wallet, WalletError};
 
 /// What the trial's invoice asks for.
@@ -18,28 +20,35 @@ const AMOUNT: Msat = Msat::from_sats(1);
 /// How long it can be paid.
 const EXPIRY: Duration = Duration::from_secs(60);
 
-/// Another connection to a wallet behind relays.
-const NEW_CONNECTION: &str = "vend config set wallet.uri (it asks for a new connection string)";
-
 /// Opens the wallet that the settings name, and tries it out.
 pub async fn wallet(settings: &Settings, place: &Place) -> Vec<Check> {
-    match open_wallet(settings, place) {
-        Ok(wallet) => opened(settings, &*wallet).await,
-        Err(error) => {
-            let word = settings.wallet.backend.word();
-            let fix = match settings.wallet.backend {
-                Backend::Nwc => NEW_CONNECTION,
-                _ => "vend config set wallet.backend lnbits",
+    let mut checks = Vec::new();
+    if settings.wallet.backend == Backend::Spark {
+        let found = Setup::new(&place.data).look().await;
+        let whole = found.iter().all(|one| one.ok);
+        checks.extend(found.iter().map(|one| {
+            let status = if one.ok {
+                CheckStatus::Ok
+            } else {
+                CheckStatus::Fail
             };
-            vec![check(
-                CheckKind::Wallet,
-                word,
-                CheckStatus::Fail,
-                &error.0,
-                fix,
-            )]
+            row(settings, status, &one.detail, one.fix)
+        }));
+        if !whole {
+            return checks;
         }
     }
+    match open_wallet(settings, place) {
+        Ok(wallet) => {
+            checks.extend(opened(settings, &*wallet).await);
+            wallet.close().await;
+        }
+        Err(error) => {
+            let words = error.to_string();
+            checks.push(row(settings, CheckStatus::Fail, &words, error.fix()));
+        }
+    }
+    checks
 }
 
 /// Does a wallet answer, is it on the right network, can it receive, does it make an invoice and find it again?
@@ -57,14 +66,16 @@ pub async fn opened(settings: &Settings, wallet: &dyn Wallet) -> Vec<Check> {
         Light::Ok => CheckStatus::Ok,
         Light::Warn | Light::Unknown | Light::Down => CheckStatus::Warn,
     };
-    let fix = if health.can_receive_msat == Some(Msat::ZERO) {
-        room(settings.wallet.backend)
-    } else if status == CheckStatus::Warn && settings.wallet.backend == Backend::Nwc {
-        "make a connection that only receives, then vend config set wallet.uri (it asks for it)"
-    } else {
-        ""
+    let fix = match settings.wallet.backend {
+        backend if health.can_receive_msat == Some(Msat::ZERO) => room(backend),
+        // What a connection may do too much, a new one mends.
+        Backend::Nwc if status != CheckStatus::Ok => NEW_CONNECTION,
+        _ => "",
     };
     let mut checks = vec![row(settings, status, &health.detail, fix)];
+    if let Some(why) = preflight::cant_hold(settings, wallet) {
+        checks.push(row(settings, CheckStatus::Fail, &why, preflight::HOLD_FIX));
+    }
     checks.extend(small_room(settings, &health));
     if let Some(other) = other_network(settings, &health) {
         checks.push(other);
@@ -82,6 +93,10 @@ fn row(settings: &Settings, status: CheckStatus, detail: &str, fix: &str) -> Che
 /// What mends a wallet that answers with this error.
 fn mend(settings: &Settings, error: &WalletError) -> String {
     let wallet = &settings.wallet;
+    if wallet.backend == Backend::Nwc {
+        // Its silence has many causes, a connection that was removed among them.
+        return NEW_CONNECTION.to_owned();
+    }
     let fix = match error {
         WalletError::Unauthorized(_) => match wallet.backend {
             Backend::Lnbits => {
@@ -96,8 +111,7 @@ fn mend(settings: &Settings, error: &WalletError) -> String {
             Backend::Phoenixd => {
                 "vend config set wallet.password (it asks for http-password-limited-access of phoenix.conf)"
             }
-            Backend::Nwc => NEW_CONNECTION,
-            Backend::Spark | Backend::Sandbox => "",
+            Backend::Nwc | Backend::Spark | Backend::Sandbox => "",
         },
         WalletError::Certificate(_) => {
             return match &wallet.certificate {
@@ -108,12 +122,6 @@ fn mend(settings: &Settings, error: &WalletError) -> String {
                     "vend config set wallet.certificate tls.cert (the server's own file)".to_owned()
                 }
             };
-        }
-        // Behind relays: what is silent may be the relay, the wallet, or a connection that was removed in it.
-        WalletError::Unreachable(_) | WalletError::TimedOut(_)
-            if wallet.backend == Backend::Nwc =>
-        {
-            "open the wallet and see that it is online, or vend config set wallet.uri (it asks for a new connection string)"
         }
         WalletError::Unreachable(_) | WalletError::Protocol(_) => {
             return match &wallet.url {

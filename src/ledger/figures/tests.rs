@@ -149,11 +149,7 @@ fn old_hours_are_not_told_and_older_ones_are_let_go() {
 async fn a_ledger_without_hours_is_read_all_the_same_and_gets_them_when_opened() {
     let folder = tempfile::tempdir().unwrap();
     let path = file(folder.path());
-    Ledger::open(&path).unwrap().close().await;
-    Connection::open(&path)
-        .unwrap()
-        .execute_batch("DROP TABLE hour_totals; PRAGMA user_version = 1;")
-        .unwrap();
+    drop(crate::ledger::schema::old(&path, 1));
     let totals = Ledger::look(&path).unwrap().totals().await.unwrap();
     assert!(totals.hours.is_empty());
     let ledger = Ledger::open(&path).unwrap();

@@ -255,7 +255,7 @@ fn words_to_choose_from_are_cycled() {
     let mut place = Place::new("");
     place.form.choose("payment.mode");
     place.form.begin();
-    for wanted in ["after", "before", "credit", "after"] {
+    for wanted in ["hold", "after", "before", "credit", "hold"] {
         place.form.cycle(true);
         assert_eq!(place.form.edit.as_ref().unwrap().line.value(), wanted);
     }

@@ -145,11 +145,28 @@ struct Htlc {
 }
 
 impl Invoice {
-    pub(super) fn seen(&self, asked: &PaymentHash) -> Result<Seen, WalletError> {
-        let protocol = |text: &str| Err(WalletError::Protocol(text.to_owned()));
-        if self.r_hash.as_deref().and_then(from_base64) != Some(asked.0) {
-            return protocol("it answered about another payment than was asked for");
+    fn is_about(&self, asked: &PaymentHash) -> Result<(), WalletError> {
+        if self.r_hash.as_deref().and_then(from_base64) == Some(asked.0) {
+            return Ok(());
         }
+        let text = "it answered about another payment than was asked for".to_owned();
+        Err(WalletError::Protocol(text))
+    }
+
+    /// The invoice itself.
+    pub(super) fn issued(self, asked: PaymentHash) -> Result<Issued, WalletError> {
+        self.is_about(&asked)?;
+        let bolt11 = self.payment_request.filter(|text| !text.is_empty());
+        Ok(Issued {
+            bolt11: bolt11.ok_or_else(|| WalletError::Protocol("it has no text".to_owned()))?,
+            payment_hash: asked,
+            backend_ref: None,
+        })
+    }
+
+    pub(super) fn seen(&self, asked: &PaymentHash) -> Result<Seen, WalletError> {
+        self.is_about(asked)?;
+        let protocol = |text: &str| Err(WalletError::Protocol(text.to_owned()));
         let Some(state) = self.state.as_deref() else {
             return protocol("it does not say whether the invoice is paid");
         };

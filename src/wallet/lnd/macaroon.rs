@@ -17,26 +17,42 @@ pub(super) fn hex(secret: &SecretString) -> Option<SecretString> {
     is_hex.then(|| digits.into())
 }
 
+/// What moves money, or makes a macaroon that does: an entity of LND's and an action on it.
+const SPENDS: [(&[u8], &[u8]); 3] = [
+    (b"offchain", b"write"),
+    (b"onchain", b"write"),
+    (b"macaroon", b"generate"),
+];
+
 /// Does it allow payments? Its permissions are written in the clear (protobuf, one message for each entity: field 1 its
 /// name, field 2 each action). One that can't be read is taken to be limited: the node has the last word.
 pub(super) fn can_spend(hex: &str) -> bool {
-    const OFFCHAIN: &[u8] = b"\x0a\x08offchain";
     let bytes: Vec<u8> = (0..hex.len())
         .step_by(2)
         .filter_map(|at| u8::from_str_radix(hex.get(at..at + 2)?, 16).ok())
         .collect();
-    let Some(at) = bytes
-        .windows(OFFCHAIN.len())
-        .position(|window| window == OFFCHAIN)
+    SPENDS
+        .iter()
+        .any(|(entity, action)| allows(&bytes, entity, action))
+}
+
+fn allows(macaroon: &[u8], entity: &[u8], action: &[u8]) -> bool {
+    let Ok(length) = u8::try_from(entity.len()) else {
+        return false;
+    };
+    let name = [&[0x0a, length], entity].concat();
+    let Some(at) = macaroon
+        .windows(name.len())
+        .position(|window| window == name)
     else {
         return false;
     };
-    let mut rest = &bytes[at + OFFCHAIN.len()..];
+    let mut rest = &macaroon[at + name.len()..];
     while let [0x12, length, text @ ..] = rest {
-        let Some((action, after)) = text.split_at_checked(usize::from(*length)) else {
+        let Some((allowed, after)) = text.split_at_checked(usize::from(*length)) else {
             return false;
         };
-        if action == b"write" {
+        if allowed == action {
             return true;
         }
         rest = after;
@@ -70,9 +86,13 @@ mod tests {
     fn a_macaroon_that_can_pay_is_told_from_one_for_invoices() {
         let admin = b"\x02\x01\x03lnd\x1a\x17\x0a\x08offchain\x12\x04read\x12\x05write\x1a\x02";
         let read_only =
-            b"\x02\x01\x03lnd\x1a\x10\x0a\x08offchain\x12\x04read\x1a\x0f\x0a\x07onchain\x12\x05write";
+            b"\x02\x01\x03lnd\x1a\x10\x0a\x08offchain\x12\x04read\x1a\x0f\x0a\x07address\x12\x05write";
+        let coins = b"\x02\x01\x03lnd\x1a\x10\x0a\x08offchain\x12\x04read\x1a\x0f\x0a\x07onchain\x12\x05write";
+        let maker = b"\x02\x01\x03lnd\x1a\x14\x0a\x08macaroon\x12\x08generate";
         let invoices = b"\x02\x01\x03lnd\x1a\x17\x0a\x08invoices\x12\x04read\x12\x05write";
-        assert!(can_spend(&written(admin)));
+        for mighty in [&admin[..], &coins[..], &maker[..]] {
+            assert!(can_spend(&written(mighty)), "{mighty:?}");
+        }
         for limited in [
             &read_only[..],
             &invoices[..],

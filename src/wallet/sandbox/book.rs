@@ -161,7 +161,7 @@ impl Book {
     fn payment_of(&self, new: &NewInvoice) -> Result<(Option<Hex32>, PaymentHash), IssueError> {
         let Some(hash) = new.hold_hash else {
             let preimage = Hex32(rand::random());
-            return Ok((Some(preimage), hash_of(&preimage)));
+            return Ok((Some(preimage), Preimage(preimage).hash()));
         };
         if self.record(&hash)?.is_some() {
             let text = "there is an invoice for this payment hash already".to_owned();
@@ -256,7 +256,7 @@ impl Book {
     /// Takes the payment that is held for this preimage; again: nothing.
     pub(super) fn settle(&self, preimage: &Preimage, now: Time) -> Result<(), IssueError> {
         let _lock = lock(&self.dir).map_err(|source| self.failed(source))?;
-        let hash = hash_of(&preimage.0);
+        let hash = preimage.hash();
         match self.look(&hash, now)? {
             Entry::Paid { .. } => Ok(()),
             Entry::Held(_) => {
@@ -353,10 +353,6 @@ impl SandboxError {
             source,
         }
     }
-}
-
-fn hash_of(preimage: &Hex32) -> PaymentHash {
-    PaymentHash(Hex32(sha256::Hash::hash(&preimage.0).to_byte_array()))
 }
 
 fn refused(why: &str) -> IssueError {

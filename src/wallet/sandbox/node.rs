@@ -23,6 +23,9 @@ pub(super) const MAX_MEMO_BYTES: usize = 639;
 /// Blocks until the last hop must be settled; LND's and Core Lightning's usual value (BOLT 11 field `c`).
 const FINAL_CLTV: u64 = 18;
 
+/// The same for a payment that is held: LND's usual value.
+const HELD_CLTV: u64 = 80;
+
 const KEY_FILE: &str = "node-key";
 const KEY_HEX: usize = 64;
 
@@ -86,7 +89,7 @@ impl Node {
             .payment_hash(hash)
             .payment_secret(PaymentSecret(rand::random()))
             .duration_since_epoch(std::time::Duration::from_secs(now.secs()))
-            .min_final_cltv_expiry_delta(FINAL_CLTV)
+            .min_final_cltv_expiry_delta(new.hold_hash.map_or(FINAL_CLTV, |_| HELD_CLTV))
             .expiry_time(new.expiry)
             .amount_milli_satoshis(new.amount.0)
             .basic_mpp()

@@ -164,6 +164,7 @@ fn facts(lines: &mut Vec<Line>, app: &App, job: &JobView, whole: Option<&JobDeta
     let order = whole.map(|whole| match whole.order {
         PayOrder::After => ", to be paid after",
         PayOrder::Before => ", to be paid before",
+        PayOrder::Hold => ", held until delivered",
         PayOrder::Free => ", free of charge",
     });
     let price = job

@@ -1,0 +1,438 @@
+use std::time::Duration;
+
+use nostr::EventId;
+use proptest::prelude::*;
+
+use super::*;
+use crate::domain::Hex32;
+use crate::domain::hold::{Duty, duty};
+use crate::domain::id::{BootId, PaymentHash};
+use crate::domain::invoice::next_look;
+use crate::domain::job::{Answer, MadeBy, State};
+use crate::domain::reply::Role;
+use crate::domain::step;
+
+const START: Time = Time(1_800_000_000_000);
+const EXPIRY: u64 = 600;
+const AMOUNT: Msat = Msat(10_000);
+const SECRET: Preimage = Preimage(Hex32([8; 32]));
+
+fn secs(secs: u64) -> Duration {
+    Duration::from_secs(secs)
+}
+
+/// A signed invoice for the secret, with LND's delta.
+fn bolt11() -> String {
+    use lightning_invoice::{Currency, InvoiceBuilder, PaymentSecret};
+    use nostr::hashes::{Hash, sha256};
+    use nostr::secp256k1::{Secp256k1, SecretKey};
+    let key = SecretKey::from_slice(&[7; 32]).unwrap();
+    InvoiceBuilder::new(Currency::Regtest)
+        .description(String::new())
+        .payment_hash(sha256::Hash::from_byte_array(SECRET.hash().0.0))
+        .payment_secret(PaymentSecret([1; 32]))
+        .duration_since_epoch(secs(START.secs()))
+        .min_final_cltv_expiry_delta(80)
+        .expiry_time(secs(EXPIRY))
+        .amount_milli_satoshis(AMOUNT.0)
+        .build_signed(|message| Secp256k1::new().sign_ecdsa_recoverable(message, &key))
+        .unwrap()
+        .to_string()
+}
+
+fn job(order: PayOrder) -> Job {
+    let mut job = step::tests::job(order);
+    let mut inputs = vec![Input::InvoiceMade {
+        bolt11: bolt11(),
+        payment_hash: SECRET.hash(),
+        backend_ref: None,
+        made_at: START,
+        expires_at: START.plus(secs(EXPIRY)),
+        made_by: MadeBy::default(),
+    }];
+    if order == PayOrder::After {
+        inputs.insert(0, answered());
+        inputs.insert(0, started());
+        inputs.push(accepted());
+    }
+    for input in inputs {
+        job = step::step(&job, input, START).unwrap().job;
+    }
+    job
+}
+
+fn started() -> Input {
+    Input::Start {
+        boot: BootId(Hex32([1; 32])),
+    }
+}
+
+fn answered() -> Input {
+    Input::Answered(Answer {
+        text: "text".to_owned(),
+        prompt_tokens: 5,
+        completion_tokens: 5,
+        estimated: false,
+        cut: false,
+        elapsed_ms: 1,
+        endpoint: "e".to_owned(),
+    })
+}
+
+fn accepted() -> Input {
+    Input::Accepted {
+        role: Role::Result,
+        relay: "r".to_owned(),
+    }
+}
+
+fn run_failed() -> Input {
+    Input::RunFailed {
+        code: "processing.rejected",
+        message: "m".to_owned(),
+        sentence: None,
+        again: false,
+    }
+}
+
+/// Where the money really is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Truth {
+    Unpaid,
+    Held,
+    Paid,
+    Canceled,
+}
+
+/// What a look shows: what is true, or anything but an invented payment.
+#[derive(Clone, Debug)]
+enum Shown {
+    True,
+    Nonsense(Seen),
+    Error,
+}
+
+#[derive(Clone, Debug)]
+enum Event {
+    /// Time goes by.
+    Pass(u64),
+    /// A payment that began before the expiry arrives, perhaps long after.
+    Pay,
+    /// The wallet, or the route, gives a held payment back.
+    FallBack,
+    /// The seller looks, as its duty is: settles or cancels first where that was decided.
+    Look(Shown),
+    /// The shop works.
+    Work(Input),
+}
+
+fn shown() -> impl Strategy<Value = Shown> {
+    let nonsense = prop_oneof![
+        Just(Seen::Pending),
+        Just(Seen::Held { amount: None }),
+        Just(Seen::Held {
+            amount: Some(Msat(9_999))
+        }),
+        Just(Seen::Expired),
+        Just(Seen::Canceled),
+        Just(Seen::Unknown),
+        Just(Seen::Attention("strange".to_owned())),
+        // Less than was asked for, and a proof of another payment.
+        Just(Seen::Paid {
+            amount: Some(Msat(9_999)),
+            at: None,
+            preimage: None,
+            fee: None
+        }),
+        Just(Seen::Paid {
+            amount: Some(AMOUNT),
+            at: None,
+            preimage: Some(Preimage(Hex32([9; 32]))),
+            fee: None
+        }),
+    ];
+    prop_oneof![
+        3 => Just(Shown::True),
+        2 => nonsense.prop_map(Shown::Nonsense),
+        1 => Just(Shown::Error),
+    ]
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    let work = prop_oneof![
+        Just(started()),
+        Just(answered()),
+        Just(accepted()),
+        Just(run_failed()),
+        Just(Input::Interrupted),
+        Just(Input::GaveUp { role: Role::Result }),
+        any::<bool>().prop_map(|by_buyer| Input::Cancel { by_buyer }),
+    ];
+    prop_oneof![
+        2 => (1_u64..400).prop_map(Event::Pass),
+        1 => Just(Event::Pay),
+        1 => Just(Event::FallBack),
+        4 => shown().prop_map(Event::Look),
+        3 => work.prop_map(Event::Work),
+    ]
+}
+
+/// A wallet, and a seller who knows of it only what looks show.
+struct World {
+    now: Time,
+    truth: Truth,
+    job: Job,
+    unheld_at: Option<Time>,
+}
+
+impl World {
+    fn new(order: PayOrder) -> Self {
+        Self {
+            now: START,
+            truth: Truth::Unpaid,
+            job: job(order),
+            unheld_at: None,
+        }
+    }
+
+    fn invoice(&self) -> &Invoice {
+        self.job.invoice.as_ref().unwrap()
+    }
+
+    fn pay(&mut self) {
+        if self.truth == Truth::Unpaid {
+            self.truth = match self.job.terms.order {
+                PayOrder::Hold => Truth::Held,
+                _ => Truth::Paid,
+            };
+        }
+    }
+
+    fn honest(&self) -> Seen {
+        match self.truth {
+            Truth::Unpaid if self.now >= self.invoice().expires_at.unwrap() => Seen::Expired,
+            Truth::Unpaid => Seen::Pending,
+            Truth::Held => Seen::Held {
+                amount: Some(AMOUNT),
+            },
+            Truth::Canceled => Seen::Canceled,
+            Truth::Paid => Seen::Paid {
+                amount: Some(AMOUNT),
+                at: None,
+                preimage: Some(SECRET),
+                fee: None,
+            },
+        }
+    }
+
+    fn step(&mut self, input: Input) {
+        if let Ok(step) = step::step(&self.job, input, self.now) {
+            self.job = step.job;
+            if step.drafts.iter().any(|draft| draft.role == Role::Result) {
+                self.job.result_id = Some(EventId::from_byte_array([3; 32]));
+            }
+        }
+    }
+
+    fn look(&mut self, shown: Shown) -> Result<(), TestCaseError> {
+        let mut canceled = false;
+        match duty(&self.job, self.now) {
+            Some(Duty::Ends) => self.step(Input::HoldEnds),
+            Some(Duty::Take) if self.truth == Truth::Held && self.invoice().preimage.is_some() => {
+                self.truth = Truth::Paid;
+            }
+            Some(Duty::GiveBack) if self.truth != Truth::Paid => {
+                canceled = true;
+                self.truth = Truth::Canceled;
+            }
+            _ => {}
+        }
+        let before = self.job.clone();
+        let is_error = matches!(shown, Shown::Error);
+        let seen = match shown {
+            Shown::True => Ok(self.honest()),
+            Shown::Nonsense(seen) => Ok(seen),
+            Shown::Error => Err("gone"),
+        };
+        let look = Look {
+            began: self.now,
+            unheld_at: self.unheld_at,
+            canceled,
+        };
+        if seen == Ok(Seen::Pending) {
+            self.unheld_at = Some(self.now);
+        }
+        if let Step(input) = weigh(&self.job, seen, &look) {
+            self.step(input);
+        }
+        prop_assert!(!is_error || before == self.job, "an error changes nothing");
+        let was = before.invoice.as_ref().unwrap().state;
+        if self.invoice().state == InvoiceState::Expired && was != InvoiceState::Expired {
+            let expires_at = self.invoice().expires_at.unwrap();
+            prop_assert!(
+                self.now >= expires_at.plus(secs(60)),
+                "unpaid only by a look a minute after expiry"
+            );
+        }
+        Ok(())
+    }
+
+    /// From now on everybody does what they should, until nothing is left to do.
+    fn settle(&mut self) -> Result<(), TestCaseError> {
+        for _ in 0..5_000 {
+            let invoice = self.invoice();
+            let next = match invoice.state {
+                InvoiceState::Paid => return Ok(()),
+                InvoiceState::Open | InvoiceState::Expired | InvoiceState::GivenBack => next_look(
+                    START,
+                    invoice.expires_at.unwrap(),
+                    self.now,
+                    invoice.late_looks,
+                    secs(60),
+                ),
+                _ => Some(self.now.plus(secs(30))),
+            };
+            let Some(next) = next else { return Ok(()) };
+            self.now = self.now.max(next);
+            self.look(Shown::True)?;
+        }
+        prop_assert!(false, "it never ends: {:?}", self.job);
+        Ok(())
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(3_000))]
+    #[test]
+    fn whatever_a_wallet_shows_the_books_end_as_the_money_does(
+        order in prop_oneof![Just(PayOrder::After), Just(PayOrder::Before), Just(PayOrder::Hold)],
+        events in proptest::collection::vec(event(), 1..60),
+    ) {
+        let mut world = World::new(order);
+        for event in events {
+            let (paid, state) = (world.job.paid, world.job.state);
+            match event {
+                Event::Pass(by) => world.now = world.now.plus(secs(by)),
+                Event::Pay => world.pay(),
+                Event::FallBack if world.truth == Truth::Held => world.truth = Truth::Canceled,
+                Event::FallBack => {}
+                Event::Look(shown) => world.look(shown)?,
+                Event::Work(input) => world.step(input),
+            }
+            prop_assert!(world.job.paid >= paid, "paid never goes back");
+            prop_assert!(world.job.paid.is_zero() || world.truth == Truth::Paid, "nothing is invented");
+            prop_assert!(state != State::Paid || world.job.state == State::Paid);
+        }
+        world.settle()?;
+        let revenue = if world.truth == Truth::Paid { AMOUNT } else { Msat::ZERO };
+        prop_assert_eq!(world.job.paid, revenue, "{:?}", world.job);
+        let taken_for_nothing = !world.job.paid.is_zero()
+            && order == PayOrder::Hold
+            && !world.job.delivered
+            && world.job.owed.is_zero();
+        prop_assert!(!taken_for_nothing, "{:?}", world.job);
+        if order == PayOrder::Hold && matches!(world.job.state, State::Error | State::Cancelled) {
+            prop_assert!(world.truth != Truth::Held, "what failed holds nobody's payment");
+        }
+    }
+}
+
+fn looked(job: &Job, seen: Seen, at: u64, canceled: bool) -> Finding {
+    let look = Look {
+        began: START.plus(secs(at)),
+        unheld_at: None,
+        canceled,
+    };
+    weigh(job, Ok::<_, &str>(seen), &look)
+}
+
+fn held(job: &Job) -> Job {
+    let Step(input) = looked(job, Seen::Held { amount: None }, 10, false) else {
+        panic!("held");
+    };
+    step::step(job, input, START).unwrap().job
+}
+
+#[test]
+fn a_payment_is_held_from_the_last_look_that_did_not_show_it() {
+    let job = job(PayOrder::Hold);
+    let look = |unheld_at| Look {
+        began: START.plus(secs(500)),
+        unheld_at,
+        canceled: false,
+    };
+    let until = |unheld_at| {
+        let seen = Ok::<_, &str>(Seen::Held { amount: None });
+        match weigh(&job, seen, &look(unheld_at)) {
+            Step(Input::Held { until, .. }) => until,
+            other => panic!("{other:?}"),
+        }
+    };
+    // An hour, the work's minute and the two to settle: less than 68 blocks of four minutes.
+    assert_eq!(until(None), START.plus(secs(3_600 + 60 + 120)));
+    let later = START.plus(secs(480));
+    assert_eq!(until(Some(later)), later.plus(secs(3_780)));
+}
+
+#[test]
+fn less_than_asked_is_not_worked_for() {
+    let job = job(PayOrder::Hold);
+    let amount = Some(Msat(9_999));
+    assert!(matches!(
+        looked(&job, Seen::Held { amount }, 10, false),
+        Alarm(_)
+    ));
+}
+
+#[test]
+fn an_ordinary_invoice_that_is_held_is_only_on_its_way() {
+    let job = job(PayOrder::After);
+    let seen = Seen::Held {
+        amount: Some(AMOUNT),
+    };
+    assert_eq!(looked(&job, seen, 10, false), Nothing);
+}
+
+#[test]
+fn a_wallet_that_calls_a_held_payment_expired_by_the_clock_is_asked_again() {
+    let mut taking = held(&job(PayOrder::Hold));
+    for input in [started(), answered(), accepted()] {
+        taking = step::step(&taking, input, START).unwrap().job;
+    }
+    assert_eq!(looked(&taking, Seen::Expired, 700, false), Nothing);
+    let lost = Step(Input::NotHeld { unknown: false });
+    assert_eq!(looked(&taking, Seen::Expired, 9_000, false), lost);
+    assert_eq!(looked(&taking, Seen::Canceled, 20, false), lost);
+}
+
+#[test]
+fn given_back_is_what_the_wallet_canceled() {
+    let job = held(&job(PayOrder::Hold));
+    let back = step::step(&job, Input::Cancel { by_buyer: true }, START).unwrap();
+    let gone = Step(Input::NotHeld { unknown: false });
+    assert_eq!(looked(&back.job, Seen::Canceled, 20, false), gone);
+    assert_eq!(looked(&back.job, Seen::Unknown, 20, true), gone);
+    assert_eq!(looked(&back.job, Seen::Expired, 20, true), gone);
+    assert_eq!(looked(&back.job, Seen::Expired, 20, false), Nothing);
+    assert!(matches!(
+        looked(&back.job, Seen::Unknown, 20, false),
+        Note(_)
+    ));
+    assert_eq!(
+        looked(&back.job, Seen::Held { amount: None }, 20, true),
+        Nothing
+    );
+}
+
+#[test]
+fn a_payment_hash_that_the_secret_does_not_open_is_no_proof() {
+    let mut other = job(PayOrder::After);
+    other.invoice.as_mut().unwrap().payment_hash = Some(PaymentHash(Hex32([1; 32])));
+    let seen = Seen::Paid {
+        amount: Some(AMOUNT),
+        at: None,
+        preimage: Some(SECRET),
+        fee: None,
+    };
+    assert!(matches!(looked(&other, seen, 10, false), Alarm(_)));
+}

@@ -1,0 +1,189 @@
+//! How a job ends: delivered, failed, cancelled; and the seller's second try.
+
+use super::Verdict::{Already, Illegal, Taken};
+use super::{Next, Verdict};
+use crate::domain::job::{InvoiceState, PayOrder, State};
+use crate::domain::msat::Msat;
+use crate::domain::reply::{Reply, Role};
+
+const PAID_BUT_FAILED: &str =
+    "The work could not be completed. Your payment is recorded and owed back to you.";
+const HELD_BUT_FAILED: &str =
+    "The work could not be completed. Your payment was not taken and goes back to you.";
+const SELLER_CANCELLED: &str = "The seller cancelled this job. You were not charged.";
+const SELLER_GAVE_BACK: &str =
+    "The seller cancelled this job. Your payment was not taken and goes back to you.";
+
+impl Next {
+    pub(super) fn fail(
+        &mut self,
+        code: &'static str,
+        message: String,
+        sentence: Option<&'static str>,
+    ) -> Verdict {
+        let job = &mut self.step.job;
+        job.state = State::Error;
+        job.boot = None;
+        job.next_at = None;
+        job.error_code = Some(code.to_owned());
+        job.error = Some(message.clone());
+        if !job.delivered {
+            job.owed = job.paid;
+        }
+        let owes = !job.owed.is_zero();
+        let held = self.give_back();
+        let sentence = match (owes, held) {
+            (true, _) => Some(PAID_BUT_FAILED),
+            (_, true) => Some(HELD_BUT_FAILED),
+            _ => sentence,
+        };
+        if let Some(sentence) = sentence {
+            self.draft(Role::Error, Reply::Error { sentence });
+        }
+        self.say(message);
+        Taken
+    }
+
+    pub(super) fn accepted(&mut self, role: Role, relay: &str) -> Verdict {
+        if role != Role::Result || self.step.job.delivered {
+            return Already;
+        }
+        let job = &mut self.step.job;
+        let mut taking = false;
+        job.state = match (job.state, job.terms.order) {
+            (State::Publishing, PayOrder::Before) => State::Paid,
+            (State::Publishing, PayOrder::Hold) if !job.paid.is_zero() => State::Paid,
+            (State::Publishing, PayOrder::Hold) => {
+                taking = true;
+                State::PendingPayment
+            }
+            // It was given back, or is on its way back: that was decided, and stays.
+            (State::Error | State::Cancelled, PayOrder::Hold) if job.paid.is_zero() => {
+                return Already;
+            }
+            (State::Publishing, PayOrder::After) if job.invoice.is_some() => State::PendingPayment,
+            (State::Publishing, _) => State::Completed,
+            // A relay that we had given up on had it after all: the buyer may have it, and may pay.
+            (State::Error | State::Cancelled, _) if job.result_id.is_some() => {
+                job.owed = Msat::ZERO;
+                match job.terms.order {
+                    PayOrder::Before | PayOrder::Hold => State::Paid,
+                    PayOrder::After if job.invoice.is_some() => State::PendingPayment,
+                    _ => State::Completed,
+                }
+            }
+            _ => return Already,
+        };
+        job.delivered = true;
+        if let Some(invoice) = job.invoice.as_mut().filter(|_| taking) {
+            invoice.state = InvoiceState::Taking;
+        }
+        let cut = job.answer.as_ref().is_some_and(|answer| answer.cut);
+        let then = if taking {
+            "; the held payment is taken now"
+        } else {
+            ""
+        };
+        self.say(format!("result accepted by {relay}{then}"));
+        self.draft(
+            Role::Success,
+            Reply::Success {
+                note: cut.then(|| "The answer was cut at max_tokens.".to_owned()),
+            },
+        );
+        Taken
+    }
+
+    pub(super) fn gave_up(&mut self, role: Role) -> Verdict {
+        let job = &self.step.job;
+        if role != Role::Result || job.delivered || job.state != State::Publishing {
+            return Already;
+        }
+        let then = match job.terms.order {
+            PayOrder::Hold => "the held payment goes back",
+            _ => "its invoice is still watched",
+        };
+        let message = format!("no relay accepted the result in time; {then}");
+        self.fail("payment.undelivered", message, None)
+    }
+
+    pub(super) fn cancel(&mut self, by_buyer: bool) -> Verdict {
+        let job = &mut self.step.job;
+        match job.state {
+            State::Queued
+            | State::Quoting
+            | State::AwaitingPayment
+            | State::Running
+            | State::Inferred
+            | State::Publishing => {}
+            State::Cancelled => return Already,
+            _ => return Illegal,
+        }
+        job.state = State::Cancelled;
+        job.boot = None;
+        job.next_at = None;
+        job.owed = job.paid;
+        if job
+            .invoice
+            .as_ref()
+            .is_some_and(|invoice| invoice.state == InvoiceState::Intent)
+        {
+            // Nobody has seen an invoice that is only an intent.
+            job.invoice = None;
+        }
+        let owes = !job.owed.is_zero();
+        let held = self.give_back();
+        self.step.withdraw = true;
+        self.step.stop_run = true;
+        self.say(if by_buyer {
+            "by the buyer"
+        } else {
+            "by the seller"
+        });
+        if !by_buyer {
+            self.draft(
+                Role::Error,
+                Reply::Error {
+                    sentence: match (owes, held) {
+                        (true, _) => PAID_BUT_FAILED,
+                        (_, true) => SELLER_GAVE_BACK,
+                        _ => SELLER_CANCELLED,
+                    },
+                },
+            );
+        }
+        Taken
+    }
+
+    pub(super) fn retry(&mut self) -> Verdict {
+        let job = &mut self.step.job;
+        let open = job
+            .invoice
+            .as_ref()
+            .is_some_and(|invoice| invoice.bolt11.is_some());
+        let paid_first = job.terms.order == PayOrder::Before && !job.paid.is_zero();
+        if job.state != State::Error || job.delivered || job.prompt.is_none() {
+            return Illegal;
+        }
+        if job.result_id.is_some() || (open && !paid_first) {
+            // Its one result or invoice was made already and may be known to the buyer.
+            return Illegal;
+        }
+        job.attempts = 0;
+        job.wallet_tries = 0;
+        job.next_at = None;
+        job.owed = Msat::ZERO;
+        job.error = None;
+        job.error_code = None;
+        job.state = if job.invoice.is_some() && !paid_first {
+            match job.terms.order {
+                PayOrder::Before | PayOrder::Hold => State::Quoting,
+                _ => State::Inferred,
+            }
+        } else {
+            State::Queued
+        };
+        self.say("by the seller");
+        Taken
+    }
+}

@@ -1,0 +1,413 @@
+//! The wallets that are open: the one that the settings name, and old ones whose invoices may still bring money. An invoice
+//! is looked at with the wallet that made it, and with no other: what another one does not know of says nothing.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::preflight::{self, Place};
+use super::shop::Shop;
+use crate::config::Settings;
+use crate::config::kept::{self, Kept};
+use crate::config::schema;
+use crate::domain::event::{Level, News};
+use crate::domain::health::{Light, WalletHealth};
+use crate::domain::invoice::Network;
+use crate::domain::job::MadeBy;
+use crate::ledger::LedgerError;
+use crate::wallet::open::WalletOpenError;
+use crate::wallet::{Wallet, WalletError, open};
+
+/// Calls that began before a wallet was put aside have ended by then.
+const CALLS_END: Duration = Duration::from_secs(120);
+
+/// A wallet that is open.
+#[derive(Debug)]
+pub struct Purse {
+    /// The name under which its settings are kept; none where they could not be kept.
+    pub key: Option<String>,
+    /// The wallet.
+    pub wallet: Arc<dyn Wallet>,
+    network: schema::Network,
+    identity: Mutex<Option<String>>,
+    silent: AtomicBool,
+    old_since: Mutex<Option<Instant>>,
+}
+
+impl Purse {
+    fn new(key: Option<String>, wallet: Arc<dyn Wallet>, network: schema::Network) -> Self {
+        Self {
+            key,
+            wallet,
+            network,
+            identity: Mutex::default(),
+            silent: AtomicBool::default(),
+            old_since: Mutex::default(),
+        }
+    }
+
+    /// Looks at the wallet, and learns its name for itself.
+    pub async fn health(&self) -> WalletHealth {
+        let health = self.wallet.health().await;
+        if health.identity.is_some() {
+            held(&self.identity).clone_from(&health.identity);
+        }
+        health
+    }
+
+    /// The wallet's own name for itself, as far as it says it; asked for until it is known.
+    async fn identity(&self) -> Option<String> {
+        let known = held(&self.identity).clone();
+        match known {
+            Some(identity) => Some(identity),
+            None => self.health().await.identity,
+        }
+    }
+
+    /// Who makes an invoice with it.
+    pub async fn made_by(&self) -> MadeBy {
+        MadeBy {
+            backend: self.wallet.backend().to_owned(),
+            key: self.key.clone(),
+            identity: self.identity().await,
+            network: Some(self.network.word().to_owned()),
+        }
+    }
+
+    /// The network of its invoices.
+    pub fn network(&self) -> Network {
+        open::network(self.network)
+    }
+
+    /// Remembers whether it answered.
+    pub fn heard<T>(&self, answer: &Result<T, WalletError>) {
+        self.silent.store(answer.is_err(), Ordering::Relaxed);
+    }
+
+    fn has_backend(&self, made_by: &MadeBy) -> bool {
+        self.wallet.backend() == made_by.backend
+    }
+
+    /// Could it be the one, as far as is known? One that does not say who it is, is taken at its word.
+    fn could_be(&self, made_by: &MadeBy) -> bool {
+        let known = held(&self.identity);
+        let names = known.as_ref().zip(made_by.identity.as_ref());
+        self.has_backend(made_by) && names.is_none_or(|(is, was)| is == was)
+    }
+
+    /// Is it the very one, by the name that both give?
+    fn must_be(&self, made_by: &MadeBy) -> bool {
+        let known = held(&self.identity);
+        self.has_backend(made_by) && made_by.identity.is_some() && *known == made_by.identity
+    }
+}
+
+/// Why a wallet is not open.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NotOpen {
+    /// A sentence for the operator.
+    pub words: String,
+    /// The command that mends it.
+    pub fix: &'static str,
+}
+
+impl From<WalletOpenError> for NotOpen {
+    fn from(error: WalletOpenError) -> Self {
+        Self {
+            words: error.to_string(),
+            fix: error.fix(),
+        }
+    }
+}
+
+/// A wallet whose settings are kept, but that can't be opened.
+#[derive(Clone, Debug)]
+struct Shut {
+    key: String,
+    why: String,
+}
+
+/// All of them.
+#[derive(Debug, Default)]
+pub struct Purses {
+    data: PathBuf,
+    now: Option<Arc<Purse>>,
+    old: Vec<Arc<Purse>>,
+    shut: Vec<Shut>,
+}
+
+fn held<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    // Every change is one assignment, so a holder that panicked left a whole value.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Purses {
+    /// The one that made an invoice, as far as is known of each.
+    fn made(&self, made_by: &MadeBy) -> Result<Arc<Purse>, String> {
+        let open = || self.now.iter().chain(&self.old);
+        let named = |purse: &&Arc<Purse>| purse.key.is_some() && purse.key == made_by.key;
+        let by_name = open().find(named).filter(|purse| purse.could_be(made_by));
+        // Its settings may have been written in another way since, with a new key for instance: then the old ones may not
+        // work any more.
+        let works = |purse: &&Arc<Purse>| !purse.silent.load(Ordering::Relaxed);
+        let by_identity = || open().find(|purse| purse.must_be(made_by) && works(purse));
+        // Of the time before settings were kept.
+        let unnamed = || {
+            let now = self.now.as_ref().filter(|_| made_by.key.is_none());
+            now.filter(|purse| purse.could_be(made_by))
+        };
+        let found = by_name.filter(works).or_else(by_identity).or(by_name);
+        let found = found.or_else(unnamed);
+        found.cloned().ok_or_else(|| {
+            let mut shut = self.shut.iter();
+            match shut.find(|shut| Some(&shut.key) == made_by.key.as_ref()) {
+                Some(shut) => format!("its old wallet can't be opened: {}", shut.why),
+                None => format!(
+                    "its invoice was made by another wallet ({}) and can't be looked at with this one",
+                    made_by.backend
+                ),
+            }
+        })
+    }
+}
+
+impl Shop {
+    /// The wallet that the settings name, once opened.
+    #[must_use]
+    pub fn wallet(&self) -> Option<Arc<dyn Wallet>> {
+        self.purse().map(|purse| purse.wallet.clone())
+    }
+
+    /// The same, with what is known of it.
+    #[must_use]
+    pub fn purse(&self) -> Option<Arc<Purse>> {
+        held(&self.purses).now.clone()
+    }
+
+    /// Ends what runs beside the wallets; they are of no use afterwards.
+    pub async fn close_wallets(&self) {
+        let open: Vec<_> = {
+            let purses = held(&self.purses);
+            purses.now.iter().chain(&purses.old).cloned().collect()
+        };
+        futures::future::join_all(open.iter().map(|purse| purse.wallet.close())).await;
+    }
+
+    /// Is any wallet open?
+    #[must_use]
+    pub fn has_wallets(&self) -> bool {
+        let purses = held(&self.purses);
+        purses.now.is_some() || !purses.old.is_empty()
+    }
+
+    /// Opens the wallet of the settings in place of the one that is open, which stays as an old one. Its settings are kept
+    /// first: an invoice must never be made with a wallet that nobody finds again.
+    ///
+    /// # Errors
+    /// As [`preflight::open_wallet`]; and where the settings can't be kept. Nothing is changed then.
+    pub fn open_purse(&self, settings: &Settings, place: &Place) -> Result<(), NotOpen> {
+        let wallet = preflight::open_wallet(settings, place)?;
+        let key = kept::keep(&place.data, &place.config, &settings.wallet).map_err(|error| {
+            let folder = place.data.join(kept::FOLDER);
+            NotOpen {
+                words: format!(
+                    "the wallet's settings can't be kept in {}: {error}",
+                    folder.display()
+                ),
+                fix: "vend doctor",
+            }
+        })?;
+        let purse = Purse::new(Some(key), wallet, settings.wallet.network);
+        let mut purses = held(&self.purses);
+        purses.data.clone_from(&place.data);
+        purses.old.retain(|old| old.key != purse.key);
+        purses
+            .shut
+            .retain(|shut| Some(&shut.key) != purse.key.as_ref());
+        if let Some(before) = purses.now.take().filter(|before| before.key != purse.key) {
+            *held(&before.old_since) = Some(Instant::now());
+            purses.old.push(before);
+        }
+        purses.now = Some(Arc::new(purse));
+        Ok(())
+    }
+
+    /// Opens the old wallets whose invoices may still bring money, and forgets the settings of the others.
+    ///
+    /// # Errors
+    /// Where the ledger can't be read.
+    pub async fn open_old_purses(&self, place: &Place) -> Result<(), LedgerError> {
+        held(&self.purses).data.clone_from(&place.data);
+        let used = self.ledger.wallets_in_use().await?;
+        let (all, wrong) = match kept::all(&place.data) {
+            Ok(found) => found,
+            Err(error) => (Vec::new(), vec![error.to_string()]),
+        };
+        for why in wrong {
+            self.notice(Level::Error, "wallet", &format!("kept settings: {why}"));
+        }
+        let now = self.purse().and_then(|purse| purse.key.clone());
+        for Kept { key, wallet } in all {
+            if Some(&key) == now.as_ref() {
+                continue;
+            }
+            if !used.contains(&key) {
+                self.forget(&key);
+                continue;
+            }
+            let settings = Settings {
+                wallet,
+                ..Settings::default()
+            };
+            let opened = preflight::open_wallet(&settings, place);
+            let mut purses = held(&self.purses);
+            match opened {
+                Ok(wallet) => {
+                    let purse = Purse::new(Some(key), wallet, settings.wallet.network);
+                    *held(&purse.old_since) = Some(Instant::now());
+                    purses.old.push(Arc::new(purse));
+                }
+                Err(error) => purses.shut.push(Shut {
+                    key,
+                    why: error.to_string(),
+                }),
+            }
+        }
+        Ok(())
+    }
+
+    fn forget(&self, key: &str) {
+        let data = held(&self.purses).data.clone();
+        if let Err(error) = kept::forget(&data, key) {
+            let words = format!("the settings of the old wallet {key} can't be removed: {error}");
+            self.notice(Level::Warn, "wallet", &words);
+        }
+    }
+
+    /// Closes old wallets that have no invoice left to watch.
+    ///
+    /// # Errors
+    /// Where the ledger can't be read.
+    async fn close_old_purses(&self) -> Result<(), LedgerError> {
+        let idle = |purse: &Purse| {
+            let since = *held(&purse.old_since);
+            since.is_some_and(|since| since.elapsed() > CALLS_END)
+        };
+        if !held(&self.purses).old.iter().any(|purse| idle(purse)) {
+            return Ok(());
+        }
+        let used = self.ledger.wallets_in_use().await?;
+        let unused = |purse: &Arc<Purse>| {
+            idle(purse) && !purse.key.as_ref().is_some_and(|key| used.contains(key))
+        };
+        let gone: Vec<_> = held(&self.purses)
+            .old
+            .extract_if(.., |purse| unused(purse))
+            .collect();
+        for key in gone.iter().filter_map(|purse| purse.key.as_ref()) {
+            self.forget(key);
+        }
+        Ok(())
+    }
+
+    /// The wallet that made an invoice; or why there is none to ask.
+    ///
+    /// # Errors
+    /// A sentence for the operator.
+    pub async fn purse_of(&self, made_by: &MadeBy) -> Result<Arc<Purse>, String> {
+        let open: Vec<_> = {
+            let purses = held(&self.purses);
+            purses.now.iter().chain(&purses.old).cloned().collect()
+        };
+        for purse in open.iter().filter(|purse| purse.has_backend(made_by)) {
+            purse.identity().await;
+        }
+        held(&self.purses).made(made_by)
+    }
+
+    /// Each wallet but the present one that has open invoices: how many, and its state in words.
+    async fn old_wallets(&self) -> Result<Vec<(String, bool)>, LedgerError> {
+        let open = self.ledger.open_by_wallet().await?;
+        let purses = held(&self.purses);
+        let Some(now) = &purses.now else {
+            return Ok(Vec::new());
+        };
+        let mut found = Vec::new();
+        for (made_by, count) in open {
+            let (invoices, are) = match count {
+                1 => ("invoice", "is"),
+                _ => ("invoices", "are"),
+            };
+            let backend = &made_by.backend;
+            let of_old = format!("{count} {invoices} of the old wallet {backend} {are}");
+            match purses.made(&made_by) {
+                Ok(purse) if Arc::ptr_eq(now, &purse) => {}
+                Ok(purse) if purse.silent.load(Ordering::Relaxed) => {
+                    let words = format!("{of_old} still watched, but it does not answer");
+                    found.push((words, false));
+                }
+                Ok(_) => found.push((format!("{of_old} still watched"), true)),
+                Err(_) => {
+                    let words = format!(
+                        "{count} {invoices} of another wallet ({backend}) can't be looked at"
+                    );
+                    found.push((words, false));
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// Looks at the wallet and remembers what was seen.
+    pub async fn look_at_wallet(&self) -> WalletHealth {
+        let health = match self.purse() {
+            Some(purse) => purse.health().await,
+            None => WalletHealth {
+                backend: self.settings().wallet.backend.word().to_owned(),
+                state: "down".to_owned(),
+                light: Light::Down,
+                detail: "no wallet is open: see `vend doctor`".to_owned(),
+                ..WalletHealth::default()
+            },
+        };
+        *held(&self.bare_health) = health;
+        if let Err(error) = self.close_old_purses().await {
+            self.notice(Level::Error, "ledger", &error.to_string());
+        }
+        self.tell_wallet().await
+    }
+
+    /// Tells the wallet's health, with a word on old wallets whose invoices are still open, where it is another one.
+    pub async fn tell_wallet(&self) -> WalletHealth {
+        let old = match self.old_wallets().await {
+            Ok(old) => old,
+            Err(error) => {
+                self.notice(Level::Error, "ledger", &error.to_string());
+                Vec::new()
+            }
+        };
+        let mut health = held(&self.bare_health).clone();
+        for (words, well) in old {
+            if !well && health.light == Light::Ok {
+                health.light = Light::Warn;
+            }
+            if !health.detail.is_empty() {
+                health.detail += "; ";
+            }
+            health.detail += &words;
+        }
+        let changed = self.wallet_health.send_if_modified(|held| {
+            let changed = *held != health;
+            *held = health.clone();
+            changed
+        });
+        if changed {
+            self.tell(News::Wallet {
+                wallet: health.clone(),
+            });
+            self.bells.lights.notify_one();
+        }
+        health
+    }
+}
