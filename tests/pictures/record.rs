@@ -6,7 +6,7 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use portable_pty::CommandBuilder;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
@@ -78,23 +78,24 @@ fn vend(data: &Path, args: &[&str]) -> CommandBuilder {
 }
 
 /// Requests that the shop will not take, for the figures that say so.
-fn ask_in_vain(data: &Path, relay: &str) {
-    for args in [
+fn ask_in_vain(data: &Path, relay: &str) -> Vec<Child> {
+    let wishes = [
         ["--bid", "1"],
         ["--bid", "2"],
         ["--bid", "3"],
         ["--model", "llama3:70b"],
         ["--model", "qwen3:8b"],
-    ] {
+    ];
+    let ask = |args: &[&str; 2]| {
         let mut command = Command::new(VEND);
         command.arg("--data-dir").arg(data.join("buyer"));
         command.args(["request", "What is a lighthouse for?"]);
         command.args(["--relay", relay, "--timeout", "3"]);
         command.args(args).stdin(Stdio::null());
         command.stdout(Stdio::null()).stderr(Stdio::null());
-        // It ends without an answer, as it should.
-        command.spawn().unwrap();
-    }
+        command.spawn().unwrap()
+    };
+    wishes.iter().map(ask).collect()
 }
 
 #[tokio::test]
@@ -106,6 +107,7 @@ async fn record_a_demo() {
     terminal.shows("ONLINE");
     let mut socket = Socket::watch(&data.join("vend.sock")).await;
     let (mut lines, mut paid, mut asked) = (Vec::new(), Vec::new(), 0);
+    let mut in_vain = Vec::new();
     loop {
         let (line, word) = socket.hear().await;
         let event = match &word {
@@ -119,7 +121,7 @@ async fn record_a_demo() {
         match event {
             Some(News::Relay { relay }) if asked == 0 => {
                 asked = 1;
-                ask_in_vain(home.path(), &relay.url);
+                in_vain = ask_in_vain(home.path(), &relay.url);
             }
             Some(News::Job { job, .. }) if job.status == Status::Paid => {
                 if !paid.contains(&job.id) {
@@ -141,6 +143,10 @@ async fn record_a_demo() {
             Some(News::Progress { tokens, .. }) if tokens >= TOKENS && paid.len() >= SOLD => break,
             _ => {}
         }
+    }
+    for mut buyer in in_vain {
+        // They end without an answer, as they should.
+        assert!(!buyer.wait().unwrap().success());
     }
     keep("demo", &lines, &data.join("config.toml"));
     drop(terminal);
