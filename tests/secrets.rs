@@ -177,6 +177,34 @@ impl Drill for Sandbox {
     }
 }
 
+struct Nwc(drill_nwc::DrillNwc);
+
+impl Drill for Nwc {
+    fn settings(&self) -> String {
+        format!(
+            "backend = \"nwc\"\nnetwork = \"regtest\"\nuri = \"{}\"",
+            self.0.uri()
+        )
+    }
+
+    fn pay(&self, bolt11: &str) {
+        self.0.pay(bolt11).unwrap();
+    }
+
+    fn secrets(&self) -> Vec<(&'static str, String)> {
+        vec![("the connection's key", self.0.secret())]
+    }
+
+    fn preimage(&self, bolt11: &str) -> Option<String> {
+        let preimage = self.0.books(|books| books.entry(bolt11).preimage);
+        preimage.map(|bytes| drill_node::hex(&bytes))
+    }
+
+    fn spill(&self) {
+        self.0.set_fault(drill_nwc::Fault::Code("INTERNAL"));
+    }
+}
+
 type Start = fn(&Home) -> Box<dyn Drill>;
 
 /// Every wallet that needs no helper of another maker; Spark's is looked at in tests/spark.
@@ -215,6 +243,7 @@ const WALLETS: &[(&str, Start)] = &[
             certificate: "",
         })
     }),
+    ("nwc", |_| Box::new(Nwc(drill_nwc::DrillNwc::start()))),
 ];
 
 /// Everything that was said or written, with where that was.
