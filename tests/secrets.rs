@@ -28,7 +28,6 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use drill_node::{Certificate, DrillNode};
-use drill_nwc::DrillNwc;
 use drill_relay::DrillRelay;
 use drill_wallet::DrillWallet;
 use nostr::{Event, Keys, Kind, ToBech32};
@@ -125,37 +124,6 @@ impl Drill for Node {
     }
 }
 
-struct Nwc(DrillNwc);
-
-impl Drill for Nwc {
-    fn settings(&self) -> String {
-        format!(
-            "backend = \"nwc\"\nnetwork = \"regtest\"\nuri = \"{}\"",
-            self.0.uri()
-        )
-    }
-
-    fn pay(&self, bolt11: &str) {
-        self.0.pay(bolt11).unwrap();
-    }
-
-    fn secrets(&self) -> Vec<(&'static str, String)> {
-        vec![
-            ("the connection's secret", self.0.secret()),
-            ("the connection string", self.0.uri()),
-        ]
-    }
-
-    fn preimage(&self, bolt11: &str) -> Option<String> {
-        let preimage = self.0.books(|books| books.entry(bolt11).preimage);
-        preimage.map(|bytes| drill_node::hex(&bytes))
-    }
-
-    fn spill(&self) {
-        self.0.set_fault(drill_nwc::Fault::Code("INTERNAL"));
-    }
-}
-
 struct Sandbox(std::path::PathBuf);
 
 impl Drill for Sandbox {
@@ -207,7 +175,7 @@ impl Drill for Nwc {
 
 type Start = fn(&Home) -> Box<dyn Drill>;
 
-/// Every wallet that needs no helper of another maker; Spark's is looked at in tests/spark.
+/// Every wallet there is.
 const WALLETS: &[(&str, Start)] = &[
     ("sandbox", |home| {
         Box::new(Sandbox(home.data().join("sandbox")))
@@ -234,7 +202,6 @@ const WALLETS: &[(&str, Start)] = &[
             certificate: "",
         })
     }),
-    ("nwc", |_| Box::new(Nwc(DrillNwc::start()))),
     ("phoenixd", |_| {
         Box::new(Node {
             backend: "phoenixd",
