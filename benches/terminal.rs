@@ -1,17 +1,21 @@
 //! What it costs to leave the dashboard open: bytes to the terminal and wakeups a second, beside other programs that people
-//! leave open, one after the other on the same 200x60 terminal; and how soon the first frame is there.
+//! leave open, one after the other on the same 200x60 terminal; how soon the first frame is there; and how soon a key is
+//! answered while a flood of events comes in.
 //!
-//! `cargo bench --bench terminal`; htop, btm (bottom) and trip (trippy) are measured where they are installed.
+//! `cargo bench --bench terminal`; htop, btop, btm (bottom) and trip (trippy) are measured where they are installed.
 
 #![allow(clippy::cast_precision_loss, reason = "figures for people")]
 
-use std::io::Read;
-use std::num::NonZero;
+#[path = "support/crowd.rs"]
+mod crowd;
+#[path = "../tests/support/terminal.rs"]
+mod terminal;
+
 use std::path::Path;
-use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
-use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system};
+use portable_pty::CommandBuilder;
+use terminal::Terminal;
 
 const ROWS: u16 = 60;
 const COLUMNS: u16 = 200;
@@ -21,100 +25,51 @@ const SETTLE: Duration = Duration::from_secs(5);
 const WATCH: Duration = Duration::from_secs(10);
 /// First frames, of which the median is shown.
 const STARTS: usize = 11;
+/// Milliseconds to the first frame, at most.
+const MOST_FIRST: f64 = 30.0;
+/// Milliseconds from a key to the screen that it calls for, at most.
+const MOST_KEY: f64 = 50.0;
+/// Keys pressed under load.
+const PRESSES: usize = 300;
+/// Between two of them.
+const PAUSE: Duration = Duration::from_millis(70);
+/// The keys of the tabs, and what each shows.
+const TABS: [(&str, &str); 4] = [
+    ("3", " by time, "),
+    ("4", "Feed, following"),
+    ("2", "start_online"),
+    ("1", "What it needs"),
+];
 
-/// What came out of a program so far.
-#[derive(Default)]
-struct Output {
-    screen: Mutex<(usize, Option<vt100::Parser>)>,
-    more: Condvar,
+/// A program on a terminal of the size that all are compared in; none where it is not installed.
+fn open(command: CommandBuilder) -> Option<Terminal> {
+    Terminal::sized(command, COLUMNS, ROWS)
 }
 
-struct Session {
-    child: Box<dyn Child + Send + Sync>,
-    output: Arc<Output>,
-    /// Held, as its end would be the terminal's.
-    _master: Box<dyn MasterPty + Send>,
+/// Bytes to the terminal since the last time.
+fn bytes(terminal: &Terminal) -> usize {
+    terminal.written().len()
 }
 
-fn parser() -> vt100::Parser {
-    let rows = NonZero::new(ROWS).expect("rows");
-    let columns = NonZero::new(COLUMNS).expect("columns");
-    vt100::Parser::new(rows, columns, 0)
-}
-
-impl Session {
-    fn start(command: CommandBuilder) -> Option<Self> {
-        let size = PtySize {
-            rows: ROWS,
-            cols: COLUMNS,
-            pixel_width: 0,
-            pixel_height: 0,
-        };
-        let pair = native_pty_system().openpty(size).expect("a terminal");
-        let mut reader = pair.master.try_clone_reader().expect("its output");
-        let child = pair.slave.spawn_command(command).ok()?;
-        drop(pair.slave);
-        let output = Arc::new(Output::default());
-        let heard = Arc::clone(&output);
-        std::thread::spawn(move || {
-            let mut buffer = [0; 8_192];
-            while let Ok(count) = reader.read(&mut buffer)
-                && count > 0
-            {
-                let mut screen = heard.screen.lock().expect("the screen");
-                screen.0 += count;
-                let parser = screen.1.get_or_insert_with(parser);
-                parser.process(&buffer[..count]);
-                heard.more.notify_all();
-            }
-        });
-        Some(Self {
-            child,
-            output,
-            _master: pair.master,
+/// How often a program's threads were put to sleep or aside, in all: what wakes a battery or another tenant.
+fn switches(terminal: &Terminal) -> u64 {
+    let pid = terminal.child.process_id().expect("a process");
+    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).expect("Linux");
+    tasks
+        .flatten()
+        .filter_map(|task| std::fs::read_to_string(task.path().join("status")).ok())
+        .flat_map(|text| {
+            let counts = text.lines().filter(|line| line.contains("ctxt_switches"));
+            counts
+                .filter_map(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok())
+                .collect::<Vec<_>>()
         })
-    }
+        .sum()
+}
 
-    fn bytes(&self) -> usize {
-        self.output.screen.lock().expect("the screen").0
-    }
-
-    /// Waits until these words are on the screen.
-    fn shows(&self, words: &str) -> bool {
-        let screen = self.output.screen.lock().expect("the screen");
-        let missing = |screen: &mut (usize, Option<vt100::Parser>)| {
-            !screen
-                .1
-                .as_ref()
-                .is_some_and(|parser| parser.screen().contents().contains(words))
-        };
-        let waited = self
-            .output
-            .more
-            .wait_timeout_while(screen, Duration::from_secs(20), missing);
-        !waited.expect("the screen").1.timed_out()
-    }
-
-    /// How often its threads were put to sleep or aside, in all: what wakes a battery or another tenant.
-    fn switches(&self) -> u64 {
-        let pid = self.child.process_id().expect("a process");
-        let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).expect("Linux");
-        tasks
-            .flatten()
-            .filter_map(|task| std::fs::read_to_string(task.path().join("status")).ok())
-            .flat_map(|text| {
-                let counts = text.lines().filter(|line| line.contains("ctxt_switches"));
-                counts
-                    .filter_map(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok())
-                    .collect::<Vec<_>>()
-            })
-            .sum()
-    }
-
-    fn end(mut self) {
-        self.child.kill().expect("killed");
-        self.child.wait().expect("ended");
-    }
+fn end(mut terminal: Terminal) {
+    terminal.child.kill().expect("killed");
+    terminal.child.wait().expect("ended");
 }
 
 /// A vend whose relays, model and wallet are all at dead addresses.
@@ -144,21 +99,66 @@ fn other(name: &str, args: &[&str]) -> CommandBuilder {
 }
 
 fn rest(name: &str, command: CommandBuilder) {
-    let Some(session) = Session::start(command) else {
+    let Some(session) = open(command) else {
         println!("{name:<28} not installed here");
         return;
     };
     std::thread::sleep(SETTLE);
-    let (bytes, switches) = (session.bytes(), session.switches());
+    bytes(&session);
+    let before = switches(&session);
     std::thread::sleep(WATCH);
-    let bytes = session.bytes() - bytes;
-    let switches = session.switches().saturating_sub(switches);
+    let (bytes, switches) = (bytes(&session), switches(&session) - before);
     println!(
         "{name:<28} {:>9.1} bytes/s {:>9.1} wakeups/s",
         bytes as f64 / WATCH.as_secs_f64(),
         switches as f64 / WATCH.as_secs_f64()
     );
-    session.end();
+    end(session);
+}
+
+fn word(held: bool) -> &'static str {
+    if held { "" } else { "MISSED" }
+}
+
+/// A key's way to the screen while the shop tells ten thousand things a second.
+fn keys_under_load() {
+    let crowd = crowd::Crowd::start();
+    let mut command = CommandBuilder::new(env!("CARGO_BIN_EXE_vend"));
+    command.arg("--data-dir");
+    command.arg(crowd.data());
+    command.arg("--config");
+    command.arg(crowd.config());
+    command.env("TERM", "xterm-256color");
+    let mut session = open(command).expect("vend");
+    for (key, shown) in TABS {
+        session.press(key);
+        session.shows(shown);
+    }
+    crowd.begin();
+    std::thread::sleep(SETTLE);
+    bytes(&session);
+    let (told, began) = (crowd.told(), Instant::now());
+    let mut times: Vec<f64> = (0..PRESSES)
+        .map(|turn| {
+            let (key, shown) = TABS[turn % TABS.len()];
+            std::thread::sleep(PAUSE);
+            let began = Instant::now();
+            session.press(key);
+            session.shows(shown);
+            began.elapsed().as_secs_f64() * 1e3
+        })
+        .collect();
+    let seconds = began.elapsed().as_secs_f64();
+    let rate = (crowd.told() - told) as f64 / seconds;
+    let bytes = bytes(&session) as f64 / seconds;
+    times.sort_by(f64::total_cmp);
+    let (half, most) = (times[PRESSES / 2], times[PRESSES * 99 / 100]);
+    println!(
+        "a key, {rate:.0} events/s            p50 {half:.1} ms, p99 {most:.1} ms, {bytes:.0} bytes/s (at most {MOST_KEY} ms) {}",
+        word(most <= MOST_KEY)
+    );
+    end(session);
+    crowd.end();
 }
 
 fn main() {
@@ -169,20 +169,22 @@ fn main() {
         // The first start makes keys and a ledger; what a seller waits for every day is the second.
         for measured in [false, true] {
             let began = Instant::now();
-            let session = Session::start(vend(folder.path(), &[])).expect("vend");
-            assert!(session.shows("Sell Compute"), "a first frame");
+            let session = open(vend(folder.path(), &[])).expect("vend");
+            session.shows("Sell Compute");
             if measured {
                 starts.push(began.elapsed());
-                first = session.bytes();
+                first = bytes(&session);
             }
-            session.end();
+            end(session);
         }
     }
     starts.sort();
+    let half = starts[STARTS / 2].as_secs_f64() * 1e3;
     println!(
-        "first frame, dead addresses   {:>7.1} ms (median of {STARTS}), {first} bytes",
-        starts[STARTS / 2].as_secs_f64() * 1e3
+        "first frame, dead addresses   {half:.1} ms (median of {STARTS}; at most {MOST_FIRST}), {first} bytes {}",
+        word(half <= MOST_FIRST)
     );
+    keys_under_load();
     let folder = tempfile::tempdir().expect("a folder");
     rest("vend, offline", vend(folder.path(), &[]));
     let folder = tempfile::tempdir().expect("a folder");
@@ -193,6 +195,7 @@ fn main() {
     let folder = tempfile::tempdir().expect("a folder");
     rest("vend demo, selling", vend(folder.path(), &["demo"]));
     rest("htop", other("htop", &[]));
+    rest("btop", other("btop", &[]));
     rest("btm", other("btm", &[]));
     rest("trip 127.0.0.1", other("trip", &["127.0.0.1"]));
 }

@@ -19,6 +19,7 @@ pub mod probe;
 mod purse;
 mod recovery;
 mod shop;
+mod status;
 mod supervisor;
 mod trade;
 mod trials;

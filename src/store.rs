@@ -89,6 +89,7 @@ impl Store {
     /// Takes in what the engine tells.
     pub fn apply(&mut self, event: &Event) {
         self.now = self.now.max(event.at);
+        let news = self.is_fed(&event.news);
         match &event.news {
             News::State {
                 state,
@@ -162,7 +163,7 @@ impl Store {
             | News::Paid { .. }
             | News::Settings { .. } => {}
         }
-        self.feed_with(event);
+        self.feed_with(event, news);
     }
 
     /// The feed, oldest first.
@@ -207,8 +208,37 @@ impl Store {
         }
     }
 
-    fn feed_with(&mut self, event: &Event) {
-        if !is_fed(&event.news) {
+    /// Is it news for the feed? Not what a gauge shows, not what a snapshot says again, and no light that is as it was: its
+    /// counters change with every job.
+    fn is_fed(&self, news: &News) -> bool {
+        match news {
+            News::Progress { .. }
+            | News::Totals { .. }
+            | News::Load { .. }
+            | News::Queue { .. } => false,
+            News::Job { what, .. } => what != KNOWN,
+            News::Relay { relay } => self.relays.get(&relay.url).is_none_or(|held| {
+                (&held.state, held.light, &held.detail)
+                    != (&relay.state, relay.light, &relay.detail)
+            }),
+            News::Endpoint { endpoint } => {
+                let held = self.endpoints.get(&endpoint.name.0);
+                held.is_none_or(|held| {
+                    (&held.state, held.light, &held.detail)
+                        != (&endpoint.state, endpoint.light, &endpoint.detail)
+                })
+            }
+            News::Wallet { wallet } => {
+                let held = &self.wallet;
+                (&held.state, held.light, &held.detail)
+                    != (&wallet.state, wallet.light, &wallet.detail)
+            }
+            _ => true,
+        }
+    }
+
+    fn feed_with(&mut self, event: &Event, news: bool) {
+        if !news {
             return;
         }
         if self.feed.len() >= FEED_MAX {
@@ -216,17 +246,6 @@ impl Store {
         }
         self.feed.push_back(Arc::new(telemetry(event)));
         self.fed = self.fed.saturating_add(1);
-    }
-}
-
-/// Is it news for the feed? Not what a gauge shows, and not what a snapshot says again.
-fn is_fed(news: &News) -> bool {
-    match news {
-        News::Progress { .. } | News::Totals { .. } | News::Load { .. } | News::Queue { .. } => {
-            false
-        }
-        News::Job { what, .. } => what != KNOWN,
-        _ => true,
     }
 }
 

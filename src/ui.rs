@@ -18,6 +18,7 @@ pub mod case_list;
 mod crash;
 mod jobs_list;
 pub mod keymap;
+pub mod page;
 pub mod pen;
 mod run;
 #[cfg(test)]

@@ -84,6 +84,30 @@ fn a_relay_is_tested_where_it_is_set() {
 }
 
 #[test]
+fn the_status_of_a_shop_that_is_offline_names_what_it_would_use() {
+    let dir = tempfile::tempdir().unwrap();
+    settings(dir.path());
+    let mut terminal = Terminal::start(vend(VEND, dir.path()));
+    terminal.shows("OFFLINE");
+    let out = std::process::Command::new(VEND)
+        .args(["status", "--json"])
+        .env("VEND_CONFIG", dir.path().join("config.toml"))
+        .env("VEND_DATA_DIR", dir.path().join("data"))
+        .output()
+        .unwrap();
+    let status: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap();
+    assert_eq!(status["online"], false);
+    assert_eq!(status["relays"][0]["url"], "ws://127.0.0.1:9");
+    assert_eq!(status["relays"][0]["state"], "off");
+    assert_eq!(status["endpoints"][0]["name"], "local");
+    assert_eq!(status["endpoints"][0]["state"], "off");
+    // The screen has one line for all that is not connected.
+    terminal.shows("not connected while offline");
+    terminal.press("q");
+    assert_eq!(terminal.ends().0, 0);
+}
+
+#[test]
 fn control_z_gives_the_terminal_back_until_it_is_called_again() {
     let dir = tempfile::tempdir().unwrap();
     settings(dir.path());

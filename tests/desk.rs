@@ -1,6 +1,10 @@
 //! The recovery desk, the books and the audit, with the real binary: what a seller sees and does when money and work have
 //! come apart.
 
+#[path = "support/drill_lnd.rs"]
+mod drill_lnd;
+#[path = "support/drill_node.rs"]
+mod drill_node;
 #[path = "support/drill_ollama.rs"]
 mod drill_ollama;
 #[path = "support/drill_relay.rs"]
@@ -11,6 +15,7 @@ mod drill_wallet;
 mod shop;
 
 use std::process::{Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use drill_ollama::DrillOllama;
@@ -30,6 +35,7 @@ struct World {
     wallet: DrillWallet,
     model: DrillOllama,
     buyer: Keys,
+    asked: AtomicU32,
 }
 
 async fn world(mode: &str) -> World {
@@ -43,6 +49,7 @@ async fn world(mode: &str) -> World {
         wallet,
         model,
         buyer: Keys::generate(),
+        asked: AtomicU32::new(0),
     };
     world.configure(mode, &world.wallet);
     world
@@ -50,16 +57,23 @@ async fn world(mode: &str) -> World {
 
 impl World {
     fn configure(&self, mode: &str, wallet: &DrillWallet) {
+        let lines = format!(
+            "backend = \"lnbits\"\nurl = \"{}\"\ninvoice_key = \"{}\"",
+            wallet.url(),
+            wallet.invoice_key()
+        );
+        self.configure_with(mode, &lines);
+    }
+
+    fn configure_with(&self, mode: &str, wallet: &str) {
         let text = format!(
             "[nostr]\nrelays = [\"{}\"]\nkinds = [5050]\nannounce = false\n\
              [text]\nmodel = \"gemma2:latest\"\n[price]\nmin_price_sats = 10\n\
              [payment]\nmode = \"{mode}\"\n\
-             [wallet]\nbackend = \"lnbits\"\nnetwork = \"regtest\"\nurl = \"{}\"\ninvoice_key = \"{}\"\n\
+             [wallet]\nnetwork = \"regtest\"\n{wallet}\n\
              [[endpoint]]\nname = \"local\"\nkind = \"ollama\"\nurl = \"{}\"\n\
              [limits]\nper_buyer_per_minute = 100000\nper_minute = 100000\nqueue = 1000\n",
             self.relay.url(),
-            wallet.url(),
-            wallet.invoice_key(),
             self.model.url()
         );
         std::fs::write(self.home.config(), text).unwrap();
@@ -93,7 +107,9 @@ impl World {
     }
 
     fn ask(&self) -> String {
-        let request = self.home.request(&self.buyer, Encryption::Plain, "hello");
+        // Two requests with one text in one second would be one event.
+        let prompt = format!("hello {}", self.asked.fetch_add(1, Ordering::Relaxed));
+        let request = self.home.request(&self.buyer, Encryption::Plain, &prompt);
         self.relay.inject(&request);
         request.id.to_hex()
     }
@@ -299,6 +315,51 @@ async fn what_the_wallet_disputes_is_a_case_and_its_result_is_sent_again_as_it_w
     assert_eq!(desk["cases"], serde_json::json!([]), "{desk}");
     let job = world.json(&["jobs", "show", &id, "--json"]).await;
     assert_eq!(job["status"], "paid", "{job}");
+}
+
+/// LND keeps no label of ours: an answer that is lost leaves an invoice behind that nobody has seen.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_invoice_whose_answer_was_lost_is_told_and_asks_for_nothing() {
+    let world = world("after").await;
+    let node = drill_lnd::start(None);
+    world.configure_with(
+        "after",
+        &format!(
+            "backend = \"lnd\"\nurl = \"{}\"\nmacaroon = \"{}\"",
+            node.url(),
+            node.secret()
+        ),
+    );
+    let running = world.open().await;
+    node.set_fault(drill_node::Fault::Truncated);
+    let id = world.ask();
+    // The second is only asked for when the answer about the first is lost.
+    assert!(node.wait_for_created(2, LONGEST));
+    node.set_fault(drill_node::Fault::None);
+    let result = world.told(6050, &id, |_| true).await;
+    let lost = node.books(|books| books.all()[0].bolt11.clone());
+    assert_ne!(bolt11(&result).unwrap(), lost, "nobody has seen the first");
+
+    let desk = world.desk().await;
+    let case = &desk["cases"][0];
+    assert_eq!(
+        (&case["kind"], &case["id"]),
+        (&"orphan".into(), &id.clone().into()),
+        "{desk}"
+    );
+    assert_eq!(case["needs_you"], false);
+    let unseen = node.books(|books| books.all().len()) - 1;
+    assert_eq!(case["lost_invoices"], unseen, "{desk}");
+    assert_eq!(case["actions"], serde_json::json!(["waive"]));
+    assert_eq!(
+        world.json(&["stats", "--json"]).await["cases"],
+        0,
+        "nobody has to do anything"
+    );
+    let out = world.vend(&["recover", &id, "waive", "--yes"]).await;
+    assert!(out.status.success(), "{}", said(&out));
+    assert_eq!(world.desk().await["cases"], serde_json::json!([]));
+    drop(running);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -7,7 +7,11 @@ use clap::Parser;
 use vend::cli::Cli;
 
 /// Lines for other programs, or that need more than this machine has.
-const OTHERS: &[&str] = &["cargo install --path .", "ollama pull gemma2"];
+const OTHERS: &[&str] = &[
+    "cargo install --path .",
+    "ollama pull gemma2",
+    "tmux new -s shop vend",
+];
 
 fn pages() -> Vec<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));

@@ -273,7 +273,9 @@ async fn scan(name: &str, start: Start) {
         let event: Value = serde_json::from_str(&line).unwrap();
         if event["event"] == "state" && event["state"] == "online" && jobs.is_empty() {
             for number in 0..2 {
-                let request = home.request(&buyer, Encryption::Plain, "hello");
+                // Two requests with one text in one second would be one event.
+                let prompt = format!("hello {number}");
+                let request = home.request(&buyer, Encryption::Plain, &prompt);
                 relay.inject(&request);
                 let id = request.id.to_hex();
                 let invoice = result_of(&relay, &id).await;

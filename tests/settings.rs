@@ -149,7 +149,7 @@ fn out_of_range_names_the_range() {
 fn an_unknown_word_lists_the_known_ones() {
     assert_eq!(
         line("[payment]\nmode = \"befor\""),
-        "config.toml:2: payment.mode: found \"befor\"; allowed: after, before, credit; did you mean `before`?"
+        "config.toml:2: payment.mode: found \"befor\"; allowed: after, before, credit, hold; did you mean `before`?"
     );
     assert!(line("[wallet]\nbackend = \"paypal\"").ends_with(
         "wallet.backend: found \"paypal\"; allowed: spark, nwc, lnbits, lnd, cln, phoenixd, sandbox"

@@ -232,6 +232,8 @@ async fn the_old_wallet_is_found_again_after_a_restart_and_forgotten_when_it_is_
     assert_eq!(world.kept().len(), 2);
     // Nothing of it is open any more.
     world.inside = world.inside.restart().await;
+    // It answers once it has opened what is still needed.
+    online(&world.inside.engine).await.unwrap();
     assert_eq!(world.kept().len(), 1);
     assert!(!world.kept().contains(&kept[0]));
     world.inside.close().await;

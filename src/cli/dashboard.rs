@@ -53,6 +53,7 @@ mod screen {
     use tokio::sync::{broadcast, mpsc};
 
     use super::{Exit, Global, Host, Outcome, Places};
+    use crate::cli::exit::say;
     use crate::cli::{run, settings};
     use crate::control::client::Client;
     use crate::domain::command::Command;
@@ -130,13 +131,34 @@ mod screen {
                 host.stop(now).await;
                 Ok(())
             }
+            Ok(Leave::Detach) => {
+                if say(&selling_on(places, banner.is_some())).is_err() {
+                    // A terminal that takes no words any more is no reason to stop selling.
+                    tracing::debug!("nobody reads how to come back");
+                }
+                run::serve(host).await
+            }
             // The shop sells on with no screen; `vend` attaches to it.
-            Ok(Leave::Detach | Leave::TerminalGone) => run::serve(host).await,
+            Ok(Leave::TerminalGone) => run::serve(host).await,
             Err(error) => {
                 host.stop(true).await;
                 Err(Exit::failed(&error))
             }
         }
+    }
+
+    /// How to come back to a shop that has lost its screen. The demo is found by its places alone.
+    fn selling_on(places: &Places, demo: bool) -> String {
+        let options = if demo {
+            let (data, config) = (places.data.display(), places.config.display());
+            format!(" --data-dir {data} --config {config}")
+        } else {
+            String::new()
+        };
+        format!(
+            "The shop sells on in this process, without a screen; closing this terminal does it no harm.\n\
+             In another terminal `vend{options}` shows it and `vend stop{options}` ends it; so does Ctrl-C here."
+        )
     }
 
     async fn forward(

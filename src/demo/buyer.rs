@@ -138,10 +138,15 @@ fn is_last(answer: &Answer) -> bool {
     )
 }
 
+/// The invoice that came, if one came.
+const fn invoice(answer: &Answer) -> Option<&String> {
+    let (Answer::Feedback { bolt11, .. } | Answer::Result { bolt11, .. }) = answer;
+    bolt11.as_ref()
+}
+
 /// Pays the invoice that came, if one came.
 async fn pay(payer: &SandboxPayer, answer: &Answer) -> Result<Msat, DemoError> {
-    let (Answer::Feedback { bolt11, .. } | Answer::Result { bolt11, .. }) = answer;
-    let Some(bolt11) = bolt11.clone() else {
+    let Some(bolt11) = invoice(answer).cloned() else {
         return Ok(Msat::ZERO);
     };
     let payer = payer.clone();
@@ -180,7 +185,7 @@ async fn ask_and_pay(relay: &str, sandbox: &Path, seller: PublicKey) -> Result<(
             }
             heard = buyer.hear() => {
                 let Some(heard) = heard else { return Ok(()) };
-                if heard.seller == seller {
+                if heard.seller == seller && invoice(&heard.answer).is_some() {
                     // A person takes a moment to pay.
                     tokio::time::sleep(Duration::from_millis(1_500)).await;
                     if let Err(error) = pay(&payer, &heard.answer).await {

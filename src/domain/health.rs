@@ -125,7 +125,7 @@ impl CheckStatus {
 pub struct RelayHealth {
     /// The relay's address.
     pub url: String,
-    /// One word: connecting, connected, subscribed, deaf, `needs_auth`, refusing, down, closed.
+    /// One word: connecting, connected, subscribed, deaf, `needs_auth`, refusing, down, closed, off (offline: not looked at).
     pub state: String,
     /// The light.
     pub light: Light,
@@ -156,7 +156,7 @@ pub struct EndpointHealth {
     pub kind: String,
     /// Its address; empty for the built-in engine.
     pub url: String,
-    /// One word: `up`, `loading`, `down`, `needs_attention`, `resting`, `unknown`.
+    /// One word: `up`, `loading`, `down`, `needs_attention`, `resting`, `unknown`, `off` (offline: not looked at).
     pub state: String,
     /// The light.
     pub light: Light,

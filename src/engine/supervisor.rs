@@ -11,18 +11,15 @@ use super::preflight::{self, NotReady, Opened, Place};
 use super::shop::Shop;
 use super::trade::{Closing, Trade};
 use super::trials::Trials;
-use super::{Order, cases, figures, holds, invoicer, load, lookup, payments};
+use super::{Order, cases, figures, holds, invoicer, load, lookup, payments, status};
 use crate::config;
 use crate::config::Settings;
 use crate::domain::command::{Command, Reply};
 use crate::domain::event::{Level, News};
-use crate::domain::health::{QueueHealth, ShopState, Status};
+use crate::domain::health::ShopState;
 use crate::domain::id::RequestId;
 use crate::domain::step::Input;
-use crate::ledger::JobFilter;
 
-/// Jobs told in a snapshot.
-const SNAPSHOT_JOBS: u32 = 500;
 /// Questions about jobs that are answered at once; one more is refused.
 const LOOKUPS_MAX: usize = 32;
 
@@ -167,9 +164,9 @@ impl Supervisor {
             Command::Retry { id } => self.step(id, Input::Retry).await,
             Command::Block { buyer } => self.block(&buyer),
             Command::Status => Reply::Status {
-                status: Box::new(self.status().await),
+                status: Box::new(status::status(&self.shop).await),
             },
-            Command::Snapshot => self.snapshot().await,
+            Command::Snapshot => status::snapshot(&self.shop).await,
             Command::Jobs {
                 query,
                 offset,
@@ -370,62 +367,6 @@ impl Supervisor {
         settings.limits.block.push(buyer.to_owned());
         self.shop.set_settings(settings);
         done("blocked for as long as this vend runs; `vend config set limits.block` keeps it")
-    }
-
-    async fn status(&self) -> Status {
-        let now = self.shop.now.borrow().clone();
-        let market = self.shop.market();
-        let (waiting, running) = self.shop.ledger.queue_counts().await.unwrap_or_default();
-        Status {
-            online: now.state.sells(),
-            state: now.state,
-            detail: now.detail,
-            since: now.since,
-            relays: market.as_ref().map_or_else(Vec::new, |m| m.relays.health()),
-            endpoints: market.as_ref().map_or_else(Vec::new, |m| m.pool.health()),
-            wallet: self.shop.wallet_health.borrow().clone(),
-            queue: QueueHealth { waiting, running },
-            npub: self.shop.npub(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            pid: std::process::id(),
-        }
-    }
-
-    /// Tells everything as it is, so that a viewer that has just come knows all.
-    async fn snapshot(&self) -> Reply {
-        let status = self.status().await;
-        self.shop.tell_state();
-        for relay in status.relays {
-            self.shop.tell(News::Relay { relay });
-        }
-        for endpoint in status.endpoints {
-            self.shop.tell(News::Endpoint { endpoint });
-        }
-        self.shop.tell(News::Wallet {
-            wallet: status.wallet,
-        });
-        self.shop.tell(News::Queue {
-            waiting: status.queue.waiting,
-            running: status.queue.running,
-        });
-        figures::tell(&self.shop).await;
-        self.shop.bells.load.notify_one();
-        let filter = JobFilter {
-            limit: Some(SNAPSHOT_JOBS),
-            ..JobFilter::default()
-        };
-        match self.shop.ledger.jobs(filter).await {
-            Ok(jobs) => {
-                for job in jobs.into_iter().rev() {
-                    self.shop.tell(News::Job {
-                        job: Box::new(job.view()),
-                        what: "known".to_owned(),
-                    });
-                }
-                done("told")
-            }
-            Err(error) => refused(&error.to_string()),
-        }
     }
 }
 

@@ -28,10 +28,10 @@ const ALIVE: &str = "WHERE j.state NOT IN ('paid', 'completed', 'unpaid', 'error
 const ORPHANED: &str = "WHERE j.state = 'running'
   AND j.state NOT IN ('paid', 'completed', 'unpaid', 'error', 'cancelled') AND (j.boot IS NULL OR j.boot <> ?1)";
 
-const WATCHED: &str =
-    "WHERE (i.state = 'open' OR (i.state IN ('expired', 'given_back') AND i.expires_at > ?1))
+const WATCHED: &str = "WHERE ((i.state <> 'paid' AND i.state = 'open')
+    OR (i.state <> 'paid' AND i.state IN ('expired', 'given_back') AND i.expires_at > ?1))
   ORDER BY i.expires_at";
-const HELD: &str = "WHERE i.state IN ('held', 'taking', 'giving_back') ORDER BY i.hold_until";
+const HELD: &str = "WHERE i.state <> 'paid' AND i.state IN ('held', 'taking', 'giving_back') ORDER BY i.hold_until";
 const ANSWERED_BY: &str = "WHERE j.result_id = ?1";
 
 /// Which jobs to list.

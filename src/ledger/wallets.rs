@@ -10,10 +10,11 @@ use crate::domain::job::MadeBy;
 use crate::domain::time::Time;
 
 const IN_USE: &str = "SELECT DISTINCT wallet_key FROM invoices
-  WHERE (state IN ('open', 'held', 'taking', 'giving_back') OR (state IN ('expired', 'given_back') AND expires_at > ?1))
+  WHERE ((state <> 'paid' AND state IN ('open', 'held', 'taking', 'giving_back'))
+    OR (state <> 'paid' AND state IN ('expired', 'given_back') AND expires_at > ?1))
   AND wallet_key IS NOT NULL";
 const OPEN: &str = "SELECT wallet, wallet_key, wallet_identity, network, count(*) FROM invoices
-  WHERE state IN ('open', 'held', 'taking', 'giving_back') GROUP BY 1, 2, 3, 4 ORDER BY 1, 2";
+  WHERE state <> 'paid' AND state IN ('open', 'held', 'taking', 'giving_back') GROUP BY 1, 2, 3, 4 ORDER BY 1, 2";
 
 impl Ledger {
     /// The names of the wallets that are still needed.

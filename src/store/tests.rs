@@ -1,6 +1,6 @@
 use super::*;
-use crate::domain::health::{CheckKind, CheckStatus};
-use crate::domain::id::{Buyer, RequestId};
+use crate::domain::health::{CheckKind, CheckStatus, Light};
+use crate::domain::id::{Buyer, EndpointName, RequestId};
 use crate::domain::msat::Msat;
 use crate::domain::stats::{DayStats, HourStats};
 use nostr::{EventId, PublicKey};
@@ -286,4 +286,47 @@ proptest! {
             prop_assert!(store.jobs.progresses() <= store.running().count());
         }
     }
+}
+
+/// A relay's counters change with every job; that it is still there is no news.
+#[test]
+fn a_light_that_stays_as_it_is_is_told_once_in_the_feed() {
+    let mut store = Store::new();
+    let mut tell = |relay: &RelayHealth, endpoint: &EndpointHealth| {
+        for news in [
+            News::Relay {
+                relay: relay.clone(),
+            },
+            News::Endpoint {
+                endpoint: endpoint.clone(),
+            },
+        ] {
+            store.apply(&Event { at: Time(1), news });
+        }
+        (store.feed().len(), store.relays["wss://a"].accepted)
+    };
+    let mut relay = RelayHealth {
+        url: "wss://a".to_owned(),
+        state: "subscribed".to_owned(),
+        light: Light::Ok,
+        ..RelayHealth::default()
+    };
+    let mut endpoint = EndpointHealth {
+        name: EndpointName("local".to_owned()),
+        kind: "ollama".to_owned(),
+        url: String::new(),
+        state: "up".to_owned(),
+        light: Light::Ok,
+        detail: String::new(),
+        models: Vec::new(),
+        running: 0,
+        slots: 1,
+        tokens_per_second: None,
+    };
+    assert_eq!(tell(&relay, &endpoint), (2, 0));
+    (relay.accepted, endpoint.running) = (7, 1);
+    assert_eq!(tell(&relay, &endpoint), (2, 7));
+    relay.light = Light::Down;
+    "down".clone_into(&mut endpoint.state);
+    assert_eq!(tell(&relay, &endpoint), (4, 7));
 }

@@ -197,6 +197,8 @@ impl App {
             return Vec::new();
         }
         self.jobs.wake();
+        // What the last key led to has been read.
+        self.message = None;
         self.cases.wake();
         if matches!(self.ask, Some(Ask::Decide(_, _, action)) if action.closes()) {
             return self.decide_key(key);
@@ -242,13 +244,20 @@ impl App {
         if let Some(actions) = self.act_beside(act) {
             return actions;
         }
+        if !self.applies(act) {
+            self.message = Some(match act {
+                Act::Raw => "that is for a job: Enter opens one".to_owned(),
+                _ => on_desk::FOR_THE_TABLE.to_owned(),
+            });
+            return Vec::new();
+        }
         match act {
             Act::Show(tab) => return self.show(tab),
             Act::NextTab => return self.show(self.tab.further(1)),
             Act::PrevTab => return self.show(self.tab.further(Tab::ALL.len() - 1)),
             Act::Toggle => return self.toggle(),
             Act::Quit => return self.quit(),
-            Act::Suspend => return vec![Action::Suspend],
+            Act::Suspend => return self.suspend(),
             Act::Copy if self.tab == Tab::Jobs => self.begin_copy(),
             Act::CopyId | Act::CopyInvoice | Act::CopyJson | Act::CopyBuyer | Act::CopyEvent => {
                 return self.copy_of_job(act);
@@ -267,6 +276,7 @@ impl App {
             Act::Filter => {
                 self.typing = true;
                 self.feed.detail = None;
+                self.form.search.clear();
             }
             Act::Sort => self.jobs.sort(),
             Act::Reverse => self.jobs.reverse(),
@@ -298,6 +308,19 @@ impl App {
             Act::Last => self.go(usize::MAX, true),
         }
         Vec::new()
+    }
+
+    /// Does an action mean anything where the screen is now? With a job open its table is out of sight, and stays as it is.
+    #[must_use]
+    pub fn applies(&self, act: Act) -> bool {
+        let table = matches!(
+            act,
+            Act::Filter | Act::Sort | Act::Reverse | Act::Follow | Act::Freeze | Act::Open
+        );
+        match act {
+            Act::Raw => self.jobs.detail,
+            _ => !(table && self.tab == Tab::Jobs && self.jobs.detail),
+        }
     }
 
     /// Shows a tab; where that would lose unsaved changes it asks first.
@@ -340,11 +363,10 @@ impl App {
     }
 
     fn type_filter(&mut self, key: KeyCode) {
-        let on_feed = self.tab == Tab::Telemetry;
-        let text = if on_feed {
-            &mut self.feed.search
-        } else {
-            &mut self.jobs.filter
+        let text = match self.tab {
+            Tab::Telemetry => &mut self.feed.search,
+            Tab::Settings => &mut self.form.search,
+            _ => &mut self.jobs.filter,
         };
         match key {
             KeyCode::Enter => self.typing = false,
@@ -356,10 +378,10 @@ impl App {
             KeyCode::Char(c) if text.chars().count() < FILTER_MAX => text.push(c),
             _ => {}
         }
-        if on_feed {
-            self.feed.searched(&self.store);
-        } else {
-            self.jobs.refilter();
+        match self.tab {
+            Tab::Telemetry => self.feed.searched(&self.store),
+            Tab::Settings => self.form.searched(),
+            _ => self.jobs.refilter(),
         }
     }
 

@@ -254,6 +254,7 @@ const fn bind(
 }
 
 const LISTS: &[Tab] = &[Tab::Jobs, Tab::Telemetry];
+const SEARCHED: &[Tab] = &[Tab::Jobs, Tab::Settings, Tab::Telemetry];
 const JOBS: &[Tab] = &[Tab::Jobs];
 const FORM: &[Tab] = &[Tab::Settings];
 const FEED: &[Tab] = &[Tab::Telemetry];
@@ -283,7 +284,7 @@ pub const KEYS: &[Binding] = &[
     bind(&[ch('r')], "r", Act::Reveal, FORM, "reveal", "show this secret for ten seconds"),
     bind(&[ch('l')], "l", Act::Level, FEED, "level", "only debug, info, warn or error and above"),
     bind(&[ch('c')], "c", Act::Category, FEED, "category", "only one category"),
-    bind(&[ch('/')], "/", Act::Filter, LISTS, "find", "Jobs: show only what holds these words; Telemetry: look for words"),
+    bind(&[ch('/')], "/", Act::Filter, SEARCHED, "find", "Jobs: show only what holds these words; else: go to where they are"),
     bind(&[ch('n')], "n", Act::NextMatch, FEED, "", "the next line that was looked for"),
     bind(&[ch('N')], "N", Act::PrevMatch, FEED, "", "the one before"),
     bind(&[ch('s')], "s", Act::Sort, JOBS, "sort", "by time, amount, status, tokens or seconds"),

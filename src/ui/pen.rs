@@ -5,6 +5,7 @@
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
+use ratatui::style::Style;
 use unicode_width::UnicodeWidthChar;
 
 use super::theme::{Role, Theme};
@@ -30,7 +31,8 @@ impl Pen<'_> {
         }
         let width = width.min(area.right() - x);
         let text = fit(text, width, self.theme);
-        let style = self.theme.style(role);
+        // Whatever was there shows through no more: a title on a dim frame is no dim title.
+        let style = Style::reset().patch(self.theme.style(role));
         let (end, _) = self.buf.set_stringn(x, y, text, usize::from(width), style);
         end.saturating_sub(x)
     }
@@ -268,6 +270,22 @@ mod tests {
         assert_eq!(fit("日本語", 6, THEME), "日本語");
         assert_eq!(fit("日本語", 5, THEME), "日本…");
         assert_eq!(fit("abc", 0, THEME), "");
+    }
+
+    #[test]
+    fn text_looks_the_same_on_whatever_it_is_written() {
+        let area = Rect::new(0, 0, 9, 1);
+        let mut buf = Buffer::empty(area);
+        let mut pen = Pen {
+            buf: &mut buf,
+            theme: THEME,
+        };
+        pen.put(0, 0, 9, "---------", Role::Dim);
+        pen.fill(Rect::new(4, 0, 5, 1), Role::Banner);
+        pen.put(2, 0, 5, "title", Role::Title);
+        let looks: Vec<_> = (2..7).map(|x| buf[(x, 0)].style()).collect();
+        assert!(looks.iter().all(|look| *look == looks[0]));
+        assert_eq!(looks[0].fg, Some(ratatui::style::Color::Reset));
     }
 
     #[test]

@@ -22,6 +22,8 @@ use crate::domain::event::Event;
 
 /// The least time between two frames: thirty a second.
 const FRAME: Duration = Duration::from_millis(33);
+/// The least time between two frames that keys call for: a key must not wait while a flood has just been drawn.
+const KEY_FRAME: Duration = Duration::from_millis(8);
 /// The most events taken in at once, so that a flood can't keep the keys waiting.
 const BURST: usize = 512;
 /// The longest that events are taken in without a look at the keys.
@@ -46,7 +48,7 @@ pub async fn run(link: Link, options: Options) -> Result<Leave, UiError> {
     let mut app = App::new(&options);
     let _crash = crash::Watch::begin(options.logs.clone());
     let mut screen = Screen::open(options.mouse).map_err(UiError::Terminal)?;
-    if let Ok((width, height)) = screen.size() {
+    if let Ok((width, height)) = Screen::size() {
         app.handle(Input::Size(width, height));
     }
     let session = Session {
@@ -99,14 +101,16 @@ impl Session {
         let mut keys = EventStream::new();
         let mut dirty = true;
         let mut settling = false;
-        let mut next = Instant::now();
+        let mut drawn = Instant::now();
+        let mut next = drawn;
         loop {
             if dirty && Instant::now() >= next {
                 if screen.draw(&self.app).is_err() {
                     return Leave::TerminalGone;
                 }
                 dirty = false;
-                next = Instant::now() + FRAME;
+                drawn = Instant::now();
+                next = drawn + FRAME;
                 self.look();
             }
             // In this order: whatever else happens, a key comes first.
@@ -154,6 +158,9 @@ impl Session {
                 },
             };
             dirty = true;
+            if matches!(input, Input::Key(_)) {
+                next = drawn + KEY_FRAME;
+            }
             if let Some(leave) = self.take(screen, input).await {
                 return leave;
             }
@@ -338,7 +345,7 @@ fn of_terminal(event: TermEvent) -> Option<Input> {
 /// Takes the terminal again after a stop; its size may be another one by now.
 fn again(screen: &mut Screen) -> std::io::Result<Input> {
     screen.resume()?;
-    let (width, height) = screen.size()?;
+    let (width, height) = Screen::size()?;
     Ok(Input::Size(width, height))
 }
 

@@ -65,6 +65,8 @@ pub struct Form {
     pub at: usize,
     /// What is being typed.
     pub edit: Option<Edit>,
+    /// What is looked for in the names of the fields.
+    pub search: String,
     /// Why the file can't be read, was not written, or a wish can't be met.
     pub error: Option<String>,
     /// What happened that is no error.

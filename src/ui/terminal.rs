@@ -9,23 +9,21 @@ use crossterm::event::{
     DisableBracketedPaste, DisableMouseCapture, EnableBracketedPaste, EnableMouseCapture,
 };
 use crossterm::terminal::{
-    BeginSynchronizedUpdate, Clear, ClearType, EndSynchronizedUpdate, EnterAlternateScreen,
-    LeaveAlternateScreen, disable_raw_mode, enable_raw_mode,
+    EndSynchronizedUpdate, EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode,
+    enable_raw_mode,
 };
-use crossterm::{cursor, execute, queue};
-use ratatui::Terminal;
-use ratatui::backend::CrosstermBackend;
+use crossterm::{cursor, execute};
 use rustix::process::Signal;
 
 use super::app::App;
-use super::view;
+use super::page::Page;
 
 /// The most bytes handed to the terminal's clipboard; terminals drop more.
 const COPY_MAX: usize = 64 * 1024;
 
 /// The screen, in raw mode and on its own page, until it is dropped.
 pub struct Screen {
-    inner: Terminal<CrosstermBackend<Stdout>>,
+    page: Page<Stdout>,
     mouse: bool,
     gone: bool,
 }
@@ -37,12 +35,8 @@ impl Screen {
     /// There is no terminal.
     pub fn open(mouse: bool) -> io::Result<Self> {
         take(mouse)?;
-        let inner = Terminal::new(CrosstermBackend::new(io::stdout()));
-        if inner.is_err() {
-            give_back();
-        }
         Ok(Self {
-            inner: inner?,
+            page: Page::new(io::stdout()),
             mouse,
             gone: false,
         })
@@ -52,20 +46,17 @@ impl Screen {
     ///
     /// # Errors
     /// The terminal is gone.
-    pub fn size(&self) -> io::Result<(u16, u16)> {
-        let size = self.inner.size()?;
-        Ok((size.width, size.height))
+    pub fn size() -> io::Result<(u16, u16)> {
+        crossterm::terminal::size()
     }
 
-    /// Draws; only what differs from the last frame goes out, and a terminal that can shows all of it at once.
+    /// Draws; only what differs from the last frame goes out.
     ///
     /// # Errors
     /// The terminal is gone.
     pub fn draw(&mut self, app: &App) -> io::Result<()> {
-        queue!(self.inner.backend_mut(), BeginSynchronizedUpdate)?;
-        self.inner
-            .draw(|frame| view::draw(app, frame.area(), frame.buffer_mut()))?;
-        execute!(self.inner.backend_mut(), EndSynchronizedUpdate)
+        let (width, height) = Self::size()?;
+        self.page.draw(app, width, height)
     }
 
     /// Hands a text to the clipboard of whoever sits at the terminal (OSC 52), over SSH too.
@@ -109,10 +100,7 @@ impl Screen {
     /// The terminal is gone.
     pub fn resume(&mut self) -> io::Result<()> {
         take(self.mouse)?;
-        execute!(io::stdout(), Clear(ClearType::All))?;
-        // A new one knows nothing of what was drawn before. Its own way to clear asks the terminal where the cursor is, and
-        // would wait for an answer that the reader of keys takes away.
-        self.inner = Terminal::new(CrosstermBackend::new(io::stdout()))?;
+        self.page = Page::new(io::stdout());
         Ok(())
     }
 

@@ -28,17 +28,22 @@ pub struct Terminal {
 
 impl Terminal {
     pub fn start(command: CommandBuilder) -> Self {
+        Self::sized(command, 80, 24).expect("a program")
+    }
+
+    /// None where there is no such program.
+    pub fn sized(command: CommandBuilder, cols: u16, rows: u16) -> Option<Self> {
         let size = PtySize {
-            rows: 24,
-            cols: 80,
+            rows,
+            cols,
             ..PtySize::default()
         };
         let pair = native_pty_system().openpty(size).unwrap();
-        let child = pair.slave.spawn_command(command).unwrap();
+        let child = pair.slave.spawn_command(command).ok()?;
         drop(pair.slave);
         let mut output = pair.master.try_clone_reader().unwrap();
         let seen = Seen {
-            screen: vt100::Parser::new(lines(24), lines(80), 0),
+            screen: vt100::Parser::new(lines(rows), lines(cols), 0),
             bytes: Vec::new(),
             ended: false,
         };
@@ -58,12 +63,12 @@ impl Terminal {
                 }
             }
         });
-        Self {
+        Some(Self {
             seen,
             keys: pair.master.take_writer().unwrap(),
             child,
             master: pair.master,
-        }
+        })
     }
 
     pub fn press(&mut self, keys: &str) {

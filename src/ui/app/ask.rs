@@ -23,6 +23,8 @@ pub enum Ask {
     Retry(RequestId),
     /// Serve this buyer no more?
     Block(Buyer),
+    /// The shop would be stopped with the program: is that wanted?
+    Suspend,
     /// Do this about a case?
     Decide(RequestId, CaseKind, DeskAction),
     /// Settings are changed and not saved: what becomes of them?
@@ -67,6 +69,15 @@ impl App {
         vec![Action::Leave(Leave::Quit { now: false })]
     }
 
+    /// Stops the program until the shell calls it back. A shop inside it stands still meanwhile: then it asks.
+    pub(super) fn suspend(&mut self) -> Vec<Action> {
+        if self.attached || self.store.state == ShopState::Offline {
+            return vec![Action::Suspend];
+        }
+        self.ask = Some(Ask::Suspend);
+        Vec::new()
+    }
+
     /// Is a job running?
     fn at_work(&self) -> bool {
         self.store.queue.running > 0 || self.store.running().next().is_some()
@@ -88,8 +99,9 @@ impl App {
         }
         let action = match (ask, letter) {
             (Ask::Quit, 'f') => Action::Leave(Leave::Quit { now: false }),
-            (Ask::Quit, 'k') => Action::Leave(Leave::Detach),
+            (Ask::Quit | Ask::Suspend, 'k') => Action::Leave(Leave::Detach),
             (Ask::Quit, 's') => Action::Leave(Leave::Quit { now: true }),
+            (Ask::Suspend, 'z') => Action::Suspend,
             (Ask::Offline, 'f') => Action::Send(Command::GoOffline { now: false }),
             (Ask::Offline, 's') => Action::Send(Command::GoOffline { now: true }),
             (Ask::Cancel(id), 'y') => Action::Send(Command::Cancel { id }),

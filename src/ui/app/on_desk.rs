@@ -8,6 +8,9 @@ use crate::domain::desk::DeskAction;
 use crate::ui::case_list::Row;
 use crate::ui::keymap::{Act, Tab};
 
+/// What is said where the table of jobs is out of sight.
+pub const FOR_THE_TABLE: &str = "that is for the table of jobs: Esc shows it";
+
 impl App {
     /// Is something shown in place of the table of jobs?
     pub(super) const fn beside_jobs(&self) -> bool {
@@ -62,7 +65,7 @@ impl App {
             | Act::CopyJson
             | Act::CopyBuyer
             | Act::CopyEvent => {
-                self.message = Some("that is for the table of jobs: Esc shows it".to_owned());
+                self.message = Some(FOR_THE_TABLE.to_owned());
                 return Some(Vec::new());
             }
             _ => return None,

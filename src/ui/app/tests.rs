@@ -5,6 +5,7 @@ use crate::domain::event::{Level, News};
 use crate::domain::health::ShopState;
 use crate::domain::id::RequestId;
 use crate::domain::job::{JobView, Status};
+use crate::domain::screen::ThemeName;
 use crate::ui::sample::{busy, empty, job, options, tell};
 
 fn press(app: &mut App, code: KeyCode) -> Vec<Action> {
@@ -307,6 +308,84 @@ fn control_z_stops_and_control_c_leaves_wherever_one_types() {
     text(&mut app, "4/abc");
     let quit = [Action::Leave(Leave::Quit { now: false })];
     assert_eq!(app.handle(control('c')), quit);
+}
+
+#[test]
+fn a_setting_is_gone_to_by_its_name_or_by_what_is_said_of_it() {
+    let mut app = empty();
+    text(&mut app, "2/price.min");
+    let name = |app: &App| app.form.cell().map(|cell| cell.field.name.clone());
+    assert_eq!(name(&app).as_deref(), Some("price.min_price_sats"));
+    press(&mut app, KeyCode::Enter);
+    assert!(!app.typing && app.form.edit.is_none());
+    text(&mut app, "/as soon as the program");
+    assert_eq!(name(&app).as_deref(), Some("start_online"));
+    // What is nowhere leaves the row as it is.
+    text(&mut app, " qqq");
+    press(&mut app, KeyCode::Esc);
+    assert_eq!(name(&app).as_deref(), Some("start_online"));
+}
+
+#[test]
+fn with_a_job_open_its_table_stays_as_it_is() {
+    let mut app = busy();
+    choose_job(&mut app, Status::Paid);
+    press(&mut app, KeyCode::Enter);
+    let (order, frozen) = (app.jobs.order(), app.jobs.is_frozen());
+    text(&mut app, "sS f/");
+    assert!(!app.typing && app.jobs.detail);
+    assert_eq!((app.jobs.order(), app.jobs.is_frozen()), (order, frozen));
+    text(&mut app, "e");
+    assert!(app.jobs.raw);
+}
+
+#[test]
+fn what_a_key_led_to_is_said_until_the_next_key() {
+    let mut app = busy();
+    choose_job(&mut app, Status::Paid);
+    text(&mut app, "c");
+    assert!(app.message.is_some());
+    text(&mut app, "b");
+    assert!(app.message.is_none() && app.ask.is_some());
+}
+
+#[test]
+fn another_theme_holds_at_once_whoever_changed_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("vend.toml");
+    crate::config::edit::init(&path).unwrap();
+    let mut app = empty();
+    for (name, saved) in [(ThemeName::Light, true), (ThemeName::Contrast, false)] {
+        crate::config::edit::set(&path, "screen.theme", name.word()).unwrap();
+        let read = crate::ui::settings_form::read(&path).unwrap();
+        let input = if saved {
+            Input::Saved(Ok(read))
+        } else {
+            Input::Fields(Ok(read))
+        };
+        app.handle(input);
+        assert_eq!(app.theme.name, name);
+    }
+}
+
+#[test]
+fn control_z_asks_where_the_shop_would_stop_with_the_program() {
+    let control_z = || {
+        let key = KeyEvent::new(KeyCode::Char('z'), KeyModifiers::CONTROL);
+        Input::Key(key)
+    };
+    let mut app = busy();
+    assert!(app.handle(control_z()).is_empty());
+    assert_eq!(app.ask, Some(Ask::Suspend));
+    assert_eq!(text(&mut app, "z"), [Action::Suspend]);
+    app.handle(control_z());
+    assert_eq!(text(&mut app, "k"), [Action::Leave(Leave::Detach)]);
+    app.handle(control_z());
+    press(&mut app, KeyCode::Esc);
+    assert_eq!(app.ask, None);
+    // Only a viewer: the shop is another process, and sells on.
+    app.attached = true;
+    assert_eq!(app.handle(control_z()), [Action::Suspend]);
 }
 
 #[test]

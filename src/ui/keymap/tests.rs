@@ -110,6 +110,7 @@ fn page() -> String {
     let groups = [
         ("Everywhere", &[][..]),
         ("Settings", FORM),
+        ("Settings, Jobs and Telemetry", SEARCHED),
         ("Jobs and Telemetry", LISTS),
         ("Jobs", JOBS),
         ("Telemetry", FEED),

@@ -122,6 +122,27 @@ impl Form {
         }
     }
 
+    /// Goes to the first field or table whose name holds what is looked for, else to the first of which it is said.
+    pub(in crate::ui) fn searched(&mut self) {
+        let words = self.search.trim().to_lowercase();
+        if words.is_empty() {
+            return;
+        }
+        let named = |row: &Row| {
+            let name = self.key_of(row).map(|(name, _)| name.to_lowercase());
+            name.is_some_and(|name| name.contains(&words))
+        };
+        let said = |row: &Row| match row {
+            Row::Field(at) => (self.cells.get(*at))
+                .is_some_and(|cell| cell.field.help.to_lowercase().contains(&words)),
+            _ => false,
+        };
+        let rows = || self.rows.iter();
+        if let Some(at) = rows().position(named).or_else(|| rows().position(said)) {
+            self.go(|_, _| at);
+        }
+    }
+
     /// Chooses the row of a field or a table by its dotted name. False: there is none.
     pub fn choose(&mut self, name: &str) -> bool {
         let named = |row: &Row| self.key_of(row).is_some_and(|(own, _)| own == name);

@@ -6,6 +6,7 @@ use crate::domain::desk::{CaseKind, DeskAction};
 use crate::domain::id::RequestId;
 use crate::domain::text::clean;
 use crate::ui::app::{App, Ask, Palette};
+use crate::ui::jobs_list::npub;
 use crate::ui::keymap::Bound;
 use crate::ui::pen::Pen;
 use crate::ui::theme::Role;
@@ -62,11 +63,26 @@ fn words(app: &App, ask: Ask) -> (&'static str, Vec<String>) {
                 "Esc  stay online",
             ]),
         ),
+        Ask::Suspend => (
+            "The shop runs in this program",
+            own(&[
+                "z  stop both until fg; no buyer is heard meanwhile",
+                "k  keep selling with no screen",
+                "Esc  stay",
+            ]),
+        ),
         Ask::Cancel(id) => ("Cancel?", vec![format!("job {}", id.short()), yes_no()]),
         Ask::Retry(id) => ("Try again?", vec![format!("job {}", id.short()), yes_no()]),
         Ask::Block(buyer) => {
-            let short: String = buyer.to_string().chars().take(16).collect();
-            ("Serve this buyer no more?", vec![short, yes_no()])
+            let short: String = npub(&buyer).chars().take(24).collect();
+            (
+                "Serve this buyer no more?",
+                vec![
+                    format!("buyer {short}"),
+                    "for as long as this vend runs; limits.block is for good".to_owned(),
+                    yes_no(),
+                ],
+            )
         }
         Ask::Decide(id, kind, action) => decide(app, id, kind, action),
         Ask::Unsaved(_) => (

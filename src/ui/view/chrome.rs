@@ -4,12 +4,12 @@ use ratatui::layout::Rect;
 use unicode_width::UnicodeWidthStr as _;
 
 use crate::domain::event::Level;
-use crate::domain::health::ShopState;
+use crate::domain::health::{Light, ShopState};
 use crate::domain::text::clean;
 use crate::ui::app::App;
-use crate::ui::keymap::Tab;
+use crate::ui::keymap::{Act, Binding, Tab};
 use crate::ui::pen::Pen;
-use crate::ui::theme::{Role, of_level};
+use crate::ui::theme::{Role, Theme, of_level};
 
 /// Said on every tab where no real money moves.
 const SANDBOX: &str = "SANDBOX: no real money moves";
@@ -75,11 +75,17 @@ fn hotbar(app: &App, pen: &mut Pen<'_>, area: Rect) {
         let width = area.right().saturating_sub(at);
         x = at + pen.put(at, area.y, width, &text, role) + 1;
     }
-    let word = app.store.state.word().to_uppercase();
+    let state = app.store.state;
+    let role = state_role(state);
+    let word = state.word().to_uppercase();
     let width = u16::try_from(word.len()).unwrap_or(0);
     let right = area.right().saturating_sub(width + 1);
-    if right > x {
-        pen.put(right, area.y, width, &word, state_role(app.store.state));
+    if right >= x {
+        pen.put(right, area.y, width, &word, role);
+    } else {
+        // Where there is no room for the word, its mark still tells.
+        let mark = state_mark(state, pen.theme);
+        pen.put(area.right().saturating_sub(2), area.y, 1, mark, role);
     }
 }
 
@@ -92,12 +98,22 @@ pub const fn state_role(state: ShopState) -> Role {
     }
 }
 
+/// The mark of a state, as before its word on the first tab.
+pub const fn state_mark(state: ShopState, theme: Theme) -> &'static str {
+    match state {
+        ShopState::Offline => theme.calm(),
+        ShopState::Online => theme.mark(Light::Ok),
+        _ => theme.mark(Light::Warn),
+    }
+}
+
 /// What is being typed, the last answer, or the last notice.
 fn message(app: &App, pen: &mut Pen<'_>, area: Rect) {
     let row = area.height - 2;
     if app.typing {
         let (word, text) = match app.tab {
             Tab::Telemetry => (" find: ", &app.feed.search),
+            Tab::Settings => (" go to: ", &app.form.search),
             _ => (" filter: ", &app.jobs.filter),
         };
         let typed = format!("{}_", clean(text, 200));
@@ -132,7 +148,7 @@ fn hints(app: &App, pen: &mut Pen<'_>, area: Rect) {
     if fixed.is_empty() {
         let mut room = usize::from(area.width).saturating_sub(1);
         for bound in app.keys.on(app.tab) {
-            let hint = bound.binding.hint;
+            let hint = hint(app, bound.binding);
             // The first key says enough here; the help has them all.
             let key = bound.shown.split(' ').next().unwrap_or_default();
             if hint.is_empty() || key.is_empty() {
@@ -149,6 +165,23 @@ fn hints(app: &App, pen: &mut Pen<'_>, area: Rect) {
         }
     }
     pen.row(area, area.height - 1, &pieces);
+}
+
+/// The word for a key where the screen is now; empty: it is not worth its room.
+fn hint(app: &App, binding: &Binding) -> &'static str {
+    let on_feed = app.tab == Tab::Telemetry && app.feed.detail.is_some();
+    let on_job = app.tab == Tab::Jobs && app.jobs.detail;
+    match (binding.act, app.tab) {
+        (act, _) if !app.applies(act) => "",
+        (Act::Open, Tab::Sell) if app.store.state == ShopState::Offline => "go online",
+        (Act::Open, Tab::Sell) => "go offline",
+        (Act::Open, Tab::Settings) => "edit",
+        (Act::Open, _) if on_feed => "",
+        (Act::Back, _) if on_feed || on_job => "back",
+        (Act::Raw, _) if app.jobs.raw => "job",
+        (Act::Raw, _) => "events",
+        _ => binding.hint,
+    }
 }
 
 /// The keys of what is being typed: those can't be bound to anything else.

@@ -58,7 +58,11 @@ fn cards(app: &App, pen: &mut Pen<'_>, area: Rect) {
             Role::Title,
         ),
         ("failed", totals.failed.to_string(), Role::Text),
-        ("owed", totals.owed_msat.display().to_string(), Role::Text),
+        (
+            "owed back",
+            totals.owed_msat.display().to_string(),
+            Role::Text,
+        ),
     ];
     let width = area.width / 5;
     let mut x = area.x;

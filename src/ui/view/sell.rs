@@ -2,6 +2,7 @@
 
 use ratatui::layout::Rect;
 
+use super::chrome::state_mark;
 use crate::domain::health::{Light, ShopState};
 use crate::domain::text::clean;
 use crate::store::Mood;
@@ -194,10 +195,7 @@ fn button(app: &App, theme: Theme) -> Line {
         ShopState::Online => ("[ GO OFFLINE ]", Light::Ok),
         _ => ("[ GO OFFLINE ]", Light::Warn),
     };
-    let mark = match store.state {
-        ShopState::Offline => theme.calm(),
-        _ => theme.mark(light),
-    };
+    let mark = state_mark(store.state, theme);
     let state = format!("{mark} {}", store.state.word().to_uppercase());
     let mut line = vec![
         piece(" ", Role::Text),
@@ -237,7 +235,13 @@ fn with_value(app: &App, text: &str, key: Option<&str>) -> String {
         return text.to_owned();
     };
     match app.form.in_file(key) {
-        Some(now) => text.replacen(key, &format!("{key} (now {})", clean(&now, 24)), 1),
+        Some(now) => {
+            let now = match now.as_str() {
+                "" | "[]" => "empty".to_owned(),
+                _ => clean(&now, 24),
+            };
+            text.replacen(key, &format!("{key} (now {now})"), 1)
+        }
         None => text.to_owned(),
     }
 }

@@ -192,6 +192,9 @@ pub fn row(
             // Of a name that means nothing, its beginning says as much with no mark of what is left out.
             text.truncate(place.width.into());
         }
+        // Only the status has its colour: a job that is paid then changes one cell of a screen far away, not a row of them.
+        let plain = role != Role::Selected && place.column != Column::Status;
+        let role = if plain { Role::Text } else { role };
         cell(pen, area, row, *place, &text, role);
     }
 }

@@ -1,0 +1,117 @@
+//! How it is going, as `vend status` asks for it and as a viewer that has just come is told it.
+
+use super::figures;
+use super::shop::Shop;
+use crate::config::Settings;
+use crate::config::edit::mask_address;
+use crate::domain::command::Reply;
+use crate::domain::event::News;
+use crate::domain::health::{EndpointHealth, Light, QueueHealth, RelayHealth, ShopState, Status};
+use crate::domain::id::EndpointName;
+use crate::domain::time::Time;
+use crate::ledger::JobFilter;
+
+/// Jobs told in a snapshot.
+const SNAPSHOT_JOBS: u32 = 500;
+
+/// The status. While offline it names the relays and servers of the settings, none of them looked at.
+pub async fn status(shop: &Shop) -> Status {
+    let now = shop.now.borrow().clone();
+    let (relays, endpoints) = match shop.market() {
+        Some(market) => (market.relays.health(), market.pool.health()),
+        None => configured(&shop.settings(), now.state, now.since),
+    };
+    let (waiting, running) = shop.ledger.queue_counts().await.unwrap_or_default();
+    Status {
+        online: now.state.sells(),
+        state: now.state,
+        detail: now.detail,
+        since: now.since,
+        relays,
+        endpoints,
+        wallet: shop.wallet_health.borrow().clone(),
+        queue: QueueHealth { waiting, running },
+        npub: shop.npub(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        pid: std::process::id(),
+    }
+}
+
+/// The relays and servers of the settings, in their order, before anybody has looked at them.
+fn configured(
+    settings: &Settings,
+    state: ShopState,
+    since: Time,
+) -> (Vec<RelayHealth>, Vec<EndpointHealth>) {
+    let detail = match state {
+        ShopState::Offline | ShopState::Stopping => "not connected while offline",
+        _ => "not connected yet",
+    };
+    let relay = |url: &String| RelayHealth {
+        url: mask_address(url),
+        state: "off".to_owned(),
+        detail: detail.to_owned(),
+        since,
+        ..RelayHealth::default()
+    };
+    let endpoint = |one: &crate::config::schema::Endpoint| EndpointHealth {
+        name: EndpointName(one.name.clone()),
+        kind: one.kind.word().to_owned(),
+        url: mask_address(&one.url),
+        state: "off".to_owned(),
+        light: Light::Unknown,
+        detail: detail.to_owned(),
+        models: one.models.clone(),
+        running: 0,
+        slots: one.slots,
+        tokens_per_second: None,
+    };
+    (
+        settings.nostr.relays.iter().map(relay).collect(),
+        settings.endpoints.0.iter().map(endpoint).collect(),
+    )
+}
+
+/// Tells everything as it is, so that a viewer that has just come knows all.
+pub async fn snapshot(shop: &Shop) -> Reply {
+    let status = status(shop).await;
+    shop.tell_state();
+    // What is not connected has no light: its place on the screen says so for all of it.
+    if shop.market().is_some() {
+        for relay in status.relays {
+            shop.tell(News::Relay { relay });
+        }
+        for endpoint in status.endpoints {
+            shop.tell(News::Endpoint { endpoint });
+        }
+    }
+    shop.tell(News::Wallet {
+        wallet: status.wallet,
+    });
+    shop.tell(News::Queue {
+        waiting: status.queue.waiting,
+        running: status.queue.running,
+    });
+    figures::tell(shop).await;
+    shop.bells.load.notify_one();
+    let filter = JobFilter {
+        limit: Some(SNAPSHOT_JOBS),
+        ..JobFilter::default()
+    };
+    match shop.ledger.jobs(filter).await {
+        Ok(jobs) => {
+            for job in jobs.into_iter().rev() {
+                shop.tell(News::Job {
+                    job: Box::new(job.view()),
+                    what: "known".to_owned(),
+                });
+            }
+            Reply::Done {
+                detail: "told".to_owned(),
+            }
+        }
+        Err(error) => Reply::Refused {
+            detail: error.to_string(),
+        },
+    }
+}
