@@ -9,6 +9,8 @@ mod drill_cln;
 mod drill_lnd;
 #[path = "support/drill_node.rs"]
 mod drill_node;
+#[path = "support/drill_nwc.rs"]
+mod drill_nwc;
 #[path = "support/drill_phoenixd.rs"]
 mod drill_phoenixd;
 #[path = "support/drill_relay.rs"]
@@ -143,6 +145,34 @@ impl Drill for Sandbox {
     }
 }
 
+struct Nwc(drill_nwc::DrillNwc);
+
+impl Drill for Nwc {
+    fn settings(&self) -> String {
+        format!(
+            "backend = \"nwc\"\nnetwork = \"regtest\"\nuri = \"{}\"",
+            self.0.uri()
+        )
+    }
+
+    fn pay(&self, bolt11: &str) {
+        self.0.pay(bolt11).unwrap();
+    }
+
+    fn secrets(&self) -> Vec<(&'static str, String)> {
+        vec![("the connection's key", self.0.secret())]
+    }
+
+    fn preimage(&self, bolt11: &str) -> Option<String> {
+        let preimage = self.0.books(|books| books.entry(bolt11).preimage);
+        preimage.map(|bytes| drill_node::hex(&bytes))
+    }
+
+    fn spill(&self) {
+        self.0.set_fault(drill_nwc::Fault::Code("INTERNAL"));
+    }
+}
+
 type Start = fn(&Home) -> Box<dyn Drill>;
 
 /// Every wallet there is.
@@ -180,6 +210,7 @@ const WALLETS: &[(&str, Start)] = &[
             certificate: "",
         })
     }),
+    ("nwc", |_| Box::new(Nwc(drill_nwc::DrillNwc::start()))),
 ];
 
 /// Everything that was said or written, with where that was.
