@@ -1,7 +1,7 @@
 //! What the shop says and writes holds no secret, with any wallet: no key, no macaroon, no rune, no password, and no preimage
 //! of an invoice that nobody has paid.
 //!
-//! A wallet joins by a row in [`wallets`].
+//! A wallet joins by a row in [`WALLETS`].
 
 #[path = "support/drill_cln.rs"]
 mod drill_cln;
@@ -9,10 +9,14 @@ mod drill_cln;
 mod drill_lnd;
 #[path = "support/drill_node.rs"]
 mod drill_node;
+#[path = "support/drill_nwc.rs"]
+mod drill_nwc;
 #[path = "support/drill_phoenixd.rs"]
 mod drill_phoenixd;
 #[path = "support/drill_relay.rs"]
 mod drill_relay;
+#[path = "support/drill_spark.rs"]
+mod drill_spark;
 #[path = "support/drill_wallet.rs"]
 mod drill_wallet;
 #[path = "support/shop.rs"]
@@ -27,6 +31,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use drill_node::{Certificate, DrillNode};
 use drill_relay::DrillRelay;
+use drill_spark::DrillSpark;
 use drill_wallet::DrillWallet;
 use nostr::{Event, Keys, Kind, ToBech32};
 use serde_json::Value;
@@ -143,6 +148,94 @@ impl Drill for Sandbox {
     }
 }
 
+struct Nwc(drill_nwc::DrillNwc);
+
+impl Drill for Nwc {
+    fn settings(&self) -> String {
+        format!(
+            "backend = \"nwc\"\nnetwork = \"regtest\"\nuri = \"{}\"",
+            self.0.uri()
+        )
+    }
+
+    fn pay(&self, bolt11: &str) {
+        self.0.pay(bolt11).unwrap();
+    }
+
+    fn secrets(&self) -> Vec<(&'static str, String)> {
+        vec![("the connection's key", self.0.secret())]
+    }
+
+    fn preimage(&self, bolt11: &str) -> Option<String> {
+        let preimage = self.0.books(|books| books.entry(bolt11).preimage);
+        preimage.map(|bytes| drill_node::hex(&bytes))
+    }
+
+    fn spill(&self) {
+        self.0.set_fault(drill_nwc::Fault::Code("INTERNAL"));
+    }
+}
+
+struct Spark {
+    drill: DrillSpark,
+    words: String,
+}
+
+impl Spark {
+    /// Installed and with words, by vend itself; its helper's words go no further than to the drill.
+    fn start(home: &Home) -> Self {
+        let drill = DrillSpark::start();
+        drill.programs(&bin(home));
+        let ran = |args: &[&str]| {
+            let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_vend"));
+            command.arg("--data-dir").arg(home.data());
+            command.arg("--config").arg(home.config());
+            let out = command.args(args).env("PATH", path(home)).output().unwrap();
+            let errors = String::from_utf8_lossy(&out.stderr).into_owned();
+            assert!(out.status.success(), "{args:?}: {errors}");
+            String::from_utf8(out.stdout).unwrap()
+        };
+        ran(&["spark", "install"]);
+        let words = ran(&["spark", "create"]).trim().to_owned();
+        Self { drill, words }
+    }
+}
+
+impl Drill for Spark {
+    fn settings(&self) -> String {
+        "backend = \"spark\"\nnetwork = \"regtest\"".to_owned()
+    }
+
+    fn pay(&self, bolt11: &str) {
+        self.drill.pay(bolt11, 0);
+    }
+
+    fn secrets(&self) -> Vec<(&'static str, String)> {
+        vec![("the words", self.words.clone())]
+    }
+
+    fn preimage(&self, bolt11: &str) -> Option<String> {
+        let preimage = self.drill.with(|state| state.books.entry(bolt11).preimage);
+        preimage.map(|bytes| drill_node::hex(&bytes))
+    }
+
+    fn spill(&self) {
+        self.drill
+            .with(|state| state.fault = drill_spark::Fault::Unreachable);
+    }
+}
+
+/// Programs that stand before the system's own.
+fn bin(home: &Home) -> std::path::PathBuf {
+    home.folder.path().join("bin")
+}
+
+fn path(home: &Home) -> std::ffi::OsString {
+    let usual = std::env::var_os("PATH").unwrap_or_default();
+    let usual = std::env::split_paths(&usual);
+    std::env::join_paths(std::iter::once(bin(home)).chain(usual)).unwrap()
+}
+
 type Start = fn(&Home) -> Box<dyn Drill>;
 
 /// Every wallet there is.
@@ -150,6 +243,7 @@ const WALLETS: &[(&str, Start)] = &[
     ("sandbox", |home| {
         Box::new(Sandbox(home.data().join("sandbox")))
     }),
+    ("spark", |home| Box::new(Spark::start(home))),
     ("lnbits", |home| {
         let record = home.folder.path().join("wallet.jsonl");
         Box::new(Lnbits(DrillWallet::start(&record)))
@@ -180,6 +274,7 @@ const WALLETS: &[(&str, Start)] = &[
             certificate: "",
         })
     }),
+    ("nwc", |_| Box::new(Nwc(drill_nwc::DrillNwc::start()))),
 ];
 
 /// Everything that was said or written, with where that was.
@@ -234,6 +329,7 @@ fn command(home: &Home) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_vend"));
     command.arg("--data-dir").arg(home.data());
     command.arg("--config").arg(home.config());
+    command.env("PATH", path(home));
     command.stdin(Stdio::null()).kill_on_drop(true);
     command
 }
@@ -315,6 +411,7 @@ async fn scan(name: &str, start: Start) {
         &["config", "show"],
         &["config", "check"],
         &["keys", "show"],
+        &["spark", "address"],
         &["backup", backup],
     ] {
         let out = command(&home).args(args).output().await.unwrap();

@@ -38,7 +38,9 @@ pub fn main(global: &Global, args: &Args) -> Outcome {
     };
     let sheet = runtime()?.block_on(async {
         let wallet = open_wallet(&settings, &place).map_err(|error| Exit::failed(&error))?;
-        compared(&ledger, &*wallet, args).await
+        let sheet = compared(&ledger, &*wallet, args).await;
+        wallet.close().await;
+        sheet
     })?;
     let ok = sheet.ok;
     if args.json {

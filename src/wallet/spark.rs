@@ -41,7 +41,7 @@ use self::request::Request;
 use self::setup::{Setup, SetupError};
 use self::supervise::{Question, Shared, Spec, State, supervise};
 use self::wire::{Answer, Ask, Balance};
-use super::{Caps, Issued, NewInvoice, Seen, Wallet, WalletError, whole_sats};
+use super::{BROKE_OFF, Caps, Issued, NewInvoice, Seen, Wallet, WalletError, whole_sats};
 use crate::config::schema::Network;
 use crate::domain::health::{Light, WalletHealth};
 use crate::domain::id::PaymentHash;
@@ -311,10 +311,13 @@ impl Asker {
         let asked = async {
             self.up().await.map_err(WalletError::Unreachable)?;
             let (back, answer) = oneshot::channel();
-            let gone = || WalletError::Unreachable(line::ENDED.to_owned());
             let question = Question { ask, limit, back };
-            self.asks.send(question).await.map_err(|_| gone())?;
-            answer.await.map_err(|_| gone())
+            let sent = self.asks.send(question).await;
+            sent.map_err(|_| WalletError::Unreachable(line::ENDED.to_owned()))?;
+            // It may have been at work on it.
+            answer
+                .await
+                .map_err(|_| WalletError::Unreachable(format!("the Spark helper {BROKE_OFF}")))
         };
         let answer = tokio::time::timeout(limit, asked).await;
         match answer.map_err(|_| WalletError::TimedOut(limit))?? {

@@ -14,6 +14,7 @@ use vend::domain::time::Time;
 use vend::wallet::lnd::Lnd;
 use vend::wallet::{Issued, NewInvoice, Seen, Wallet, WalletError};
 
+use crate::drill_ollama::{DrillOllama, Fault};
 use crate::stage::{Buyer, PATIENCE, Place, Server, Shop, ready, request_of};
 use crate::{ANSWER, BUILTIN, QUESTION, bolt11, settled};
 use network::Lightning;
@@ -28,11 +29,16 @@ const ADVISED: &[&str] = &[
 ];
 
 /// The settings for this seller's node, with a macaroon file and a certificate file.
-fn settings(ports: &Lightning, macaroon: &str, certificate: &str) -> String {
+fn settings(network: &Lightning, macaroon: &str, certificate: &str) -> String {
+    let wallet = wallet(network, macaroon, certificate);
+    format!("{wallet}\n{BUILTIN}")
+}
+
+fn wallet(network: &Lightning, macaroon: &str, certificate: &str) -> String {
     format!(
         "[wallet]\nbackend = \"lnd\"\nnetwork = \"regtest\"\nurl = \"{}\"\nmacaroon = {{ file = \"{macaroon}\" }}\n\
-         certificate = \"{certificate}\"\n\n{BUILTIN}",
-        ports.url()
+         certificate = \"{certificate}\"\n",
+        network.url()
     )
 }
 
@@ -253,10 +259,7 @@ async fn lnd_holds_settles_and_cancels() {
     let issued = wallet.create(new.clone()).await.unwrap();
     as_asked(&issued, new.expiry);
     // As after an answer that was lost: never a second invoice for one payment.
-    match wallet.create(new).await {
-        Ok(again) => assert_eq!(again, issued),
-        Err(refused) => assert!(matches!(refused, WalletError::Rejected(_)), "{refused}"),
-    }
+    assert_eq!(wallet.create(new).await, Ok(issued.clone()));
     assert_eq!(wallet.lookup(issued.clone()).await, Ok(Seen::Pending));
     let early = wallet.settle(preimage).await;
     assert!(matches!(early, Err(WalletError::Rejected(_))), "{early:?}");
@@ -325,4 +328,77 @@ async fn lnd_holds_settles_and_cancels() {
         ..issued
     };
     assert_eq!(wallet.lookup(stranger).await, Ok(Seen::Unknown));
+}
+
+/// `payment.mode = "hold"`: the payer's money moves when the result is delivered, and comes back when the model fails.
+#[tokio::test(flavor = "multi_thread")]
+async fn lnd_holds_a_buyers_payment_until_the_result_is_delivered() {
+    const NAME: &str = "lnd_holds_a_buyers_payment_until_the_result_is_delivered";
+    if !ready(NAME, &["relay", "node", "lnd"]) {
+        return;
+    }
+    let relay = Server::start("relay", &[]);
+    let network = Lightning::open(&["payer", "seller"]);
+    let relay = relay.up();
+    // A model that can be made to fail: the real ones are in other tests.
+    let model = DrillOllama::start().await;
+    model.set_models(&["vend-tiny"]);
+    model.set_answer(ANSWER);
+    let endpoint = format!(
+        "[[endpoint]]\nname = \"gpu\"\nkind = \"ollama\"\nurl = \"{}\"\n",
+        model.url()
+    );
+    let place = Place::new(&relay.ws(), "hold", "");
+    place.secret("vend.macaroon", &network.bake(ADVISED));
+    let certificate = network.certificate();
+    let wallet = wallet(&network, "vend.macaroon", certificate.to_str().unwrap());
+    place.settle(&relay.ws(), "hold", &format!("{wallet}\n{endpoint}"));
+    let shop = place.open();
+
+    let begin = network.payer_holds();
+    let buyer = Buyer::ask(&relay.ws(), &place.npub(), QUESTION, "nip44");
+    let asked = buyer.feedback("payment-required");
+    let id = request_of(&asked);
+    assert!(model.requests().is_empty(), "nothing has run");
+    let paying = network.pay(bolt11(&asked));
+    assert_eq!(buyer.result()["content"], ANSWER);
+    let done = paying.done();
+    assert_eq!(done["status"], "SUCCEEDED", "{done}");
+    let paid = number(&done["amount_msat"]);
+    assert_eq!(begin - network.payer_holds(), paid);
+    became(&place, &shop, &id, "paid");
+    let job = place.job(&id);
+    assert_eq!(job["paid_msat"], paid, "{job}");
+    assert_eq!(job["price_msat"], asked["amount_msat"], "{job}");
+    assert_eq!(history(&place, &id), "held paid");
+
+    model.set(Fault::Rejected);
+    let begin = network.payer_holds();
+    let buyer = Buyer::ask(&relay.ws(), &place.npub(), QUESTION, "nip44");
+    let asked = buyer.feedback("payment-required");
+    let id = request_of(&asked);
+    let paying = network.pay(bolt11(&asked));
+    shop.event("the end of the hold", |event| {
+        event["event"] == "job" && event["job"]["id"] == *id && event["what"] == "given_back"
+    });
+    let done = paying.done();
+    assert_eq!(done["status"], "FAILED", "{done}");
+    assert_eq!(network.payer_holds(), begin);
+    let job = place.job(&id);
+    assert_eq!(job["status"], "error", "{job}");
+    assert_eq!(job["paid_msat"], 0, "{job}");
+    assert_eq!(job["owed_to_buyer_msat"], 0, "{job}");
+    assert_eq!(history(&place, &id), "held given_back");
+    let figures = place.vend(&["stats", "--json"]).json();
+    assert_eq!(figures["revenue_msat"], paid, "{figures}");
+    shop.stop(&place);
+}
+
+/// What the job's timeline says of its held payment.
+fn history(place: &Place, id: &str) -> String {
+    let job = place.vend(&["jobs", "show", id, "--json"]).json();
+    let all = job["timeline"].as_array().unwrap().iter();
+    let words = all.map(|entry| entry["what"].as_str().unwrap());
+    let words = words.filter(|word| ["held", "given_back", "paid"].contains(word));
+    words.collect::<Vec<_>>().join(" ")
 }

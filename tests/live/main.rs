@@ -10,6 +10,8 @@ mod drill_cln;
 mod drill_lnd;
 #[path = "../support/drill_node.rs"]
 mod drill_node;
+#[path = "../support/drill_ollama.rs"]
+mod drill_ollama;
 #[path = "../support/drill_phoenixd.rs"]
 mod drill_phoenixd;
 

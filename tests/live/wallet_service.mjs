@@ -34,6 +34,12 @@ try {
 } catch (e) {
   fail(1, `@getalby/sdk can't be loaded (${e.code || e.message}): run setup.sh node`);
 }
+// A relay need not confirm an ephemeral event, as answers are, and nostr-rs-relay does not. The service class sends an answer
+// without waiting, so the end of its library's patience with the relay reaches nobody: it is a word, and no reason to end.
+const unconfirmed = (error) => error instanceof AggregateError && error.errors.every((one) => one.message === 'publish timed out');
+process.on('unhandledRejection', (error) => {
+  if (!unconfirmed(error)) throw error;
+});
 // The library reports on console.log's channel; stdout belongs to the protocol.
 console.log = console.info = console.warn = console.debug = (...words) => console.error(...words);
 

@@ -5,8 +5,9 @@
 #![allow(dead_code, reason = "each test file uses its own part of the drill")]
 
 use std::collections::HashMap;
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, Permissions};
 use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -149,6 +150,21 @@ impl DrillSpark {
             program: "sh".into(),
             args: vec![folder.join("helper.sh").into(), folder.clone().into()],
             folder,
+        }
+    }
+
+    /// Puts a `node` and an `npm` into a folder: a vend that has it first on its path installs nothing and has this drill as
+    /// its helper.
+    pub fn programs(&self, bin: &Path) {
+        let node = format!(
+            "[ \"$1\" = --version ] && echo v20.20.2 && exit 0\nset -- '{}'\n{SCRIPT}",
+            self.folder.path().display()
+        );
+        std::fs::create_dir_all(bin).unwrap();
+        for (name, script) in [("node", node.as_str()), ("npm", "exit 0")] {
+            let path = bin.join(name);
+            std::fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
+            std::fs::set_permissions(&path, Permissions::from_mode(0o755)).unwrap();
         }
     }
 
@@ -308,7 +324,9 @@ fn usual(state: &mut State, ask: &Value, node: &SecretKey) -> Option<Value> {
         Fault::None | Fault::HangAfterCreate => {}
         Fault::Silent => return None,
         Fault::Unreachable => {
-            let error = json!({"kind": "unreachable", "message": "spark.invalid: no connection [key: 02ab]"});
+            let words = state.asked.iter().find_map(|ask| ask["mnemonic"].as_str());
+            let message = format!("spark.invalid: no connection [words: {}]", words.unwrap());
+            let error = json!({"kind": "unreachable", "message": message});
             return Some(json!({"id": ask["id"], "error": error}));
         }
         Fault::Strange => return ok(json!("<html>a page</html>")),

@@ -17,7 +17,7 @@ use super::cipher::{self, Scheme};
 use super::connection::Connection;
 use super::line;
 use super::shared::{Sent, Shared, lock};
-use crate::wallet::WalletError;
+use crate::wallet::{BROKE_OFF, WalletError};
 
 /// Questions at once: relays bound how many subscriptions one client has.
 const AT_ONCE: usize = 8;
@@ -91,7 +91,7 @@ impl Link {
             }
             let scheme = scheme.other();
             if let Some(sent) = once {
-                sent.store(false, Ordering::SeqCst);
+                sent.store(0, Ordering::SeqCst);
             }
             let second = self.exchange(scheme, method, &params, wait, once).await?;
             *lock(&self.shared.learned) = Some(scheme);
@@ -172,20 +172,31 @@ impl Link {
     ) -> Answered {
         let shared = &self.shared;
         let before = shared.failures();
+        let sent = once.cloned().unwrap_or_default();
         let answer = loop {
             let connections = shared.connections();
             let event = request(&shared.connection, scheme, method, params, wait)?;
             let (answer, answered) = oneshot::channel();
-            let asked = shared.put(event, once.cloned(), answer);
+            let asked = shared.put(event, once.is_some(), sent.clone(), answer);
             tokio::select! {
                 Ok(answer) = answered => break answer,
-                error = shared.given_up(asked.id, &before) => return Err(error),
+                error = shared.given_up(asked.id, &before) => return Err(given_up(error, &sent)),
                 // Asked anew, under another id: a wallet does not answer the same one twice.
                 () = shared.made_anew(&connections), if once.is_none() => {}
             }
         };
         let text = cipher::open(&shared.connection, &answer.content)?;
         answers::read(&text, method, &shared.connection)
+    }
+}
+
+/// Where a relay has the question, the wallet may have it too.
+fn given_up(error: WalletError, sent: &Sent) -> WalletError {
+    match error {
+        WalletError::Unreachable(words) if sent.load(Ordering::SeqCst) > 0 => {
+            WalletError::Unreachable(format!("it {BROKE_OFF}: {words}"))
+        }
+        error => error,
     }
 }
 

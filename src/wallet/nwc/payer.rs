@@ -82,7 +82,7 @@ impl NwcPayer {
                 error => return Err(PayError::NotPaid(error)),
             },
             // A wallet that was not asked has not paid.
-            Err(error) if !sent.load(Ordering::SeqCst) => return Err(PayError::NotPaid(error)),
+            Err(error) if sent.load(Ordering::SeqCst) == 0 => return Err(PayError::NotPaid(error)),
             Err(error) => error,
         };
         self.look(hash).await.ok_or(PayError::NotKnown(why))

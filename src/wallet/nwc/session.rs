@@ -15,7 +15,7 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 
 use super::heard;
 use super::line::Socket;
-use super::shared::{Sent, Shared};
+use super::shared::{Question, Sent, Shared};
 use crate::domain::text::clean;
 
 /// How long a frame may take to leave.
@@ -43,7 +43,7 @@ enum Stage {
     Subscribed(Instant),
     /// It was sent.
     Sent,
-    /// The relay wants to know who we are first.
+    /// The relay does not take it, or wants to know who we are first.
     Waits,
 }
 
@@ -144,11 +144,10 @@ impl<'a> Session<'a> {
 
     /// Makes the subscriptions fit the questions, and sends those whose answers are listened for.
     async fn sync(&mut self) -> Result<(), Over> {
-        let waiting: HashMap<EventId, (Event, Option<Sent>)> = self.shared.questions(|questions| {
+        let waiting: HashMap<EventId, (Event, bool, Sent)> = self.shared.questions(|questions| {
+            let of = |one: &Question| (one.event.clone(), one.once, one.sent.clone());
             let waiting = questions.iter();
-            waiting
-                .map(|(id, question)| (*id, (question.event.clone(), question.once.clone())))
-                .collect()
+            waiting.map(|(id, one)| (*id, of(one))).collect()
         });
         let over: Vec<EventId> = self.stages.keys().copied().collect();
         for id in over.into_iter().filter(|id| !waiting.contains_key(id)) {
@@ -156,7 +155,7 @@ impl<'a> Session<'a> {
             self.send(ClientMessage::close(name(id))).await?;
         }
         let now = Instant::now();
-        for (id, (event, once)) in waiting {
+        for (id, (event, once, sent)) in waiting {
             match self.stages.get(&id) {
                 None => {
                     let answers = Filter::new()
@@ -168,8 +167,9 @@ impl<'a> Session<'a> {
                     self.stages.insert(id, Stage::Subscribed(now + LISTENS));
                 }
                 Some(Stage::Subscribed(latest)) if *latest <= now => {
-                    if once.is_some_and(|sent| sent.swap(true, Ordering::SeqCst)) {
+                    if sent.fetch_add(1, Ordering::SeqCst) > 0 && once {
                         // Another relay has it. Should that one refuse it, it is this one's turn.
+                        sent.fetch_sub(1, Ordering::SeqCst);
                         self.stages.insert(id, Stage::Subscribed(now + LISTENS));
                     } else {
                         self.stages.insert(id, Stage::Sent);
@@ -293,12 +293,18 @@ impl<'a> Session<'a> {
             self.listen().await?;
             self.stages.retain(|_, stage| *stage != Stage::Waits);
         } else if !accepted && self.stages.contains_key(&id) {
-            if self.stages.get(&id) == Some(&Stage::Sent) {
-                self.shared.not_sent(id);
+            if words.starts_with("duplicate:") {
+                return Ok(());
             }
-            if wants_auth(words) {
-                self.stages.insert(id, Stage::Waits);
-            } else if !words.starts_with("duplicate:") {
+            // It has not passed it on. A refusal counts once.
+            if self.stages.insert(id, Stage::Waits) == Some(Stage::Sent) {
+                self.shared.questions(|questions| {
+                    if let Some(question) = questions.get(&id) {
+                        question.sent.fetch_sub(1, Ordering::SeqCst);
+                    }
+                });
+            }
+            if !wants_auth(words) {
                 self.shared.refuse(id, self.index, words);
             }
         }

@@ -1,7 +1,7 @@
 //! What the link and its lines share: the questions that wait, how each relay is, and what the wallet told.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -30,15 +30,17 @@ pub(super) struct Way {
     pub(super) why: String,
 }
 
-/// Was a payment sent? Set before it leaves, taken back where its relay refuses it.
-pub(super) type Sent = Arc<AtomicBool>;
+/// The relays that were given a question and have not refused it; counted before it leaves.
+pub(super) type Sent = Arc<AtomicUsize>;
 
 /// A question that waits.
 pub(super) struct Question {
     /// The signed request; only these bytes are ever sent.
     pub(super) event: Event,
-    /// Where a payment is asked for: it is sent once, over one relay. What became of it is asked, never tried again.
-    pub(super) once: Option<Sent>,
+    /// A payment: it is sent once, over one relay. What became of it is asked, never tried again.
+    pub(super) once: bool,
+    /// Who has it.
+    pub(super) sent: Sent,
     answer: Option<oneshot::Sender<Event>>,
     /// The relays that do not take it, with their words.
     refused: HashMap<usize, String>,
@@ -102,13 +104,15 @@ impl Shared {
     pub(super) fn put(
         &self,
         event: Event,
-        once: Option<Sent>,
+        once: bool,
+        sent: Sent,
         answer: oneshot::Sender<Event>,
     ) -> Asked<'_> {
         let id = event.id;
         let question = Question {
             event,
             once,
+            sent,
             answer: Some(answer),
             refused: HashMap::new(),
         };
@@ -230,14 +234,6 @@ impl Shared {
             return WalletError::TimedOut(wait);
         }
         self.told(&ways)
-    }
-
-    /// A relay has not passed this question on.
-    pub(super) fn not_sent(&self, id: EventId) {
-        let pending = lock(&self.pending);
-        if let Some(sent) = pending.get(&id).and_then(|one| one.once.as_ref()) {
-            sent.store(false, Ordering::SeqCst);
-        }
     }
 
     /// A relay does not take this question.

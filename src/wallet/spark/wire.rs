@@ -10,7 +10,7 @@ use serde_json::Value;
 use zeroize::Zeroizing;
 
 use crate::domain::text::clean;
-use crate::wallet::WalletError;
+use crate::wallet::{BROKE_OFF, WalletError};
 
 /// What both ends must speak.
 pub(super) const PROTOCOL: u64 = 1;
@@ -118,7 +118,9 @@ impl Fault {
     pub(super) fn into_error(self, limit: Duration) -> WalletError {
         let text = self.text();
         match self.kind.as_str() {
-            "unreachable" | "not_open" | "sdk_missing" => WalletError::Unreachable(text),
+            // Its servers are several: one of them may have done its part.
+            "unreachable" => WalletError::Unreachable(format!("Spark {BROKE_OFF}: {text}")),
+            "not_open" | "sdk_missing" => WalletError::Unreachable(text),
             "timeout" => WalletError::TimedOut(limit),
             "rate_limited" => WalletError::RateLimited(None),
             "rejected" => WalletError::Rejected(text),
@@ -266,9 +268,13 @@ mod tests {
             fault("timeout", "").into_error(limit),
             WalletError::TimedOut(limit)
         );
+        let away = fault("unreachable", "[x]").into_error(limit);
+        assert!(away.may_have_done(), "{away}");
+        let closed = fault("not_open", "[x]").into_error(limit);
         assert_eq!(
-            fault("unreachable", "[x]").into_error(limit),
+            closed,
             WalletError::Unreachable("no reason was given".to_owned())
         );
+        assert!(!closed.may_have_done());
     }
 }
