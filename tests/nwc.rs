@@ -331,6 +331,7 @@ async fn a_relay_that_was_gone_between_two_questions_is_found_again() {
     let error = wallet.lookup(issued.clone()).await.unwrap_err();
     assert!(matches!(error, WalletError::Unreachable(_)), "{error:?}");
     assert!(error.to_string().contains("127.0.0.1"), "{error}");
+    assert!(!error.may_have_done(), "it was never asked: {error}");
     let health = wallet.health().await;
     assert_eq!(health.light, Light::Down);
     assert!(health.detail.contains("no answer"), "{}", health.detail);
@@ -353,6 +354,45 @@ async fn a_question_whose_answer_was_lost_with_the_connection_is_asked_anew() {
     });
     assert_eq!(found, Ok(Seen::Pending));
     assert!(drill.heard().len() >= 3);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_question_that_was_out_when_the_relay_went_may_have_been_answered() {
+    let (drill, wallet) = drill();
+    let wallet = Arc::new(wallet);
+    drill.set_fault(Fault::HangAfterCreate);
+    let asking = tokio::spawn({
+        let wallet = wallet.clone();
+        async move { wallet.create(ask()).await }
+    });
+    tokio::task::block_in_place(|| {
+        assert!(drill.wait_for_created(1));
+        drill.set_down(true);
+    });
+    let error = asking.await.unwrap().unwrap_err();
+    assert!(matches!(error, WalletError::Unreachable(_)), "{error:?}");
+    assert!(error.may_have_done(), "an invoice was made: {error}");
+    drill
+        .relay()
+        .set(RelayFault::Refuse("blocked: no".to_owned()));
+    drill.set_down(false);
+    let error = wallet.create(ask()).await.unwrap_err();
+    assert!(!error.may_have_done(), "no relay passed it on: {error}");
+}
+
+#[tokio::test]
+async fn a_wallet_that_is_closed_leaves_its_relay() {
+    let (drill, wallet) = drill();
+    wallet.create(ask()).await.unwrap();
+    assert_eq!(drill.relay().connections(), 1);
+    wallet.close().await;
+    let relay = drill.relay().clone();
+    let left = async move {
+        relay
+            .wait_until(|relay| relay.connections() == 0, LONG)
+            .await
+    };
+    assert!(drill.on(left));
 }
 
 #[tokio::test]

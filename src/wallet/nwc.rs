@@ -286,6 +286,10 @@ impl Wallet for Nwc {
         .boxed()
     }
 
+    fn close(&self) -> BoxFuture<'_, ()> {
+        self.link.close().boxed()
+    }
+
     fn settle(&self, preimage: Preimage) -> BoxFuture<'_, Result<(), WalletError>> {
         let issued = Issued {
             bolt11: String::new(),

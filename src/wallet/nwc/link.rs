@@ -11,6 +11,7 @@ use nostr::{Event, EventBuilder, Kind, Tag, TagKind, Timestamp};
 use serde_json::{Value, json};
 use tokio::sync::{Semaphore, oneshot};
 use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::TaskTracker;
 
 use super::answers::{self, Card, Refusal};
 use super::cipher::{self, Scheme};
@@ -33,6 +34,7 @@ pub(super) struct Link {
     pub(super) shared: Arc<Shared>,
     started: AtomicBool,
     stop: CancellationToken,
+    tasks: TaskTracker,
     turns: Semaphore,
     _end: DropGuard,
 }
@@ -46,6 +48,7 @@ impl Link {
         Self {
             shared: Arc::new(Shared::new(connection)),
             started: AtomicBool::new(false),
+            tasks: TaskTracker::new(),
             turns: Semaphore::new(AT_ONCE),
             _end: stop.clone().drop_guard(),
             stop,
@@ -58,12 +61,17 @@ impl Link {
             return;
         }
         for index in 0..self.shared.kicks.len() {
-            tokio::spawn(line::run(
-                self.shared.clone(),
-                index,
-                self.stop.child_token(),
-            ));
+            let stop = self.stop.child_token();
+            self.tasks
+                .spawn(line::run(self.shared.clone(), index, stop));
         }
+    }
+
+    /// Ends the lines, and returns when they have ended.
+    pub(super) async fn close(&self) {
+        self.stop.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
     }
 
     /// Asks the wallet, and waits for its answer: at most `wait`, the way to it included. Where `once` is given, the question

@@ -270,11 +270,7 @@ impl<'a> Session<'a> {
             _ => {
                 let wants_auth = wants_auth(words);
                 if let Some((id, stage)) = self.named(sub) {
-                    *stage = if wants_auth {
-                        Stage::Waits
-                    } else {
-                        Stage::Sent
-                    };
+                    *stage = Stage::Waits;
                     if !wants_auth {
                         self.shared.refuse(id, self.index, words);
                     }
