@@ -294,7 +294,7 @@ pub const KEYS: &[Binding] = &[
     bind(&[ch('c')], "c", Act::Cancel, JOBS, "cancel", "cancel the job"),
     bind(&[ch('r')], "r", Act::Retry, JOBS, "retry", "try a failed job again"),
     bind(&[ch('b')], "b", Act::Block, JOBS, "block", "serve this buyer no more"),
-    bind(&[ch('d')], "d", Act::Desk, JOBS, "", "the recovery desk: money that needs you"),
+    bind(&[ch('d')], "d", Act::Desk, JOBS, "", "the recovery desk: money that needs you; Enter there opens the job"),
     bind(&[ch('i')], "i", Act::Earnings, JOBS, "", "what came in by day, model and buyer"),
     bind(&[ch('a')], "a", Act::Deliver, JOBS, "", "on the desk: send the result again"),
     bind(&[ch('m')], "m", Act::Refunded, JOBS, "", "on the desk: mark as refunded"),
