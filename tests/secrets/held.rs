@@ -92,8 +92,8 @@ async fn scan(name: &str, start: Start) {
     came_to(&mut shop, &held, "held").await;
     model.started(2).await;
     let mut all = vec![failed, cancelled, unpaid, held];
+    model.set(Fault::None);
     if wallet.refuse_to_settle() {
-        model.set(Fault::None);
         let taken = ask(&shop, &relay, &Keys::generate()).await;
         wallet.pay(&taken.invoice);
         let refused = "the settling is refused";
