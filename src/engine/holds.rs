@@ -51,7 +51,9 @@ pub async fn work(shop: Arc<Shop>, stop: CancellationToken) {
     let mut clock = Clock::start();
     while !stop.is_cancelled() {
         if clock.set_back().is_some() {
-            cares.values_mut().for_each(|care| care.next = Time(0));
+            for care in cares.values_mut() {
+                care.next = Time(0);
+            }
         }
         let wait = launch(&shop, &mut cares, &mut acting, &mut busy).await;
         tokio::select! {
