@@ -134,7 +134,8 @@ async fn an_invoice_that_was_still_to_be_made_is_a_hold_invoice_all_the_same() {
     let mut world = World::open(&lnd(&node)).await;
     node.set_fault(Fault::Down);
     let request = world.inside.ask(&Keys::generate());
-    world.came_to(&request, "invoice_delayed").await;
+    let delayed = |_: &vend::domain::job::JobView, what: &str| what == "invoice_delayed";
+    world.inside.until(&request, delayed).await;
     world.back_up();
     world = world.put_back().await;
     node.set_fault(Fault::None);
