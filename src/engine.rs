@@ -6,6 +6,7 @@ pub mod audit;
 pub mod cases;
 pub mod crash;
 pub mod desk;
+pub mod disk;
 mod figures;
 mod holds;
 mod invoicer;

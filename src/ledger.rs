@@ -161,6 +161,20 @@ impl Ledger {
         let _ = tokio::time::timeout(std::time::Duration::from_secs(2), joined).await;
     }
 
+    /// Writes something that changes nothing: does the disk take it?
+    ///
+    /// # Errors
+    /// Where it does not.
+    pub async fn probe(&self) -> Result<(), LedgerError> {
+        self.writer
+            .call(|connection| {
+                let version: i64 =
+                    connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+                Ok(connection.pragma_update(None, "user_version", version)?)
+            })
+            .await
+    }
+
     /// A consistent copy, made while the ledger is in use (`VACUUM INTO`); the file must not exist. It lacks the secrets of
     /// held payments.
     ///

@@ -136,6 +136,27 @@ fn control_z_gives_the_terminal_back_until_it_is_called_again() {
 }
 
 #[test]
+fn a_key_that_comes_with_a_new_size_is_answered() {
+    let dir = tempfile::tempdir().unwrap();
+    settings(dir.path());
+    let mut terminal = Terminal::start(vend(VEND, dir.path()));
+    terminal.shows("not selling");
+    for turn in 0..60 {
+        let (key, shown) = [("2", "start_online"), ("1", "not selling")][turn % 2];
+        let size = PtySize {
+            rows: [25, 24][turn % 2],
+            cols: 80,
+            ..PtySize::default()
+        };
+        terminal.master.resize(size).unwrap();
+        terminal.press(key);
+        terminal.shows(shown);
+    }
+    terminal.press("q");
+    assert_eq!(terminal.ends().0, 0);
+}
+
+#[test]
 fn a_storm_of_sizes_ends_in_a_whole_screen() {
     let dir = tempfile::tempdir().unwrap();
     settings(dir.path());

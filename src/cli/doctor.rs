@@ -10,8 +10,8 @@ use super::{prompt, settings};
 use crate::config::place::{Places, read_lock};
 use crate::config::{Settings, secret};
 use crate::domain::health::{Check, CheckKind, CheckStatus};
-use crate::engine::Place;
 use crate::engine::probe::{self, check};
+use crate::engine::{Place, disk};
 use crate::identity;
 use crate::ledger::Ledger;
 
@@ -103,28 +103,24 @@ fn data(places: &Places) -> Check {
     if let Err(error) = places.prepare() {
         return fail(&error.to_string(), "vend --data-dir DIR");
     }
+    if let Some(words) = disk::cramped(&places.data) {
+        return fail(&words, "df -h");
+    }
+    let free = disk::free_mb(&places.data).map_or_else(String::new, |mb| format!("; {mb} MB free"));
+    let ok = |detail: &str| {
+        let detail = format!("{detail}{free}");
+        check(CheckKind::Data, &path, CheckStatus::Ok, &detail, "")
+    };
     if let Some(holder) = read_lock(places) {
         let detail = format!("a vend is running on it (process {})", holder.pid);
-        return check(CheckKind::Data, &path, CheckStatus::Ok, &detail, "");
+        return ok(&detail);
     }
     let file = places.database();
     if !file.exists() {
-        return check(
-            CheckKind::Data,
-            &path,
-            CheckStatus::Ok,
-            "private; no ledger yet",
-            "",
-        );
+        return ok("private; no ledger yet");
     }
     match Ledger::look(&file) {
-        Ok(_) => check(
-            CheckKind::Data,
-            &path,
-            CheckStatus::Ok,
-            "private; the ledger opens",
-            "",
-        ),
+        Ok(_) => ok("private; the ledger opens"),
         Err(error) => fail(&error.to_string(), "put back a copy made by `vend backup`"),
     }
 }

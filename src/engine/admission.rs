@@ -167,7 +167,7 @@ impl Admission {
             }
             RelayNews::Cursor { relay, at } => {
                 if let Err(error) = self.shop.ledger.set_cursor(relay.to_string(), at).await {
-                    self.shop.notice(Level::Error, "ledger", &error.to_string());
+                    self.shop.ledger_failed(&error);
                 }
                 false
             }
@@ -175,7 +175,7 @@ impl Admission {
                 if relay.light == Light::Ok
                     && let Err(error) = self.shop.ledger.hurry(relay.url.clone()).await
                 {
-                    self.shop.notice(Level::Error, "ledger", &error.to_string());
+                    self.shop.ledger_failed(&error);
                 }
                 self.shop.bells.outbox.notify_one();
                 self.shop.bells.lights.notify_one();
@@ -244,7 +244,7 @@ impl Admission {
             });
         }
         if let Err(error) = self.shop.ledger.count(counted).await {
-            self.shop.notice(Level::Error, "ledger", &error.to_string());
+            self.shop.ledger_failed(&error);
         }
         self.shop.bells.figures.notify_one();
     }
@@ -255,7 +255,7 @@ impl Admission {
             Err(Failure::Dropped(reason)) => self.drop_it(event, relay, reason).await,
             Err(Failure::Ledger(error)) => {
                 // Not recorded, so the overlap after the next reconnect brings it again.
-                self.shop.notice(Level::Error, "ledger", &error.to_string());
+                self.shop.ledger_failed(&error);
             }
         }
     }
@@ -346,7 +346,7 @@ impl Admission {
             return Err(DropReason::RateLimited.into());
         }
         let (waiting, _) = self.shop.ledger.queue_counts().await?;
-        if waiting >= settings.limits.queue {
+        if waiting >= settings.limits.queue || self.shop.cramped().is_some() {
             return Err(DropReason::Busy.into());
         }
         let wallet_down = self.shop.wallet_health.borrow().light == Light::Down;
@@ -457,6 +457,7 @@ impl Admission {
             .admit(job.clone(), detail, drafts.clone())
             .await?;
         crash::point("admit.after");
+        self.shop.ledger_works();
         if !new {
             return Err(DropReason::Duplicate.into());
         }
@@ -525,7 +526,7 @@ impl Admission {
             .await
         {
             Ok(_) => self.shop.bells.outbox.notify_one(),
-            Err(error) => self.shop.notice(Level::Error, "ledger", &error.to_string()),
+            Err(error) => self.shop.ledger_failed(&error),
         }
     }
 }

@@ -75,7 +75,7 @@ impl Shop {
                 .commit(step.job.clone(), what, said, drafts, step.withdraw)
                 .await
             {
-                Ok(()) => {}
+                Ok(()) => self.ledger_works(),
                 Err(LedgerError::Conflict) => {
                     conflict = LedgerError::Conflict;
                     continue;

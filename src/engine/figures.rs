@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::shop::Shop;
-use crate::domain::event::{Level, News};
+use crate::domain::event::News;
 use crate::domain::time::Time;
 
 /// Changes that come together are told together.
@@ -40,7 +40,7 @@ pub async fn tell(shop: &Shop) {
         Ok(totals) => shop.tell(News::Totals {
             totals: Box::new(totals),
         }),
-        Err(error) => shop.notice(Level::Error, "ledger", &error.to_string()),
+        Err(error) => shop.ledger_failed(&error),
     }
 }
 
@@ -51,7 +51,7 @@ async fn watch_cancels(shop: &Shop, watched: &mut Vec<nostr::EventId>) {
     };
     let live = match shop.ledger.live_jobs().await {
         Ok(jobs) => super::admission::ids(&jobs),
-        Err(error) => return shop.notice(Level::Error, "ledger", &error.to_string()),
+        Err(error) => return shop.ledger_failed(&error),
     };
     if live != *watched {
         market.relays.watch_cancels(live.clone());
@@ -63,6 +63,6 @@ async fn tidy(shop: &Shop) {
     let hours = shop.settings().privacy.keep_content_hours;
     let before = Time::now().minus(Duration::from_secs(hours.saturating_mul(3_600)));
     if let Err(error) = shop.ledger.erase_content(before).await {
-        shop.notice(Level::Error, "ledger", &error.to_string());
+        shop.ledger_failed(&error);
     }
 }

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::crash;
 use super::desk::StepError;
 use super::payments::{Came, Told, issued, learned};
-use super::shop::Shop;
+use super::shop::{LEDGER_PAUSE, Shop};
 use crate::domain::event::Level;
 use crate::domain::evidence::Look;
 use crate::domain::hold::{self, Duty};
@@ -77,7 +77,7 @@ async fn launch(
     let jobs = match shop.ledger.holds().await {
         Ok(jobs) => jobs,
         Err(error) => {
-            shop.notice(Level::Error, "ledger", &error.to_string());
+            shop.ledger_failed(&error);
             return Duration::from_secs(5);
         }
     };
@@ -132,7 +132,11 @@ async fn tend(shop: &Arc<Shop>, job: Job, mut care: Care) -> Care {
     if duty == Duty::Ends {
         match shop.apply(job.id, Input::HoldEnds).await {
             Ok(_) | Err(StepError::No(_)) => {}
-            Err(error) => shop.notice(Level::Error, "ledger", &error.to_string()),
+            Err(error) => {
+                shop.ledger_failed(&error);
+                // Its time is over, so it is due at once.
+                tokio::time::sleep(LEDGER_PAUSE).await;
+            }
         }
         care.next = now.plus(AGAIN);
         return care;

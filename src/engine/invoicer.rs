@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::crash;
 use super::desk::StepError;
 use super::purse::Purse;
-use super::shop::Shop;
+use super::shop::{LEDGER_PAUSE, Shop};
 use crate::domain::Hex32;
 use crate::domain::error::PaymentCode;
 use crate::domain::event::Level;
@@ -50,7 +50,7 @@ pub async fn work(shop: Arc<Shop>, stop: CancellationToken) {
                     }
                 }
             }
-            Err(error) => shop.notice(Level::Error, "ledger", &error.to_string()),
+            Err(error) => shop.ledger_failed(&error),
         }
         let due = next_due(&shop).await;
         tokio::select! {
@@ -92,7 +92,11 @@ async fn ask(shop: &Arc<Shop>, job: Job) {
                 unheard(shop, job.id, Unheard::Late(hash)).await;
             }
         }
-        Err(error) => shop.notice(Level::Error, "ledger", &error.to_string()),
+        Err(error) => {
+            shop.ledger_failed(&error);
+            // It is due at once, and the wallet is not to be asked in a loop.
+            tokio::time::sleep(LEDGER_PAUSE).await;
+        }
     }
 }
 

@@ -24,9 +24,20 @@ pub async fn watch(shop: Arc<Shop>, market: Market, stop: CancellationToken) {
             () = shop.bells.lights.notified() => {}
             () = tokio::time::sleep_until(looked + EVERY) => {
                 looked = tokio::time::Instant::now();
-                tokio::join!(market.pool.refresh(), shop.look_at_wallet());
+                tokio::join!(
+                    market.pool.refresh(),
+                    shop.look_at_wallet(),
+                    look_at_ledger(&shop)
+                );
             }
         }
+    }
+}
+
+/// A ledger that failed is tried again, so that it is not called broken until the next job comes.
+async fn look_at_ledger(shop: &Shop) {
+    if shop.ledger_trouble().is_some() && shop.ledger.probe().await.is_ok() {
+        shop.ledger_works();
     }
 }
 
@@ -47,7 +58,8 @@ fn judge(shop: &Shop, market: &Market) {
     if !shop.sells() {
         return;
     }
-    let mut down = Vec::new();
+    let mut down: Vec<String> = shop.cramped().into_iter().collect();
+    down.extend(shop.ledger_trouble());
     let relays = market.relays.health();
     for relay in relays.iter().filter(|relay| relay.light == Light::Down) {
         down.push(format!("relay {}: {}", relay.url, relay.detail));

@@ -12,8 +12,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::crash;
 use super::desk::StepError;
-use super::shop::Shop;
-use crate::domain::event::{Level, News};
+use super::recovery;
+use super::shop::{LEDGER_PAUSE, Shop};
+use crate::domain::event::News;
 use crate::domain::id::RequestId;
 use crate::domain::reply::Role;
 use crate::domain::step::Input;
@@ -28,16 +29,25 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 
 /// Works until `stop`; what is not out by then stays due in the ledger.
 pub async fn work(shop: Arc<Shop>, relays: Relays, stop: CancellationToken) {
-    let mut rounds: JoinSet<String> = JoinSet::new();
+    let mut rounds: JoinSet<(String, Round)> = JoinSet::new();
     let mut busy: HashSet<String> = HashSet::new();
+    let mut unsure = false;
     while !stop.is_cancelled() {
+        if unsure {
+            // A yes to a result is in the ledger, and its job does not know of it yet.
+            let taken = recovery::accepted(&shop).await;
+            unsure = taken.is_err();
+        }
         give_up(&shop).await;
         let wait = launch(&shop, &relays, &mut rounds, &mut busy, &stop).await;
         tokio::select! {
             () = stop.cancelled() => {}
             () = shop.bells.outbox.notified() => {}
             Some(done) = rounds.join_next(), if !rounds.is_empty() => match done {
-                Ok(relay) => { busy.remove(&relay); }
+                Ok((relay, round)) => {
+                    busy.remove(&relay);
+                    unsure |= round == Round::Unwritten;
+                }
                 Err(_) => busy.clear(),
             },
             () = tokio::time::sleep(wait) => {}
@@ -50,14 +60,14 @@ pub async fn work(shop: Arc<Shop>, relays: Relays, stop: CancellationToken) {
 async fn launch(
     shop: &Arc<Shop>,
     relays: &Relays,
-    rounds: &mut JoinSet<String>,
+    rounds: &mut JoinSet<(String, Round)>,
     busy: &mut HashSet<String>,
     stop: &CancellationToken,
 ) -> Duration {
     let due = match shop.ledger.due_relays().await {
         Ok(due) => due,
         Err(error) => {
-            shop.notice(Level::Error, "ledger", &error.to_string());
+            shop.ledger_failed(&error);
             return Duration::from_secs(5);
         }
     };
@@ -70,30 +80,55 @@ async fn launch(
         } else if busy.insert(relay.clone()) {
             let (shop, relays, stop) = (shop.clone(), relays.clone(), stop.clone());
             rounds.spawn(async move {
-                round(&shop, &relays, &relay, &stop).await;
-                relay
+                let ended = round(&shop, &relays, &relay, &stop).await;
+                if ended == Round::Unwritten {
+                    // The same events are due at once, and the relay is not to be told them in a loop.
+                    tokio::select! {
+                        () = stop.cancelled() => {}
+                        () = tokio::time::sleep(LEDGER_PAUSE) => {}
+                    }
+                }
+                (relay, ended)
             });
         }
     }
     wait.max(Duration::from_millis(20))
 }
 
-async fn round(shop: &Arc<Shop>, relays: &Relays, relay: &str, stop: &CancellationToken) {
+/// How a round at a relay ended.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Round {
+    /// All that is due was sent, and what the relay said is written down.
+    Done,
+    /// The ledger did not take something.
+    Unwritten,
+}
+
+async fn round(shop: &Arc<Shop>, relays: &Relays, relay: &str, stop: &CancellationToken) -> Round {
     while !stop.is_cancelled() {
         let due = match shop.ledger.due_at(relay.to_owned(), Time::now(), 32).await {
             Ok(due) => due,
-            Err(error) => return shop.notice(Level::Error, "ledger", &error.to_string()),
+            Err(error) => {
+                shop.ledger_failed(&error);
+                return Round::Unwritten;
+            }
         };
         if due.is_empty() {
-            return;
+            break;
         }
-        futures::stream::iter(due)
-            .for_each_concurrent(AT_ONCE, |due| send(shop, relays, due))
+        let sent: Vec<Round> = futures::stream::iter(due)
+            .map(|due| send(shop, relays, due))
+            .buffer_unordered(AT_ONCE)
+            .collect()
             .await;
+        if sent.contains(&Round::Unwritten) {
+            return Round::Unwritten;
+        }
     }
+    Round::Done
 }
 
-async fn send(shop: &Arc<Shop>, relays: &Relays, due: Due) {
+async fn send(shop: &Arc<Shop>, relays: &Relays, due: Due) -> Round {
     let (settled, outcome, words) = match (
         RelayUrl::parse(&due.relay),
         nostr::Event::from_json(&due.json),
@@ -115,7 +150,8 @@ async fn send(shop: &Arc<Shop>, relays: &Relays, due: Due) {
         .settle(due.out_id, due.relay.clone(), settled, words.clone())
         .await
     {
-        return shop.notice(Level::Error, "ledger", &error.to_string());
+        shop.ledger_failed(&error);
+        return Round::Unwritten;
     }
     crash::point("publish.recorded");
     let accepted = settled == Settled::Ok;
@@ -126,8 +162,9 @@ async fn send(shop: &Arc<Shop>, relays: &Relays, due: Due) {
         outcome: outcome.to_owned(),
         detail: words,
     });
-    if let (Some(job), true) = (due.job, accepted) {
-        accept(shop, job, due.role, due.relay).await;
+    match due.job {
+        Some(job) if accepted => accept(shop, job, due.role, due.relay).await,
+        _ => Round::Done,
     }
 }
 
@@ -147,29 +184,32 @@ fn settle(verdict: Verdict, attempts: u32) -> (Settled, &'static str, String) {
 }
 
 /// The first relay's yes to a result is a step of its job.
-pub async fn accept(shop: &Arc<Shop>, job: RequestId, role: Role, relay: String) {
+async fn accept(shop: &Arc<Shop>, job: RequestId, role: Role, relay: String) -> Round {
     if role != Role::Result {
-        return;
+        return Round::Done;
     }
     match shop.apply(job, Input::Accepted { role, relay }).await {
-        Ok(_) | Err(StepError::No(_)) => {}
-        Err(error) => shop.notice(Level::Error, "ledger", &error.to_string()),
+        Ok(_) | Err(StepError::No(_)) => Round::Done,
+        Err(error) => {
+            shop.ledger_failed(&error);
+            Round::Unwritten
+        }
     }
 }
 
 async fn give_up(shop: &Arc<Shop>) {
     let lost = match shop.ledger.give_up(Time::now()).await {
         Ok(lost) => lost,
-        Err(error) => return shop.notice(Level::Error, "ledger", &error.to_string()),
+        Err(error) => return shop.ledger_failed(&error),
     };
     for (job, role) in lost {
         let stepped = shop.apply(job, Input::GaveUp { role }).await;
         if let Err(StepError::Ledger(error)) = &stepped {
-            shop.notice(Level::Error, "ledger", &error.to_string());
+            shop.ledger_failed(&error);
             continue;
         }
         if let Err(error) = shop.ledger.settled_for(job, role).await {
-            shop.notice(Level::Error, "ledger", &error.to_string());
+            shop.ledger_failed(&error);
         }
     }
 }

@@ -119,7 +119,7 @@ fn hurry(watches: &mut HashMap<RequestId, Watch>, hint: Option<PaymentHash>) {
 async fn reload(shop: &Shop, watches: &mut HashMap<RequestId, Watch>) {
     let jobs = match shop.ledger.watched(Time::now()).await {
         Ok(jobs) => jobs,
-        Err(error) => return shop.notice(Level::Error, "ledger", &error.to_string()),
+        Err(error) => return shop.ledger_failed(&error),
     };
     let known: HashSet<RequestId> = jobs.iter().map(|job| job.id).collect();
     watches.retain(|id, _| known.contains(id));
@@ -335,7 +335,7 @@ pub async fn learned(
         Ok(after) => Ok(Came::Step(Box::new(after))),
         Err(StepError::No(_)) => Ok(Came::Nothing),
         Err(error) => {
-            shop.notice(Level::Error, "ledger", &error.to_string());
+            shop.ledger_failed(&error);
             Err(())
         }
     }

@@ -373,7 +373,7 @@ impl Shop {
         };
         *held(&self.bare_health) = health;
         if let Err(error) = self.close_old_purses().await {
-            self.notice(Level::Error, "ledger", &error.to_string());
+            self.ledger_failed(&error);
         }
         self.tell_wallet().await
     }
@@ -383,7 +383,7 @@ impl Shop {
         let old = match self.old_wallets().await {
             Ok(old) => old,
             Err(error) => {
-                self.notice(Level::Error, "ledger", &error.to_string());
+                self.ledger_failed(&error);
                 Vec::new()
             }
         };

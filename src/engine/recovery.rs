@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::desk::StepError;
 use super::shop::Shop;
+use crate::domain::job::State;
 use crate::domain::reply::Role;
 use crate::domain::step::Input;
 use crate::ledger::LedgerError;
@@ -20,9 +21,32 @@ pub async fn recover(shop: &Arc<Shop>) -> Result<(), LedgerError> {
     for job in shop.ledger.orphans(shop.boot).await? {
         settled(shop.apply(job.id, Input::Interrupted).await)?;
     }
+    accepted(shop).await
+}
+
+/// Takes up results that a relay has accepted and whose job does not know of it.
+///
+/// # Errors
+/// Where the ledger can't be read or written.
+pub async fn accepted(shop: &Arc<Shop>) -> Result<(), LedgerError> {
     for (id, relay) in shop.ledger.accepted_unknown().await? {
         let role = Role::Result;
         settled(shop.apply(id, Input::Accepted { role, relay }).await)?;
+    }
+    Ok(())
+}
+
+/// Takes up jobs that this run of the program began and nobody works on any more: the ledger did not take their answer
+/// before the shop closed, or their task died. For the worker alone: nobody else may start a job meanwhile.
+///
+/// # Errors
+/// Where the ledger can't be read or written.
+pub async fn strays(shop: &Arc<Shop>) -> Result<(), LedgerError> {
+    for job in shop.ledger.live_jobs().await? {
+        let works = shop.running(|runs| runs.contains_key(&job.id));
+        if job.state == State::Running && !works {
+            settled(shop.apply(job.id, Input::Interrupted).await)?;
+        }
     }
     Ok(())
 }

@@ -1,13 +1,16 @@
 //! What every part of the engine shares: ledger, keys, settings, the state, and the bells that wake the workers.
 
 use std::collections::HashMap;
+use std::fmt::Display;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
 
 use nostr::Keys;
 use tokio::sync::{Notify, broadcast, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::cases::Doubts;
+use super::disk;
 use super::purse::Purses;
 use crate::config::Settings;
 use crate::domain::event::{Event, Level, News};
@@ -16,7 +19,7 @@ use crate::domain::id::{BootId, Buyer, RequestId};
 use crate::domain::text::clean;
 use crate::domain::time::Time;
 use crate::inference::pool::Pool;
-use crate::ledger::{Ledger, LedgerError};
+use crate::ledger::Ledger;
 use crate::nostr::Relays;
 
 /// Bells. Ringing one that nobody waits for is kept until somebody does.
@@ -51,9 +54,14 @@ pub struct Now {
     pub since: Time,
 }
 
+/// Between two tries of what the ledger did not take.
+pub const LEDGER_PAUSE: Duration = Duration::from_secs(5);
+
 /// A running inference.
 #[derive(Debug)]
 pub struct Run {
+    /// The job's revision when it began: another try of the job has another one.
+    pub rev: u64,
     /// Whose job it is.
     pub buyer: Buyer,
     /// Ends it.
@@ -93,6 +101,8 @@ pub struct Shop {
     /// The wallet's health as it says itself.
     pub(super) bare_health: Mutex<WalletHealth>,
     market: RwLock<Option<Market>>,
+    /// Why the ledger failed last; none once it works.
+    ledger_trouble: Mutex<Option<String>>,
 }
 
 /// A lock whose holder panicked still holds whole values here: every change is one assignment.
@@ -123,6 +133,7 @@ impl Shop {
             purses: Mutex::default(),
             bare_health: Mutex::default(),
             market: RwLock::new(None),
+            ledger_trouble: Mutex::default(),
         })
     }
 
@@ -181,9 +192,31 @@ impl Shop {
         look(&mut doubts)
     }
 
-    /// The ledger could not be read or written; told to the operator.
-    pub fn ledger_failed(&self, error: &LedgerError) {
-        self.notice(Level::Error, "ledger", &error.to_string());
+    /// The ledger could not be read or written: told to the operator, and the shop is degraded until it can be again.
+    pub fn ledger_failed(&self, error: &dyn Display) {
+        let words = clean(&error.to_string(), 300);
+        self.notice(Level::Error, "ledger", &words);
+        *held(self.ledger_trouble.lock()) = Some(words);
+        self.bells.lights.notify_one();
+    }
+
+    /// The ledger took a change.
+    pub fn ledger_works(&self) {
+        if held(self.ledger_trouble.lock()).take().is_some() {
+            self.bells.lights.notify_one();
+        }
+    }
+
+    /// Why the ledger could not be read or written the last time, where nothing was written since.
+    #[must_use]
+    pub fn ledger_trouble(&self) -> Option<String> {
+        held(self.ledger_trouble.lock()).clone()
+    }
+
+    /// Why there is too little room on the disk for new jobs; none where there is enough, or the system does not say.
+    #[must_use]
+    pub fn cramped(&self) -> Option<String> {
+        disk::cramped(self.ledger.path())
     }
 
     /// The state changes; told only where it is another one.

@@ -88,7 +88,7 @@ async fn open_wallets(shop: &Arc<Shop>, place: &Place) {
         shop.notice(Level::Warn, "wallet", &error.words);
     }
     if let Err(error) = shop.open_old_purses(place).await {
-        shop.notice(Level::Error, "ledger", &error.to_string());
+        shop.ledger_failed(&error);
     }
 }
 

@@ -153,7 +153,11 @@ async fn cancel_running(shop: &Arc<Shop>) {
     for id in ids {
         match shop.apply(id, Input::Cancel { by_buyer: false }).await {
             Ok(_) | Err(StepError::No(_)) => {}
-            Err(error) => shop.notice(Level::Error, "ledger", &error.to_string()),
+            Err(error) => {
+                shop.ledger_failed(&error);
+                // It ends all the same, and is taken up again by the next worker.
+                shop.running(|runs| runs.get(&id).map(|run| run.stop.cancel()));
+            }
         }
     }
 }

@@ -9,7 +9,8 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::desk::StepError;
-use super::shop::{Market, Run, Shop};
+use super::recovery;
+use super::shop::{LEDGER_PAUSE, Market, Run, Shop};
 use crate::domain::error::JobProcessingCode as Code;
 use crate::domain::event::{Level, News};
 use crate::domain::hold;
@@ -36,15 +37,26 @@ pub async fn work(
 ) {
     let mut runs: JoinSet<()> = JoinSet::new();
     let mut changed = market.pool.changed();
+    let mut strays = true;
     while !stop.is_cancelled() {
-        fill(&shop, &market, &mut runs, &cut).await;
+        if strays {
+            let taken = recovery::strays(&shop).await;
+            strays = taken
+                .inspect_err(|error| shop.ledger_failed(error))
+                .is_err();
+        }
+        let filled = fill(&shop, &market, &mut runs, &cut).await;
         tell_queue(&shop).await;
-        let due = next_due(&shop).await;
+        let due = match filled {
+            Ok(()) if !strays => next_due(&shop).await,
+            _ => LEDGER_PAUSE,
+        };
         tokio::select! {
             () = stop.cancelled() => {}
             () = shop.bells.queue.notified() => {}
             Ok(()) = changed.changed() => {}
-            Some(_) = runs.join_next(), if !runs.is_empty() => {}
+            // A task that died leaves its job behind.
+            Some(done) = runs.join_next(), if !runs.is_empty() => strays |= done.is_err(),
             () = tokio::time::sleep(due) => {}
         }
     }
@@ -59,17 +71,21 @@ async fn next_due(shop: &Shop) -> Duration {
         Ok(Some(at)) => at.since(Time::now()).max(Duration::from_millis(20)),
         Ok(None) => LONG,
         Err(error) => {
-            shop.notice(Level::Error, "ledger", &error.to_string());
+            shop.ledger_failed(&error);
             Duration::from_secs(5)
         }
     }
 }
 
-async fn fill(shop: &Arc<Shop>, market: &Market, runs: &mut JoinSet<()>, cut: &CancellationToken) {
-    let jobs = match shop.ledger.queue(Time::now(), ROUND).await {
-        Ok(jobs) => jobs,
-        Err(error) => return shop.notice(Level::Error, "ledger", &error.to_string()),
-    };
+/// An error where the ledger could not be read or written, which is told already.
+async fn fill(
+    shop: &Arc<Shop>,
+    market: &Market,
+    runs: &mut JoinSet<()>,
+    cut: &CancellationToken,
+) -> Result<(), ()> {
+    let jobs = shop.ledger.queue(Time::now(), ROUND).await;
+    let jobs = jobs.map_err(|error| shop.ledger_failed(&error))?;
     let per_buyer = shop.settings().limits.per_buyer_running as usize;
     let mut of_buyer: HashMap<_, usize> = HashMap::new();
     shop.running(|runs| {
@@ -97,9 +113,13 @@ async fn fill(shop: &Arc<Shop>, market: &Market, runs: &mut JoinSet<()>, cut: &C
             }
             // Cancelled in between.
             Err(StepError::No(_)) => {}
-            Err(error) => shop.notice(Level::Error, "ledger", &error.to_string()),
+            Err(error) => {
+                shop.ledger_failed(&error);
+                return Err(());
+            }
         }
     }
+    Ok(())
 }
 
 fn start(
@@ -115,6 +135,7 @@ fn start(
         runs.insert(
             job.id,
             Run {
+                rev: job.rev,
                 buyer: job.buyer,
                 stop: stop.clone(),
             },
@@ -124,6 +145,7 @@ fn start(
     let (shop, pool) = (shop.clone(), market.pool.clone());
     runs.spawn(async move {
         let id = job.id;
+        let _working = Working(shop.clone(), id, job.rev);
         let ask = Ask {
             model: job.terms.model.clone(),
             prompt: job.prompt.clone().unwrap_or_default(),
@@ -141,30 +163,55 @@ fn start(
         if telling.await.is_err() {
             shop.notice(Level::Error, "shop", "the telling of progress failed");
         }
-        shop.running(|runs| runs.remove(&id));
         if let Some(answer) = answer {
-            finish(&shop, &job, answer).await;
+            finish(&shop, &job, answer, &stop).await;
         }
-        shop.bells.queue.notify_one();
     });
 }
 
-async fn finish(shop: &Arc<Shop>, job: &Job, answer: Result<Answer, InferenceError>) {
+/// A run is among the running ones until this is dropped, however its task ends.
+struct Working(Arc<Shop>, RequestId, u64);
+
+impl Drop for Working {
+    fn drop(&mut self) {
+        let Self(shop, id, rev) = self;
+        shop.running(|runs| {
+            // The job's next try may be there already.
+            if runs.get(id).is_some_and(|run| run.rev == *rev) {
+                runs.remove(id);
+            }
+        });
+        shop.bells.queue.notify_one();
+    }
+}
+
+/// Writes down what came of a run. It has cost work, and may be paid for, so it is kept in memory until the ledger takes it,
+/// or the run is ended from outside.
+async fn finish(
+    shop: &Arc<Shop>,
+    job: &Job,
+    answer: Result<Answer, InferenceError>,
+    stop: &CancellationToken,
+) {
     let input = match answer {
         Ok(answer) => fits(job.encryption, answer),
         Err(error) => failed(&error),
     };
-    match shop.apply(job.id, input).await {
-        // Cancelled while it ran.
-        Ok(_) | Err(StepError::No(_)) => {}
-        Err(error) => shop.notice(
-            Level::Error,
-            "job",
-            &format!(
-                "job {}: the answer could not be kept: {error}",
-                job.id.short()
-            ),
-        ),
+    loop {
+        match shop.apply(job.id, input.clone()).await {
+            // Cancelled while it ran.
+            Ok(_) | Err(StepError::No(_)) => return,
+            Err(error) => {
+                shop.ledger_failed(&format!(
+                    "job {}: what came of it is not kept yet: {error}",
+                    job.id.short()
+                ));
+            }
+        }
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(LEDGER_PAUSE) => {}
+        }
     }
 }
 
@@ -253,6 +300,6 @@ async fn wait_or_end(seen: &mut watch::Receiver<Progress>) {
 async fn tell_queue(shop: &Shop) {
     match shop.ledger.queue_counts().await {
         Ok((waiting, running)) => shop.tell(News::Queue { waiting, running }),
-        Err(error) => shop.notice(Level::Error, "ledger", &error.to_string()),
+        Err(error) => shop.ledger_failed(&error),
     }
 }

@@ -75,7 +75,7 @@ impl Zaps {
                     what: "zapped".to_owned(),
                 });
             }
-            Err(error) => self.shop.notice(Level::Error, "ledger", &error.to_string()),
+            Err(error) => self.shop.ledger_failed(&error),
         }
     }
 

@@ -3,6 +3,8 @@
 //! The writer groups what is waiting into one transaction (one fsync for all of it), each piece in a savepoint of its
 //! own, so that a piece that fails takes only itself back. Nobody is told "done" before the commit.
 
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use rusqlite::Connection;
@@ -22,6 +24,8 @@ type Work = Box<dyn FnOnce(&Connection) -> (bool, Tell) + Send>;
 #[derive(Clone, Debug)]
 pub(super) struct Worker {
     work: mpsc::Sender<Work>,
+    /// Why the last group was not worked through; its senders learn it by the answer that never comes.
+    failure: Arc<Mutex<Option<String>>>,
 }
 
 impl Worker {
@@ -38,23 +42,29 @@ impl Worker {
     fn spawn(
         name: &str,
         mut connection: Connection,
-        run: fn(&mut Connection, Vec<Work>),
+        run: fn(&mut Connection, &mut VecDeque<Work>) -> Result<(), String>,
     ) -> Result<(Self, JoinHandle<()>), LedgerError> {
         let (work, mut queue) = mpsc::channel::<Work>(QUEUE);
+        let failure = Arc::new(Mutex::new(None));
+        let failed = failure.clone();
         let thread = std::thread::Builder::new()
             .name(name.to_owned())
             .spawn(move || {
                 while let Some(first) = queue.blocking_recv() {
-                    let mut group = vec![first];
+                    let mut group = VecDeque::from([first]);
                     while group.len() < GROUP {
                         let Ok(next) = queue.try_recv() else { break };
-                        group.push(next);
+                        group.push_back(next);
                     }
-                    run(&mut connection, group);
+                    if let Err(why) = run(&mut connection, &mut group) {
+                        *failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(why);
+                    }
+                    // What is left was not run.
+                    drop(group);
                 }
             })
             .map_err(LedgerError::Thread)?;
-        Ok((Self { work }, thread))
+        Ok((Self { work, failure }, thread))
     }
 
     /// Runs `f` on the thread and answers after its commit.
@@ -77,11 +87,17 @@ impl Worker {
             .send(work)
             .await
             .map_err(|_| LedgerError::Closed)?;
-        told.await.map_err(|_| LedgerError::Closed)?
+        told.await.map_err(|_| self.not_run())?
+    }
+
+    fn not_run(&self) -> LedgerError {
+        let failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
+        let why = failure.clone();
+        why.map_or(LedgerError::Closed, LedgerError::NotCommitted)
     }
 }
 
-fn write_group(connection: &mut Connection, group: Vec<Work>) {
+fn write_group(connection: &mut Connection, group: &mut VecDeque<Work>) -> Result<(), String> {
     let mut tells = Vec::with_capacity(group.len());
     let committed = in_transaction(connection, group, &mut tells);
     let failure = committed.err().map(|error| error.to_string());
@@ -91,26 +107,24 @@ fn write_group(connection: &mut Connection, group: Vec<Work>) {
             Some(why) => Err(LedgerError::NotCommitted(why.clone())),
         });
     }
+    failure.map_or(Ok(()), Err)
 }
 
 fn in_transaction(
     connection: &mut Connection,
-    group: Vec<Work>,
+    group: &mut VecDeque<Work>,
     tells: &mut Vec<Tell>,
 ) -> Result<(), rusqlite::Error> {
-    let begun = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate);
-    let mut transaction = match begun {
-        Ok(transaction) => transaction,
-        Err(error) => {
-            // Nothing ran: the senders learn it by the answer that never comes.
-            drop(group);
-            return Err(error);
-        }
-    };
-    for work in group {
+    let mut transaction =
+        connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+    while let Some(work) = group.pop_front() {
         let savepoint = transaction.savepoint()?;
         let (keep, tell) = work(&savepoint);
         tells.push(tell);
+        // A full disk makes SQLite give up the whole transaction, and what came before with it.
+        if savepoint.is_autocommit() {
+            return Err(given_up());
+        }
         if keep {
             savepoint.commit()?;
         }
@@ -118,9 +132,85 @@ fn in_transaction(
     transaction.commit()
 }
 
-fn read_group(connection: &mut Connection, group: Vec<Work>) {
-    for work in group {
+fn given_up() -> rusqlite::Error {
+    let words = "no room on the disk, or it failed; everything is as it was before";
+    rusqlite::Error::SqliteFailure(
+        rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_FULL),
+        Some(words.to_owned()),
+    )
+}
+
+#[allow(clippy::unnecessary_wraps)] // a writer's group may fail
+fn read_group(connection: &mut Connection, group: &mut VecDeque<Work>) -> Result<(), String> {
+    while let Some(work) = group.pop_front() {
         let (_, tell) = work(connection);
         tell(Ok(()));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn full(connection: &Connection) -> Result<(), LedgerError> {
+        connection.execute("INSERT INTO t VALUES (zeroblob(100000))", [])?;
+        Ok(())
+    }
+
+    fn small(connection: &Connection) -> Result<(), LedgerError> {
+        connection.execute("INSERT INTO t VALUES (1)", [])?;
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn nobody_is_told_done_when_the_disk_was_full_in_the_middle() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("t.db");
+        let connection = Connection::open(&path).unwrap();
+        connection.execute("CREATE TABLE t (x)", []).unwrap();
+        // SQLite's own word for a full disk, with a file that may not grow.
+        connection.pragma_update(None, "max_page_count", 3).unwrap();
+        let (writer, _thread) = Worker::writer(connection).unwrap();
+        // The first keeps the thread busy until the others wait behind it, so that they are one group.
+        let (go, wait) = std::sync::mpsc::channel::<()>();
+        let first = writer.call(move |_| {
+            wait.recv().unwrap();
+            Ok(())
+        });
+        let rest = async {
+            let rest =
+                futures::future::join3(writer.call(small), writer.call(full), writer.call(small));
+            futures::pin_mut!(rest);
+            assert!(futures::poll!(&mut rest).is_pending());
+            go.send(()).unwrap();
+            rest.await
+        };
+        // The first may be of the group too.
+        let (_, (before, too_much, after)) = futures::join!(first, rest);
+        assert!(too_much.is_err());
+        let look = Connection::open(&path).unwrap();
+        let kept: i64 = look
+            .query_row("SELECT count(*) FROM t", [], |row| row.get(0))
+            .unwrap();
+        let told = i64::from(before.is_ok()) + i64::from(after.is_ok());
+        assert_eq!(kept, told, "{before:?} {after:?}");
+        writer.call(small).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_was_not_run_is_told_why() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("t.db");
+        let connection = Connection::open(&path).unwrap();
+        connection.execute("CREATE TABLE t (x)", []).unwrap();
+        let other = Connection::open(&path).unwrap();
+        other.execute_batch("BEGIN IMMEDIATE").unwrap();
+        connection.busy_timeout(std::time::Duration::ZERO).unwrap();
+        let (writer, _thread) = Worker::writer(connection).unwrap();
+        let error = writer.call(small).await.unwrap_err();
+        assert!(error.to_string().contains("locked"), "{error}");
+        other.execute_batch("ROLLBACK").unwrap();
+        writer.call(small).await.unwrap();
     }
 }

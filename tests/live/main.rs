@@ -299,6 +299,7 @@ fn settle_after_restart(place: &Place, id: &str, paid: u64, shop: &Shop) {
     assert_eq!(job["paid_msat"], paid, "{job}");
 }
 
+mod disk;
 mod fakes;
 mod golden;
 mod lnd;
