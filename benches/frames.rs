@@ -12,7 +12,7 @@ use std::cell::Cell;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use fill::{fill, median, runtime};
@@ -194,31 +194,25 @@ fn change(app: &mut App, turn: usize) {
     }
 }
 
-/// Milliseconds of a frame, with the change that calls for it.
-fn frame(app: &mut App, (width, height): (u16, u16)) -> f64 {
-    let mut page = Page::new(Counter::default());
-    let times: Vec<Duration> = (0..FRAMES)
-        .map(|turn| {
+/// Milliseconds of a frame over each ledger, with the change that calls for it. The frames take turns, so that a processor
+/// that is slower for a while is so for all of them.
+fn frames(shops: &[Shop], keys: &str, size: (u16, u16)) -> Vec<f64> {
+    let (width, height) = size;
+    let mut screens: Vec<_> = shops
+        .iter()
+        .map(|shop| (shop.screen(keys, size), Page::new(Counter::default())))
+        .collect();
+    let mut times = vec![Vec::with_capacity(FRAMES); shops.len()];
+    for turn in 0..FRAMES {
+        for ((app, page), times) in screens.iter_mut().zip(&mut times) {
             let began = Instant::now();
             change(app, turn);
             page.draw(app, width, height).expect("drawn");
-            began.elapsed()
-        })
-        .collect();
-    median(times).as_secs_f64() * 1e3
-}
-
-/// All screens in all sizes over one ledger.
-fn frames(jobs: u64) -> Vec<f64> {
-    let shop = Shop::open(jobs);
-    let mut times = Vec::new();
-    for (_, keys) in SCREENS {
-        for size in SIZES {
-            times.push(frame(&mut shop.screen(keys, size), size));
+            times.push(began.elapsed());
         }
     }
-    shop.close();
-    times
+    let medians = times.into_iter().map(median);
+    medians.map(|time| time.as_secs_f64() * 1e3).collect()
 }
 
 fn word(held: bool) -> &'static str {
@@ -273,23 +267,26 @@ fn main() {
         .and_then(|text| text.parse().ok())
         .unwrap_or(1_000_000);
     let ledgers = [1_000, most / 10, most];
-    let figures: Vec<Vec<f64>> = ledgers.into_iter().map(frames).collect();
+    let shops = ledgers.map(Shop::open);
     println!(
         "{:<18} {:>7} {:>10} {:>10} {:>10} {:>6}",
         "ms a frame", "size", ledgers[0], ledgers[1], ledgers[2], "ratio"
     );
-    let screens = SCREENS
-        .iter()
-        .flat_map(|(name, _)| SIZES.map(|size| (*name, size)));
-    for (at, (name, (width, height))) in screens.enumerate() {
-        let [few, some, many] = [figures[0][at], figures[1][at], figures[2][at]];
-        let ratio = many / few;
-        println!(
-            "{name:<18} {:>7} {few:>10.3} {some:>10.3} {many:>10.3} {ratio:>6.2} {}",
-            format!("{width}x{height}"),
-            word(many <= MOST_MS && ratio <= MOST_RATIO)
-        );
+    for (name, keys) in SCREENS {
+        for (width, height) in SIZES {
+            let times = frames(&shops, keys, (width, height));
+            let [few, some, many] = times[..] else {
+                unreachable!("three ledgers")
+            };
+            let ratio = many / few;
+            println!(
+                "{name:<18} {:>7} {few:>10.3} {some:>10.3} {many:>10.3} {ratio:>6.2} {}",
+                format!("{width}x{height}"),
+                word(many <= MOST_MS && ratio <= MOST_RATIO)
+            );
+        }
     }
+    shops.into_iter().for_each(Shop::close);
     for size in SIZES {
         bytes(size);
     }

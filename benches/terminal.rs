@@ -11,6 +11,8 @@ mod crowd;
 #[path = "../tests/support/terminal.rs"]
 mod terminal;
 
+use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -51,19 +53,27 @@ fn bytes(terminal: &Terminal) -> usize {
     terminal.written().len()
 }
 
-/// How often a program's threads were put to sleep or aside, in all: what wakes a battery or another tenant.
-fn switches(terminal: &Terminal) -> u64 {
+/// How often each of a program's threads was put to sleep or aside: what wakes a battery or another tenant.
+fn switches(terminal: &Terminal) -> BTreeMap<OsString, u64> {
     let pid = terminal.child.process_id().expect("a process");
     let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).expect("Linux");
     tasks
         .flatten()
-        .filter_map(|task| std::fs::read_to_string(task.path().join("status")).ok())
-        .flat_map(|text| {
+        .filter_map(|task| {
+            let text = std::fs::read_to_string(task.path().join("status")).ok()?;
             let counts = text.lines().filter(|line| line.contains("ctxt_switches"));
-            counts
+            let sum = counts
                 .filter_map(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok())
-                .collect::<Vec<_>>()
+                .sum();
+            Some((task.file_name(), sum))
         })
+        .collect()
+}
+
+/// The switches since `before`: of threads that began meanwhile, all; of those that ended, none that are known.
+fn since(before: &BTreeMap<OsString, u64>, now: &BTreeMap<OsString, u64>) -> u64 {
+    now.iter()
+        .map(|(thread, count)| count - before.get(thread).copied().unwrap_or(0))
         .sum()
 }
 
@@ -107,7 +117,7 @@ fn rest(name: &str, command: CommandBuilder) {
     bytes(&session);
     let before = switches(&session);
     std::thread::sleep(WATCH);
-    let (bytes, switches) = (bytes(&session), switches(&session) - before);
+    let (bytes, switches) = (bytes(&session), since(&before, &switches(&session)));
     println!(
         "{name:<28} {:>9.1} bytes/s {:>9.1} wakeups/s",
         bytes as f64 / WATCH.as_secs_f64(),

@@ -243,8 +243,10 @@ impl Admission {
                 buyer: buyer.to_string(),
             });
         }
-        if let Err(error) = self.shop.ledger.count(counted).await {
+        if let Err(error) = self.shop.ledger.count(counted.clone()).await {
             self.shop.ledger_failed(&error);
+            // Written down with the next ones.
+            self.counting(|now| now.add(counted));
         }
         self.shop.bells.figures.notify_one();
     }

@@ -55,7 +55,7 @@ pub struct Now {
 }
 
 /// Between two tries of what the ledger did not take.
-pub const LEDGER_PAUSE: Duration = Duration::from_secs(5);
+pub const LEDGER_PAUSE: Duration = Duration::from_secs(2);
 
 /// A running inference.
 #[derive(Debug)]

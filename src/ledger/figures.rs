@@ -27,6 +27,17 @@ pub struct Counted {
     pub drops: BTreeMap<&'static str, u64>,
 }
 
+impl Counted {
+    /// Counts what another one has counted.
+    pub fn add(&mut self, other: Self) {
+        self.seen += other.seen;
+        self.understood += other.understood;
+        for (reason, count) in other.drops {
+            *self.drops.entry(reason).or_default() += count;
+        }
+    }
+}
+
 /// Counts a change of a job.
 pub(super) fn tally(
     connection: &Connection,

@@ -2,11 +2,12 @@
 //!
 //! A frame that looks like the one before costs the line nothing, and a terminal that can shows all of a frame at once.
 
+mod cells;
+
 use std::io::{self, Write};
 
 use crossterm::queue;
 use crossterm::terminal::{BeginSynchronizedUpdate, Clear, ClearType, EndSynchronizedUpdate};
-use ratatui::backend::{Backend as _, CrosstermBackend};
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
@@ -52,7 +53,7 @@ impl<W: Write> Page<W> {
         view::draw(app, area, &mut self.next);
         let mut changes = self.shown.diff_iter(&self.next).peekable();
         if changes.peek().is_some() || anew {
-            CrosstermBackend::new(&mut self.draft).draw(changes)?;
+            cells::write(&mut self.draft, &self.next, changes);
             queue!(self.draft, EndSynchronizedUpdate)?;
             self.out.write_all(&self.draft)?;
             self.out.flush()?;
