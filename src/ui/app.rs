@@ -357,7 +357,7 @@ impl App {
         self.message = None;
         match self.tab {
             Tab::Jobs if self.beside_jobs() => self.leave_beside(),
-            Tab::Jobs if self.jobs.detail => self.jobs.close(),
+            Tab::Jobs if self.jobs.detail => self.close_job(),
             Tab::Jobs => self.jobs.unfilter(),
             Tab::Telemetry => self.feed.back(&self.store),
             Tab::Settings => self.form.back(),

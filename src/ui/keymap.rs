@@ -287,7 +287,7 @@ pub const KEYS: &[Binding] = &[
     bind(&[ch('c')], "c", Act::Category, FEED, "category", "only one category"),
     bind(&[ch('n')], "n", Act::NextMatch, FEED, "", "the next line that was looked for"),
     bind(&[ch('N')], "N", Act::PrevMatch, FEED, "", "the one before"),
-    bind(&[ch('d')], "d", Act::Desk, JOBS, "desk", "the recovery desk: money that needs you"),
+    bind(&[ch('d')], "d", Act::Desk, JOBS, "desk", "the recovery desk: money that needs you; Enter there opens the job"),
     bind(&[ch('i')], "i", Act::Earnings, JOBS, "earnings", "what came in by day, model and buyer"),
     bind(&[ch('s')], "s", Act::Sort, JOBS, "sort", "by time, amount, status, tokens or seconds"),
     bind(&[ch('S')], "S", Act::Reverse, JOBS, "", "the order the other way round"),

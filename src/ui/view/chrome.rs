@@ -212,6 +212,7 @@ fn fixed_hints(app: &App) -> Vec<(&'static str, &'static str)> {
         return vec![
             ("Up Down", "choose"),
             ("PgDn PgUp", "more"),
+            ("Enter", "job"),
             ("Esc", "jobs"),
         ];
     }

@@ -34,6 +34,9 @@ pub fn draw(app: &App, pen: &mut Pen<'_>, area: Rect) {
         && let Some(job) = app.jobs.chosen(&app.store)
     {
         detail::draw(app, pen, area, job);
+    } else if let Some(id) = app.jobs.visited() {
+        let inner = pen.frame(area, &format!("job {} (Esc: back)", id.short()));
+        pen.row(inner, 0, &[("asking the ledger", Role::Dim)]);
     } else {
         let cards_area = Rect {
             height: CARDS,
