@@ -10,6 +10,7 @@ pub mod command;
 pub mod desk;
 pub mod detail;
 pub mod dial;
+pub mod drift;
 pub mod error;
 pub mod event;
 pub mod evidence;

@@ -4,6 +4,7 @@ mod admission;
 mod announce;
 pub mod audit;
 pub mod cases;
+mod clock;
 pub mod crash;
 pub mod desk;
 pub mod disk;

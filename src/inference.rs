@@ -172,6 +172,11 @@ pub trait Endpoint: Send + Sync + fmt::Debug {
     /// `running` and `tokens_per_second` are filled in by the pool.
     fn health(&self) -> BoxFuture<'_, EndpointHealth>;
 
+    /// How many seconds its clock is ahead of ours (below zero: behind), by the last answer that told; none where none has.
+    fn clock_off_secs(&self) -> Option<i64> {
+        None
+    }
+
     /// Answers; whole or not at all. Dropping the future cancels the work on the server.
     fn answer(
         &self,

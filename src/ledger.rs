@@ -176,26 +176,52 @@ impl Ledger {
     }
 
     /// A consistent copy, made while the ledger is in use (`VACUUM INTO`); the file must not exist. It lacks the secrets of
-    /// held payments.
+    /// payments that are held or could still be. It appears under its name only when it is whole and on the disk.
     ///
     /// # Errors
     /// Where the copy can't be written.
     pub async fn backup(&self, to: &Path) -> Result<(), LedgerError> {
-        let to = to.to_owned();
+        let (from, to) = (self.path.clone(), to.to_owned());
+        // With a connection of its own: the reader may show an old ledger as a new one, which can't be copied.
         self.reader
-            .call(move |connection| {
-                copy_to(connection, &to)?;
-                without_secrets(&to)
-            })
+            .call(move |_| back_up(&open_file(&from)?, &to))
             .await
     }
+}
+
+fn back_up(connection: &Connection, to: &Path) -> Result<(), LedgerError> {
+    let file = |source| LedgerError::File {
+        path: to.to_owned(),
+        source,
+    };
+    let folder = match to.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    // Only its owner can read it (0600); gone again where anything below fails.
+    let draft = tempfile::NamedTempFile::new_in(folder).map_err(file)?;
+    fill(connection, draft.path())?;
+    without_secrets(draft.path())?;
+    draft.as_file().sync_all().map_err(file)?;
+    draft
+        .persist_noclobber(to)
+        .map_err(|error| file(error.error))?;
+    std::fs::File::open(folder)
+        .and_then(|folder| folder.sync_all())
+        .map_err(file)
 }
 
 /// Takes the secrets of hold invoices that are not settled out of a copy: whoever has one could take a payment that is on
 /// its way. A copy is put back when those payments are long over.
 fn without_secrets(copy: &Path) -> Result<(), LedgerError> {
     let connection = Connection::open(copy)?;
+    if !connection.column_exists(None, "invoices", "preimage")? {
+        // Copied from a ledger of the time before held payments.
+        return Ok(());
+    }
     connection.pragma_update(None, "secure_delete", "ON")?;
+    // A journal on the disk would hold them for a moment.
+    connection.pragma_update(None, "journal_mode", "MEMORY")?;
     connection.execute(
         "UPDATE invoices SET preimage = NULL WHERE state <> 'paid' AND preimage IS NOT NULL",
         [],
@@ -210,7 +236,12 @@ fn copy_to(connection: &Connection, to: &Path) -> Result<(), LedgerError> {
         source,
     };
     private_file(to).map_err(file)?;
-    let text = to.to_string_lossy().into_owned();
+    fill(connection, to)
+}
+
+/// Writes the copy into an empty file.
+fn fill(connection: &Connection, file: &Path) -> Result<(), LedgerError> {
+    let text = file.to_string_lossy().into_owned();
     connection.execute("VACUUM INTO ?1", [text])?;
     Ok(())
 }
@@ -295,12 +326,18 @@ fn check_header(connection: &Connection, path: &Path) -> Result<(), LedgerError>
 }
 
 fn open_reader(path: &Path) -> Result<Connection, LedgerError> {
+    let connection = open_file(path)?;
+    connection.set_prepared_statement_cache_capacity(64);
+    schema::read_as_new(&connection)?;
+    Ok(connection)
+}
+
+/// For reading only, as it is.
+fn open_file(path: &Path) -> Result<Connection, LedgerError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY
         | OpenFlags::SQLITE_OPEN_NO_MUTEX
         | OpenFlags::SQLITE_OPEN_URI;
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(std::time::Duration::from_secs(5))?;
-    connection.set_prepared_statement_cache_capacity(64);
-    schema::read_as_new(&connection)?;
     Ok(connection)
 }

@@ -110,6 +110,34 @@ pub enum WalletError {
 pub(crate) const BROKE_OFF: &str = "broke off before it had answered";
 
 impl WalletError {
+    /// The same without a preimage that its words may repeat, as hex or in base64.
+    #[must_use]
+    pub fn without(self, secret: &Preimage) -> Self {
+        use base64::Engine as _;
+        use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
+        let hex = secret.0.to_string();
+        let forms = [
+            hex.to_ascii_uppercase(),
+            hex,
+            STANDARD_NO_PAD.encode(secret.0.0),
+            URL_SAFE_NO_PAD.encode(secret.0.0),
+        ];
+        let plain = |words: String| {
+            forms
+                .iter()
+                .fold(words, |words, form| words.replace(form, "***"))
+        };
+        match self {
+            Self::Unreachable(words) => Self::Unreachable(plain(words)),
+            Self::Certificate(words) => Self::Certificate(plain(words)),
+            Self::Unauthorized(words) => Self::Unauthorized(plain(words)),
+            Self::Failed(words) => Self::Failed(plain(words)),
+            Self::Rejected(words) => Self::Rejected(plain(words)),
+            Self::Protocol(words) => Self::Protocol(plain(words)),
+            Self::TimedOut(_) | Self::RateLimited(_) | Self::Unsupported => self,
+        }
+    }
+
     /// May what was asked have been done all the same?
     #[must_use]
     pub fn may_have_done(&self) -> bool {
@@ -165,6 +193,12 @@ pub trait Wallet: Send + Sync + fmt::Debug {
         async { Err(WalletError::Unsupported) }.boxed()
     }
 
+    /// How many seconds the wallet's clock is ahead of ours (below zero: behind), by the last answer that told; none where
+    /// none has.
+    fn clock_off_secs(&self) -> Option<i64> {
+        None
+    }
+
     /// Ends what runs beside the wallet, and returns when it has ended; the wallet is of no use afterwards. For those that
     /// have nothing beside them, nothing. A wallet that is dropped without it ends by itself, a little later.
     fn close(&self) -> BoxFuture<'_, ()> {
@@ -193,5 +227,31 @@ fn down(backend: &str, error: &WalletError, fix: &str) -> WalletHealth {
         light: Light::Down,
         detail: format!("{error}{fix}"),
         ..WalletHealth::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
+
+    use super::*;
+    use crate::domain::Hex32;
+
+    #[test]
+    fn an_error_that_repeats_a_preimage_loses_it() {
+        let secret = Preimage(Hex32([0xab; 32]));
+        let forms = [secret.0.to_string(), STANDARD.encode(secret.0.0)];
+        for form in forms {
+            let words = format!("no: {{\"preimage\":\"{form}\"}}");
+            for error in [
+                WalletError::Rejected(words.clone()),
+                WalletError::Failed(words.clone()),
+                WalletError::Protocol(words),
+            ] {
+                let said = error.without(&secret).to_string();
+                assert!(!said.contains(&form) && said.contains("***"), "{said}");
+            }
+        }
     }
 }

@@ -6,6 +6,8 @@ mod drill_cln;
 mod drill_lnd;
 #[path = "support/drill_node.rs"]
 mod drill_node;
+#[path = "support/drill_ollama.rs"]
+mod drill_ollama;
 #[path = "support/drill_phoenixd.rs"]
 mod drill_phoenixd;
 #[path = "support/drill_relay.rs"]
@@ -18,6 +20,7 @@ mod shop;
 use std::process::Stdio;
 
 use drill_node::{Certificate, DrillNode, Fault};
+use drill_ollama::DrillOllama;
 use drill_relay::DrillRelay;
 use drill_wallet::DrillWallet;
 use serde_json::Value;
@@ -38,11 +41,16 @@ async fn world() -> World {
 }
 
 impl World {
-    /// The wallet's rows, and the clock's.
+    /// The wallet's rows, and the clocks'.
     async fn rows(&self, wallet: &str) -> Vec<Value> {
+        let tiny = "name = \"tiny\"\nkind = \"builtin\"";
+        self.rows_with(wallet, "vend-tiny", tiny).await
+    }
+
+    async fn rows_with(&self, wallet: &str, model: &str, endpoint: &str) -> Vec<Value> {
         let text = format!(
-            "[nostr]\nrelays = [\"{}\"]\n[text]\nmodel = \"vend-tiny\"\n[price]\nmin_price_sats = 10\n\
-             [wallet]\n{wallet}\n[[endpoint]]\nname = \"tiny\"\nkind = \"builtin\"\n",
+            "[nostr]\nrelays = [\"{}\"]\n[text]\nmodel = \"{model}\"\n[price]\nmin_price_sats = 10\n\
+             [wallet]\n{wallet}\n[[endpoint]]\n{endpoint}\n",
             self.relay.url()
         );
         std::fs::write(self.home.config(), text).unwrap();
@@ -208,6 +216,55 @@ async fn a_clock_that_differs_is_told_with_its_seconds() {
                 .await;
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_whose_answers_have_another_time_is_told_by_its_name() {
+    let world = world().await;
+    // The invoice's own time is right: it is the machine in front that is not.
+    for (backend, key, start) in NODES {
+        let one = start();
+        let settings = node(backend, key, &one, "regtest");
+        for (ahead, words) in [(3_600, "s ahead of"), (-3_600, "s behind")] {
+            one.books(|books| books.date_ahead = ahead);
+            let rows = world.rows(&settings).await;
+            let clocks: Vec<_> = rows.iter().filter(|row| row["check"] == "clock").collect();
+            assert_eq!(clocks.len(), 1, "{rows:#?}");
+            assert_eq!(
+                (&clocks[0]["target"], &clocks[0]["status"]),
+                (&"wallet".into(), &"warn".into())
+            );
+            assert!(
+                clocks[0]["detail"].as_str().unwrap().contains(words),
+                "{rows:#?}"
+            );
+        }
+        one.books(|books| books.date_ahead = 30);
+        let rows = world.rows(&settings).await;
+        assert!(rows.iter().all(|row| row["check"] != "clock"), "{rows:#?}");
+    }
+    let model = DrillOllama::start().await;
+    model.set_date_ahead(-7_200);
+    let sandbox = "backend = \"sandbox\"\nnetwork = \"regtest\"";
+    let endpoint = format!(
+        "name = \"gpu\"\nkind = \"ollama\"\nurl = \"{}\"",
+        model.url()
+    );
+    let rows = world.rows_with(sandbox, "gemma2:latest", &endpoint).await;
+    let clock = rows.iter().find(|row| row["check"] == "clock").unwrap();
+    assert_eq!(
+        (&clock["target"], &clock["status"]),
+        (&"gpu".into(), &"warn".into())
+    );
+    let words = clock["detail"].as_str().unwrap();
+    assert!(
+        words.starts_with("the clock of gpu is 7") && words.ends_with("s behind this machine's"),
+        "{words}"
+    );
+    assert!(
+        clock["fix"].as_str().unwrap().contains("timedatectl"),
+        "{clock}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

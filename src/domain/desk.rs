@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::id::{Buyer, PaymentHash, RequestId};
 use super::invoice::UNKNOWN_LOOKS;
-use super::job::{InvoiceState, Job, PayOrder, State, Status};
+use super::job::{Invoice, InvoiceState, Job, PayOrder, State, Status};
 use super::msat::Msat;
 use super::step::{self, Input};
 use super::text::clean;
@@ -255,6 +255,9 @@ fn kind(facts: &Facts, now: Time) -> Option<CaseKind> {
     if is_stuck(job, now) {
         return Some(CaseKind::Undelivered);
     }
+    if cant_be_taken(facts) {
+        return Some(CaseKind::Disputed);
+    }
     let invoice = job.invoice.as_ref();
     let is_paid = invoice.is_some_and(|invoice| invoice.state == InvoiceState::Paid);
     if !is_paid && facts.doubt.as_ref().is_some_and(Doubt::counts) {
@@ -267,6 +270,14 @@ fn kind(facts: &Facts, now: Time) -> Option<CaseKind> {
     let told = Duration::from_secs(job.terms.invoice_expiry_secs).saturating_add(ORPHAN_TOLD);
     let is_orphan = !asked.decided && lost(job, asked) > 0 && now < asked.at.plus(told);
     is_orphan.then_some(CaseKind::Orphan)
+}
+
+/// Delivered, and the payment that is held for it waits for a secret that a copied ledger lacks.
+fn cant_be_taken(facts: &Facts) -> bool {
+    let is_decided = |one: &Decision| one.kind == CaseKind::Disputed;
+    let lacks =
+        |invoice: &Invoice| invoice.state == InvoiceState::Taking && invoice.preimage.is_none();
+    facts.job.invoice.as_ref().is_some_and(lacks) && !facts.decisions.iter().any(is_decided)
 }
 
 fn is_stuck(job: &Job, now: Time) -> bool {
@@ -369,10 +380,15 @@ fn disputed(facts: &Facts) -> String {
     } else {
         "not delivered, "
     };
+    let asks = amount.display();
+    if cant_be_taken(facts) {
+        return format!(
+            "{given}{asks} held: the secret that takes them is not in this ledger, as in every copy made by vend backup; in time they go back by themselves"
+        );
+    }
     let Some(doubt) = &facts.doubt else {
         return String::new();
     };
-    let asks = amount.display();
     match doubt.kind {
         DoubtKind::Attention => format!("{given}{asks} asked: {}", clean(&doubt.words, 200)),
         DoubtKind::Unknown => {

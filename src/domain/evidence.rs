@@ -105,7 +105,7 @@ pub fn weigh(job: &Job, seen: Result<Seen, impl Display>, look: &Look) -> Findin
         (InvoiceState::Open | InvoiceState::Expired | InvoiceState::GivenBack, seen) => {
             open(job, invoice, &seen, look)
         }
-        (InvoiceState::Held, seen) => held(&seen),
+        (InvoiceState::Held, seen) => held(invoice, &seen),
         (InvoiceState::Taking, seen) => taking(invoice, &seen, look),
         (InvoiceState::GivingBack, seen) => giving_back(invoice, &seen, look),
     }
@@ -157,16 +157,25 @@ fn payment_came(job: &Job, invoice: &Invoice, amount: Option<Msat>, look: &Look)
     let (Some(Ok(delta)), Some(made_at)) = (delta, invoice.made_at) else {
         return Alarm("a payment is held for an invoice that can't be read".to_owned());
     };
+    // It can't have come after this look, whatever a wallet's clock, or ours before it was set back, said.
     let since = look.unheld_at.unwrap_or(made_at).max(made_at);
+    let since = since.min(look.began);
     Step(Input::Held {
         amount,
         until: hold::until(delta, job, since),
     })
 }
 
-fn held(seen: &Seen) -> Finding {
+fn not_held(invoice: &Invoice, unknown: bool) -> Finding {
+    Step(Input::NotHeld {
+        was: invoice.state,
+        unknown,
+    })
+}
+
+fn held(invoice: &Invoice, seen: &Seen) -> Finding {
     match seen {
-        Seen::Expired | Seen::Canceled => Step(Input::NotHeld { unknown: false }),
+        Seen::Expired | Seen::Canceled => not_held(invoice, false),
         Seen::Unknown => does_not_know(),
         _ => Nothing,
     }
@@ -181,9 +190,9 @@ fn is_over(invoice: &Invoice, look: &Look) -> bool {
 /// To be settled. A wallet that says "expired" may mean the clock alone, so that is believed only when all time is over.
 fn taking(invoice: &Invoice, seen: &Seen, look: &Look) -> Finding {
     match seen {
-        Seen::Canceled => Step(Input::NotHeld { unknown: false }),
-        Seen::Expired if is_over(invoice, look) => Step(Input::NotHeld { unknown: false }),
-        Seen::Unknown if is_over(invoice, look) => Step(Input::NotHeld { unknown: true }),
+        Seen::Canceled => not_held(invoice, false),
+        Seen::Expired if is_over(invoice, look) => not_held(invoice, false),
+        Seen::Unknown if is_over(invoice, look) => not_held(invoice, true),
         Seen::Unknown => does_not_know(),
         _ => Nothing,
     }
@@ -193,10 +202,10 @@ fn taking(invoice: &Invoice, seen: &Seen, look: &Look) -> Finding {
 fn giving_back(invoice: &Invoice, seen: &Seen, look: &Look) -> Finding {
     let sure = look.canceled || is_over(invoice, look);
     match seen {
-        Seen::Canceled => Step(Input::NotHeld { unknown: false }),
-        Seen::Expired if sure => Step(Input::NotHeld { unknown: false }),
-        Seen::Unknown if look.canceled => Step(Input::NotHeld { unknown: false }),
-        Seen::Unknown if sure => Step(Input::NotHeld { unknown: true }),
+        Seen::Canceled => not_held(invoice, false),
+        Seen::Expired if sure => not_held(invoice, false),
+        Seen::Unknown if look.canceled => not_held(invoice, false),
+        Seen::Unknown if sure => not_held(invoice, true),
         Seen::Unknown => does_not_know(),
         _ => Nothing,
     }

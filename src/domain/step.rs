@@ -99,6 +99,8 @@ pub enum Input {
     HoldEnds,
     /// The wallet does not hold the payment any more, and did not give it to us.
     NotHeld {
+        /// What the invoice was when the wallet was looked at. Of one that is to be taken by now, more must be known.
+        was: InvoiceState,
         /// Because the wallet does not know the invoice.
         unknown: bool,
     },
@@ -235,7 +237,7 @@ pub fn step(job: &Job, input: Input, now: Time) -> Result<Step, NoStep> {
         Input::Paid { amount, at } => next.paid(amount, at),
         Input::Held { amount, until } => next.held(amount, until),
         Input::HoldEnds => next.hold_ends(),
-        Input::NotHeld { unknown } => next.not_held(unknown),
+        Input::NotHeld { was, unknown } => next.not_held(was, unknown),
         Input::NotPaid { unknown, began } => next.not_paid(unknown, began),
         Input::Cancel { by_buyer } => next.cancel(by_buyer),
         Input::Retry => next.retry(),

@@ -302,6 +302,10 @@ fn compare(invoice: &Invoice, seen: &Seen) -> Found {
         Seen::Held { .. } if paid => differs(Differs::LedgerPaid, "held, not taken"),
         Seen::Expired if paid => differs(Differs::LedgerPaid, "expired, not paid"),
         Seen::Canceled if paid => differs(Differs::LedgerPaid, "canceled"),
+        Seen::Held { .. } if invoice.state == InvoiceState::GivenBack => differs(
+            Differs::Attention,
+            "held, and the ledger says that it went back",
+        ),
         Seen::Pending | Seen::Held { .. } | Seen::Expired | Seen::Canceled => Found::Agrees,
     }
 }
@@ -349,7 +353,7 @@ mod tests {
     #[test]
     fn every_pair_of_words_is_judged() {
         use Differs::{Amount, Attention, LedgerPaid, Unknown, WalletPaid};
-        use InvoiceState::{Expired, Open, Paid};
+        use InvoiceState::{Expired, GivenBack, Held, Open, Paid};
         let wrong = Some(Preimage(Hex32([1; 32])));
         for (ledger, wallet, differs) in [
             (Paid, paid(Some(10_000), None), None),
@@ -365,6 +369,9 @@ mod tests {
             (Open, Seen::Pending, None),
             (Open, Seen::Held { amount: None }, None),
             (Open, Seen::Expired, None),
+            (Held, Seen::Held { amount: None }, None),
+            (GivenBack, Seen::Held { amount: None }, Some(Attention)),
+            (GivenBack, Seen::Canceled, None),
             (Open, Seen::Unknown, Some(Unknown)),
             (Open, paid(None, None), Some(WalletPaid)),
             (Open, paid(Some(9_000), None), Some(Amount)),

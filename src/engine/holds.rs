@@ -11,6 +11,7 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::clock::Clock;
 use super::crash;
 use super::desk::StepError;
 use super::payments::{Came, Told, issued, learned};
@@ -47,7 +48,13 @@ pub async fn work(shop: Arc<Shop>, stop: CancellationToken) {
     let mut cares: HashMap<RequestId, Care> = HashMap::new();
     let mut acting: JoinSet<(RequestId, Care)> = JoinSet::new();
     let mut busy: HashSet<RequestId> = HashSet::new();
+    let mut clock = Clock::start();
     while !stop.is_cancelled() {
+        if clock.set_back().is_some() {
+            for care in cares.values_mut() {
+                care.next = Time(0);
+            }
+        }
         let wait = launch(&shop, &mut cares, &mut acting, &mut busy).await;
         tokio::select! {
             () = stop.cancelled() => {}
@@ -129,7 +136,9 @@ async fn tend(shop: &Arc<Shop>, job: Job, mut care: Care) -> Care {
         care.next = now.plus(LOOK_EVERY);
         return care;
     };
-    if duty == Duty::Ends {
+    let asked = ask(shop, &job, duty, &mut care.told).await;
+    if duty == Duty::Ends && !matches!(asked, Ok(true)) {
+        // Not even an answer is waited for any longer.
         match shop.apply(job.id, Input::HoldEnds).await {
             Ok(_) | Err(StepError::No(_)) => {}
             Err(error) => {
@@ -141,7 +150,7 @@ async fn tend(shop: &Arc<Shop>, job: Job, mut care: Care) -> Care {
         care.next = now.plus(AGAIN);
         return care;
     }
-    match ask(shop, &job, duty, &mut care.told).await {
+    match asked {
         Ok(true) => care.fails = 0,
         Ok(false) if matches!(duty, Duty::Look { .. }) => {
             care.fails = 0;
@@ -206,5 +215,6 @@ async fn take(job: &Job, wallet: &dyn Wallet) -> Result<(), WalletError> {
     crash::point("hold.before_settle");
     let said = wallet.settle(preimage).await;
     crash::point("hold.after_settle");
-    said
+    // A server may repeat what it was sent.
+    said.map_err(|error| error.without(&preimage))
 }

@@ -105,6 +105,12 @@ async fn invoice_for(shop: &Shop, job: &Job, purse: &Purse) -> Input {
     let Some(intent) = &job.invoice else {
         return delayed(job, "the job has no invoice to make".to_owned());
     };
+    if job.terms.order == PayOrder::Hold && intent.preimage.is_none() {
+        // Without one it would be an ordinary invoice, and its payment would be taken at once.
+        let message =
+            "this ledger is a copy, which lacks the secret of the invoice: another one is made";
+        return delayed_for(job, message.to_owned(), Some(fresh_secret()));
+    }
     let new = NewInvoice {
         amount: intent.amount,
         memo: MEMO.to_owned(),

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::clock::Clock;
 use super::crash;
 use super::desk::StepError;
 use super::shop::Shop;
@@ -67,7 +68,16 @@ pub async fn work(shop: Arc<Shop>, stop: CancellationToken) {
     let mut busy: HashSet<RequestId> = HashSet::new();
     // The first look at everything is now: money may have come while nobody was here.
     reload(&shop, &mut watches).await;
+    let mut clock = Clock::start();
     while !stop.is_cancelled() {
+        if let Some(back) = clock.set_back() {
+            let secs = back.as_secs();
+            let words = format!(
+                "this machine's clock was set back by {secs} s: every open invoice is looked at now"
+            );
+            shop.notice(Level::Warn, "wallet", &words);
+            hurry(&mut watches, None);
+        }
         let open = shop.has_wallets();
         if open {
             launch(&shop, &watches, &mut looking, &mut busy);

@@ -8,6 +8,7 @@ use nostr::{Keys, RelayUrl};
 
 use super::preflight::{Place, open_pool};
 use crate::config::Settings;
+use crate::domain::drift::WORTH_A_WORD_SECS;
 use crate::domain::health::{Check, CheckKind, CheckStatus, Light};
 use crate::domain::text::clean;
 use crate::nostr::AuthSeen;
@@ -37,7 +38,7 @@ pub fn check(
 
 /// Does a relay listen for us? Takes at most about fifteen seconds.
 pub async fn relay(url: &str, keys: &Keys) -> Check {
-    let fix = "vend config set nostr.relays";
+    let fix = "is the network up? else name other relays: vend config set nostr.relays \"wss://…, wss://…\"";
     let row = |status, detail: &str| {
         let fix = if status == CheckStatus::Ok { "" } else { fix };
         check(CheckKind::Relay, url, status, detail, fix)
@@ -103,7 +104,20 @@ pub async fn endpoints(settings: &Settings, place: &Place) -> Vec<Check> {
         ));
     }
     checks.push(model(settings, &pool).await);
+    let off = |(_, secs): &(String, i64)| secs.abs() > WORTH_A_WORD_SECS;
+    let clocks = pool.clocks().into_iter().filter(off);
+    checks.extend(clocks.map(|(name, secs)| {
+        let what = format!("the clock of {name} is {}", apart(secs));
+        let fix = "timedatectl set-ntp true, here and on the server's machine";
+        check(CheckKind::Clock, &name, CheckStatus::Warn, &what, fix)
+    }));
     checks
+}
+
+/// How far a clock is from ours, in words.
+fn apart(secs: i64) -> String {
+    let way = if secs > 0 { "ahead of" } else { "behind" };
+    format!("{} s {way} this machine's", secs.unsigned_abs())
 }
 
 /// One token from the model: the only proof that it can be sold.

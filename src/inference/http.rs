@@ -4,7 +4,7 @@ use std::error::Error;
 use std::fmt;
 use std::time::Duration;
 
-use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
+use reqwest::header::{AUTHORIZATION, DATE, HeaderMap, HeaderValue};
 use reqwest::{Client, RequestBuilder, Response, Url, redirect};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
@@ -14,9 +14,11 @@ use super::address::{is_loopback, is_private, join, shown};
 use super::lines::{LineError, Lines};
 use super::trouble::{MAX_NAME, MAX_WORDS, Trouble, is_too_long, refusal, words};
 use crate::config::schema::Endpoint as Settings;
+use crate::domain::drift::Drift;
 use crate::domain::health::{EndpointHealth, Light};
 use crate::domain::id::EndpointName;
 use crate::domain::text::{clean, is_hostile};
+use crate::domain::time::Time;
 
 /// The longest wait for a small question (version, models), connecting included.
 pub const PROBE: Duration = Duration::from_secs(5);
@@ -34,6 +36,7 @@ pub struct Server {
     kind: &'static str,
     base: Url,
     client: Client,
+    drift: Drift,
 }
 
 impl fmt::Debug for Server {
@@ -90,6 +93,7 @@ impl Server {
             kind: settings.kind.word(),
             base,
             client,
+            drift: Drift::default(),
         })
     }
 
@@ -99,7 +103,7 @@ impl Server {
     ///
     /// [`Trouble`], within [`PROBE`].
     pub async fn get(&self, path: &str) -> Result<Value, Trouble> {
-        small(self.client.get(join(&self.base, path))).await
+        self.small(self.client.get(join(&self.base, path))).await
     }
 
     /// Asks a small question that has a body.
@@ -108,7 +112,29 @@ impl Server {
     ///
     /// [`Trouble`], within [`PROBE`].
     pub async fn post(&self, path: &str, body: &Value) -> Result<Value, Trouble> {
-        small(self.client.post(join(&self.base, path)).json(body)).await
+        self.small(self.client.post(join(&self.base, path)).json(body))
+            .await
+    }
+
+    async fn small(&self, request: RequestBuilder) -> Result<Value, Trouble> {
+        let asked = Time::now();
+        let sent = request.timeout(PROBE).send().await;
+        let response = sent.map_err(|error| sending(&error))?;
+        let date = response.headers().get(DATE);
+        let date = date.map(HeaderValue::as_bytes);
+        self.drift.heard(date, asked, Time::now());
+        let (body, whole) = body(accepted(response).await?, MAX_BODY).await?;
+        if !whole {
+            let text = format!("an answer of more than {MAX_BODY} bytes");
+            return Err(Trouble::Broken(text));
+        }
+        serde_json::from_slice(&body).map_err(|_| Trouble::Broken("the answer is not JSON".into()))
+    }
+
+    /// How many seconds its clock is ahead of ours, by its last answer to a small question; none where it does not say.
+    #[must_use]
+    pub fn clock_off_secs(&self) -> Option<i64> {
+        self.drift.secs()
     }
 
     /// Starts an answer. The caller bounds the time.
@@ -256,21 +282,6 @@ fn bearer(key: &SecretString, name: &str) -> Result<HeaderValue, String> {
         .map_err(|_| format!("endpoint {name}: api_key holds characters that no key has"))?;
     value.set_sensitive(true);
     Ok(value)
-}
-
-async fn small(request: RequestBuilder) -> Result<Value, Trouble> {
-    let response = request
-        .timeout(PROBE)
-        .send()
-        .await
-        .map_err(|error| sending(&error))?;
-    let (body, whole) = body(accepted(response).await?, MAX_BODY).await?;
-    if !whole {
-        return Err(Trouble::Broken(format!(
-            "an answer of more than {MAX_BODY} bytes"
-        )));
-    }
-    serde_json::from_slice(&body).map_err(|_| Trouble::Broken("the answer is not JSON".into()))
 }
 
 async fn accepted(response: Response) -> Result<Response, Trouble> {

@@ -288,6 +288,10 @@ impl Endpoint for OllamaEndpoint {
         self.look().boxed()
     }
 
+    fn clock_off_secs(&self) -> Option<i64> {
+        self.server.clock_off_secs()
+    }
+
     fn answer(
         &self,
         ask: Ask,

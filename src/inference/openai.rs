@@ -271,6 +271,10 @@ impl Endpoint for OpenAiEndpoint {
         self.look().boxed()
     }
 
+    fn clock_off_secs(&self) -> Option<i64> {
+        self.server.clock_off_secs()
+    }
+
     fn answer(
         &self,
         ask: Ask,

@@ -112,6 +112,14 @@ impl Pool {
         });
     }
 
+    /// How many seconds each server's clock is ahead of ours, by its name, for those that say.
+    #[must_use]
+    pub fn clocks(&self) -> Vec<(String, i64)> {
+        let all = self.shared.endpoints.iter();
+        all.filter_map(|one| Some((one.name().to_owned(), one.clock_off_secs()?)))
+            .collect()
+    }
+
     /// What is known of all endpoints, in the settings' order, without looking.
     #[must_use]
     pub fn health(&self) -> Vec<EndpointHealth> {

@@ -23,12 +23,17 @@ const LATE: &str = "SELECT job_id FROM invoices WHERE state = 'paid' AND paid_at
   AND preimage IS NULL
   AND NOT EXISTS (SELECT 1 FROM decisions d WHERE d.job_id = invoices.job_id AND d.kind = 'late')
   ORDER BY paid_at DESC LIMIT ?1";
+/// Delivered and held, without the secret: in a copy that was put back.
+const SECRETLESS: &str = "SELECT job_id FROM invoices WHERE state <> 'paid' AND state = 'taking' AND preimage IS NULL
+  AND NOT EXISTS (SELECT 1 FROM decisions d WHERE d.job_id = invoices.job_id AND d.kind = 'disputed') LIMIT ?1";
 const ASKED: &str = "SELECT job_id FROM asks WHERE decided = 0 ORDER BY at DESC LIMIT ?1";
 /// Cases that need somebody. The conditions are those of `domain::desk`.
 const NEEDING: &str = "SELECT count(DISTINCT id) FROM (
   SELECT id FROM jobs INDEXED BY jobs_owed WHERE owed_msat > 0
   UNION ALL SELECT id FROM jobs INDEXED BY jobs_live WHERE paid_msat > 0 AND delivered = 0 AND updated_at <= ?1
     AND state NOT IN ('paid', 'completed', 'unpaid', 'error', 'cancelled')
+  UNION ALL SELECT i.job_id FROM invoices i WHERE i.state <> 'paid' AND i.state = 'taking' AND i.preimage IS NULL
+    AND NOT EXISTS (SELECT 1 FROM decisions d WHERE d.job_id = i.job_id AND d.kind = 'disputed')
   UNION ALL SELECT d.job_id FROM doubts d LEFT JOIN invoices i ON i.job_id = d.job_id
     WHERE d.decided = 0 AND (d.kind <> 'unknown' OR d.times >= 3) AND i.state IS NOT 'paid')";
 
@@ -59,6 +64,7 @@ impl Ledger {
                     (OWED, None),
                     (STUCK, Some(now.minus(STUCK_AFTER))),
                     (DOUBTED, None),
+                    (SECRETLESS, None),
                     (LATE, Some(now.minus(LATE_TOLD))),
                     (ASKED, None),
                 ] {

@@ -271,6 +271,19 @@ mod tests {
         let ledger = crate::ledger::Ledger::look(&path).unwrap();
         let jobs = ledger.jobs(crate::ledger::JobFilter::default()).await;
         assert!(jobs.unwrap().is_empty());
+        let copy = dir.path().join("copy.db");
+        ledger.backup(&copy).await.unwrap();
+        let whole = std::fs::read(&copy).unwrap();
+        let twice = ledger.backup(&copy).await;
+        assert!(twice.is_err(), "a copy is never replaced");
+        assert_eq!(std::fs::read(&copy).unwrap(), whole);
+        let files = std::fs::read_dir(dir.path()).unwrap();
+        let names = files.map(|file| file.unwrap().file_name().into_string().unwrap());
+        assert!(
+            names
+                .into_iter()
+                .all(|name| name.starts_with("vend.db") || name == "copy.db")
+        );
         assert!(ledger.holds().await.unwrap().is_empty());
     }
 }

@@ -62,6 +62,7 @@ impl Worker {
                     // What is left was not run.
                     drop(group);
                 }
+                take_in_log(&connection);
             })
             .map_err(LedgerError::Thread)?;
         Ok((Self { work, failure }, thread))
@@ -94,6 +95,14 @@ impl Worker {
         let failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
         let why = failure.clone();
         why.map_or(LedgerError::Closed, LedgerError::NotCommitted)
+    }
+}
+
+/// SQLite's own log is taken into the file, and with it goes what was erased since. A reader that closes last could not do
+/// that. Where it fails nothing is lost: the next opening does it.
+fn take_in_log(connection: &Connection) {
+    if connection.is_readonly("main") == Ok(false) {
+        let _ = connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)");
     }
 }
 

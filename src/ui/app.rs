@@ -173,6 +173,10 @@ impl App {
                 if matches!(event.news, News::Job { .. } | News::Totals { .. }) {
                     self.cases.changed();
                 }
+                // "Going online" is said no longer than it is so.
+                if matches!(&event.news, News::State { state, .. } if *state != self.store.state) {
+                    self.message = None;
+                }
                 self.store.apply(&event);
                 self.feed.sync(&self.store);
             }
@@ -353,7 +357,7 @@ impl App {
         self.message = None;
         match self.tab {
             Tab::Jobs if self.beside_jobs() => self.leave_beside(),
-            Tab::Jobs if self.jobs.detail => self.jobs.close(),
+            Tab::Jobs if self.jobs.detail => self.close_job(),
             Tab::Jobs => self.jobs.unfilter(),
             Tab::Telemetry => self.feed.back(&self.store),
             Tab::Settings => self.form.back(),

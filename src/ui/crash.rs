@@ -132,6 +132,11 @@ mod tests {
         );
         assert!(said.contains("Err") && said.ends_with("at 7"), "{said}");
         assert!(!said.contains("pass") && !said.contains("nsec1"), "{said}");
+        // A preimage, as hex and in base64.
+        let preimage = crate::domain::Hex32([0xa7; 32]).to_string();
+        let base64 = "p6enp6enp6enp6enp6enp6enp6enp6enp6enp6enp6c=";
+        let said = scrubbed(&format!("settling with {preimage} {{preimage:{base64}}}"));
+        assert_eq!(said, "settling with *** ***");
         let dir = tempfile::tempdir().unwrap();
         let path = write(&dir.path().join("logs"), "text").unwrap();
         let mode = std::fs::metadata(&path).unwrap().permissions().mode();

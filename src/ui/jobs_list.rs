@@ -45,6 +45,8 @@ pub struct JobsList {
     pub scroll: usize,
     /// Does the detail show the events as they were signed?
     pub raw: bool,
+    /// A job that was opened on the recovery desk: it need not be among the table's rows.
+    visiting: Option<RequestId>,
     /// Is the next key what to copy?
     pub copying: bool,
     query: JobsQuery,
@@ -69,6 +71,7 @@ impl Default for JobsList {
             detail: false,
             scroll: 0,
             raw: false,
+            visiting: None,
             copying: false,
             query: JobsQuery::default(),
             read: Filter::default(),
@@ -142,6 +145,10 @@ impl JobsList {
     /// The chosen job; none where there is none, or where it has not come yet.
     #[must_use]
     pub fn chosen<'a>(&'a self, store: &'a Store) -> Option<&'a JobView> {
+        if let Some(id) = self.visiting {
+            let whole = || self.whole(id).map(|whole| &whole.job);
+            return store.jobs.get(&id).or_else(whole);
+        }
         let known = self.chosen.and_then(|id| store.jobs.get(&id));
         if let Some(job) = known.filter(|_| self.frozen.is_none()) {
             return Some(job);
@@ -251,9 +258,27 @@ impl JobsList {
         self.raw = false;
     }
 
+    /// Opens a job of the recovery desk. The table stays as it is.
+    pub const fn visit(&mut self, id: RequestId) {
+        self.visiting = Some(id);
+        self.detail = true;
+        self.scroll = 0;
+        self.raw = false;
+    }
+
+    /// The job that was opened on the recovery desk.
+    #[must_use]
+    pub const fn visited(&self) -> Option<RequestId> {
+        self.visiting
+    }
+
     /// Closes the detail.
     pub fn close(&mut self) {
         self.detail = false;
+        if self.visiting.take().is_some() {
+            self.whole = None;
+            return;
+        }
         self.whole = None;
         if self.follow {
             self.chosen = None;

@@ -306,6 +306,10 @@ impl Wallet for Cln {
         async move { self.find(&label).await }.boxed()
     }
 
+    fn clock_off_secs(&self) -> Option<i64> {
+        self.server.clock_off_secs()
+    }
+
     fn next_hint(&self) -> BoxFuture<'_, Option<PaymentHash>> {
         futures::future::pending().boxed()
     }

@@ -8,7 +8,7 @@ use std::error::Error;
 use std::fmt;
 use std::time::Duration;
 
-use reqwest::header::{CONTENT_TYPE, HeaderName, HeaderValue};
+use reqwest::header::{CONTENT_TYPE, DATE, HeaderName, HeaderValue};
 use reqwest::{Method, RequestBuilder, Response, Url};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
@@ -17,7 +17,9 @@ pub(super) use self::address::is_near;
 use self::address::{base_url, below};
 pub(super) use self::answer::Answer;
 use super::{BROKE_OFF, WalletError};
+use crate::domain::drift::Drift;
 use crate::domain::text::clean;
+use crate::domain::time::Time;
 
 const CONNECT: Duration = Duration::from_secs(5);
 
@@ -103,6 +105,7 @@ pub(super) struct Server {
     client: reqwest::Client,
     call: Duration,
     pinned: bool,
+    drift: Drift,
 }
 
 impl fmt::Debug for Server {
@@ -137,6 +140,7 @@ impl Server {
             client: client(&base, setup.certificate)?,
             call: CALL,
             pinned: setup.certificate.is_some(),
+            drift: Drift::default(),
             base,
         })
     }
@@ -144,6 +148,11 @@ impl Server {
     /// Another longest time for a call (15 s unless told); at most 30 s.
     pub(super) fn call_timeout(&mut self, longest: Duration) {
         self.call = longest.min(LONGEST_CALL);
+    }
+
+    /// How many seconds its clock is ahead of ours, by its last answer; none where it does not say.
+    pub(super) fn clock_off_secs(&self) -> Option<i64> {
+        self.drift.secs()
     }
 
     /// Host and path, for a person: never the scheme's secrets, as there are none.
@@ -188,12 +197,16 @@ impl Server {
 
     async fn send(&self, request: RequestBuilder) -> Result<Answer, WalletError> {
         let (header, value) = self.header.clone();
+        let asked = Time::now();
         let response = request
             .header(header, value)
             .timeout(self.call)
             .send()
             .await
             .map_err(|error| self.no_answer(error))?;
+        let date = response.headers().get(DATE);
+        let date = date.map(HeaderValue::as_bytes);
+        self.drift.heard(date, asked, Time::now());
         let (status, retry_after) = (response.status(), answer::retry_after(&response));
         let body = self.read(response).await?;
         Ok(Answer {

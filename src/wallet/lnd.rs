@@ -284,6 +284,10 @@ impl Wallet for Lnd {
         async { Err(WalletError::Unsupported) }.boxed()
     }
 
+    fn clock_off_secs(&self) -> Option<i64> {
+        self.server.clock_off_secs()
+    }
+
     fn next_hint(&self) -> BoxFuture<'_, Option<PaymentHash>> {
         futures::future::pending().boxed()
     }

@@ -213,6 +213,10 @@ impl Wallet for Phoenixd {
         async move { self.find(&label).await }.boxed()
     }
 
+    fn clock_off_secs(&self) -> Option<i64> {
+        self.server.clock_off_secs()
+    }
+
     fn next_hint(&self) -> BoxFuture<'_, Option<PaymentHash>> {
         futures::future::pending().boxed()
     }

@@ -15,7 +15,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 /// The longest wait for anything: generous, as other work may share the machine. Nothing is judged by its speed.
-pub const PATIENCE: Duration = Duration::from_secs(90);
+pub const PATIENCE: Duration = Duration::from_secs(300);
 /// Between two tries of what can only be asked for.
 const AGAIN: Duration = Duration::from_millis(50);
 
@@ -269,7 +269,7 @@ pub fn try_script(name: &str, arguments: &[&str]) -> Result<Value, String> {
 
 /// A real `LNbits` with a seller's wallet and a funded buyer's.
 pub struct Lnbits {
-    _server: Server,
+    server: Server,
     books: Value,
 }
 
@@ -277,9 +277,22 @@ impl Lnbits {
     pub fn open(server: Server) -> Self {
         let server = server.up();
         let books = script("lnbits.py", &["setup", "--url", &server.http()]);
-        Self {
-            _server: server,
-            books,
+        Self { server, books }
+    }
+
+    /// How often it was asked about this payment with a key, or without one.
+    pub fn looks(&self, payment_hash: &str) -> usize {
+        let log = fs::read_to_string(self.server.dir().join("stage.log")).unwrap();
+        let asked = format!("\"GET /api/v1/payments/{payment_hash} HTTP");
+        log.matches(&asked).count()
+    }
+
+    /// Waits until it was asked so many times more.
+    pub fn looked_at(&self, payment_hash: &str, more: usize) {
+        let (end, wanted) = (Instant::now() + PATIENCE, self.looks(payment_hash) + more);
+        while self.looks(payment_hash) < wanted {
+            assert!(Instant::now() < end, "nobody asks about {payment_hash}");
+            std::thread::sleep(AGAIN);
         }
     }
 

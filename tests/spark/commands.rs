@@ -197,6 +197,9 @@ async fn the_doctor_names_each_thing_that_spark_needs_and_asks_nobody_meanwhile(
             fail("vend spark create"),
         ]
     );
+    program(path.path(), "node", "echo v16.20.2");
+    let too_old = fail("install Node 18 or newer, then vend spark install");
+    assert_eq!(rows().await[0], too_old);
     program(path.path(), "node", "echo v20.20.2");
     home.ran(path.path(), &["spark", "create"], "").await;
     assert_eq!(rows().await, [ok(), fail("vend spark install"), ok()]);

@@ -198,6 +198,10 @@ fn settle(body: &Value, shared: &Shared) -> Reply {
         return no(400, 3, "the preimage is not 32 bytes");
     };
     let hash = sha256::Hash::hash(&preimage).to_byte_array();
+    if shared.fault() == Fault::SettleRepeats {
+        let text = format!("can't settle with {body} ({})", hex(&preimage));
+        return no(500, 2, &text);
+    }
     shared.books(|books| {
         let Some(invoice) = books.by_hash(&hash) else {
             return no(500, 2, "unable to locate invoice");

@@ -56,6 +56,8 @@ pub enum Fault {
     OtherPayment,
     /// What is paid comes with a preimage that does not open the hash.
     WrongPreimage,
+    /// Nothing is settled, and the refusal repeats what was sent.
+    SettleRepeats,
 }
 
 /// What a node speaks: none closes the connection without an answer.

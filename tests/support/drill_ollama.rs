@@ -91,6 +91,7 @@ struct State {
     models: Vec<Value>,
     show: Value,
     seen: Vec<Seen>,
+    date_ahead: i64,
 }
 
 #[derive(Clone, Debug)]
@@ -126,6 +127,7 @@ impl DrillOllama {
                 "model_info": { "general.architecture": "gemma2", "gemma2.context_length": 4096 },
             }),
             seen: Vec::new(),
+            date_ahead: 0,
         };
         let mut server = Self {
             address: listener.local_addr().unwrap(),
@@ -176,6 +178,11 @@ impl DrillOllama {
     /// Lets the built-in model answer.
     pub fn set_builtin(&self) {
         self.change(|state| state.brain = Brain::Builtin);
+    }
+
+    /// The clock is so many seconds ahead of ours.
+    pub fn set_date_ahead(&self, secs: i64) {
+        self.shared.state.lock().unwrap().date_ahead = secs;
     }
 
     /// The version that it claims to be.
@@ -267,12 +274,12 @@ fn model(name: &str) -> Value {
 async fn connection(socket: TcpStream, shared: Shared) -> std::io::Result<()> {
     let mut socket = BufReader::new(socket);
     let seen = request(&mut socket).await?;
-    let fault = {
+    let (fault, date_ahead) = {
         let mut state = shared.state.lock().unwrap();
         state.seen.push(seen.clone());
-        state.fault
+        (state.fault, state.date_ahead)
     };
-    let mut out = Reply { socket };
+    let mut out = Reply { socket, date_ahead };
     if seen.path == "/api/chat" {
         let chat = chat(&mut out, &seen.body, fault, &shared).await;
         if chat.is_err() {

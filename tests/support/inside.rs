@@ -64,9 +64,15 @@ impl Inside {
     }
 
     /// Another run of the program on the same ledger. What was running is cut off.
-    pub async fn restart(mut self) -> Self {
+    pub async fn restart(self) -> Self {
+        self.restart_after(|_| ()).await
+    }
+
+    /// The same, with something done between the two runs.
+    pub async fn restart_after(mut self, between: impl FnOnce(&Home)) -> Self {
         self.engine.ask(Command::Stop { now: true }).await;
         self.engine.ended().await;
+        between(&self.home);
         (self.engine, self.events) = start(&self.home).await;
         self
     }

@@ -355,7 +355,7 @@ fn held(job: &Job) -> Job {
 
 #[test]
 fn a_payment_is_held_from_the_last_look_that_did_not_show_it() {
-    let job = job(PayOrder::Hold);
+    let mut job = job(PayOrder::Hold);
     let look = |unheld_at| Look {
         began: START.plus(secs(500)),
         unheld_at,
@@ -372,6 +372,15 @@ fn a_payment_is_held_from_the_last_look_that_did_not_show_it() {
     assert_eq!(until(None), START.plus(secs(3_600 + 60 + 120)));
     let later = START.plus(secs(480));
     assert_eq!(until(Some(later)), later.plus(secs(3_780)));
+    // A look by a clock that was ahead, or a wallet whose clock is: it came before this look all the same.
+    let ahead = START.plus(secs(9_000));
+    let now = START.plus(secs(500));
+    assert_eq!(until(Some(ahead)), now.plus(secs(3_780)));
+    job.invoice.as_mut().unwrap().made_at = Some(ahead);
+    let seen = Ok::<_, &str>(Seen::Held { amount: None });
+    assert!(
+        matches!(weigh(&job, seen, &look(None)), Step(Input::Held { until, .. }) if until == now.plus(secs(3_780)))
+    );
 }
 
 #[test]
@@ -400,7 +409,10 @@ fn a_wallet_that_calls_a_held_payment_expired_by_the_clock_is_asked_again() {
         taking = step::step(&taking, input, START).unwrap().job;
     }
     assert_eq!(looked(&taking, Seen::Expired, 700, false), Nothing);
-    let lost = Step(Input::NotHeld { unknown: false });
+    let lost = Step(Input::NotHeld {
+        was: InvoiceState::Taking,
+        unknown: false,
+    });
     assert_eq!(looked(&taking, Seen::Expired, 9_000, false), lost);
     assert_eq!(looked(&taking, Seen::Canceled, 20, false), lost);
 }
@@ -409,7 +421,10 @@ fn a_wallet_that_calls_a_held_payment_expired_by_the_clock_is_asked_again() {
 fn given_back_is_what_the_wallet_canceled() {
     let job = held(&job(PayOrder::Hold));
     let back = step::step(&job, Input::Cancel { by_buyer: true }, START).unwrap();
-    let gone = Step(Input::NotHeld { unknown: false });
+    let gone = Step(Input::NotHeld {
+        was: InvoiceState::GivingBack,
+        unknown: false,
+    });
     assert_eq!(looked(&back.job, Seen::Canceled, 20, false), gone);
     assert_eq!(looked(&back.job, Seen::Unknown, 20, true), gone);
     assert_eq!(looked(&back.job, Seen::Expired, 20, true), gone);

@@ -161,7 +161,8 @@ impl Next {
             .invoice
             .as_ref()
             .is_some_and(|invoice| invoice.bolt11.is_some());
-        let paid_first = job.terms.order == PayOrder::Before && !job.paid.is_zero();
+        let paid_first =
+            matches!(job.terms.order, PayOrder::Before | PayOrder::Hold) && !job.paid.is_zero();
         if job.state != State::Error || job.delivered || job.prompt.is_none() {
             return Illegal;
         }

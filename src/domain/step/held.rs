@@ -51,6 +51,7 @@ impl Next {
         invoice.hold_until = Some(until);
         invoice.late_looks = 0;
         let shown = amount.unwrap_or(invoice.amount).display();
+        let has_secret = invoice.preimage.is_some();
         let job = &self.step.job;
         let waits = matches!(job.state, State::AwaitingPayment | State::Unpaid) && !job.delivered;
         if waits && job.prompt.is_some() && hold::may_wait(job, now) {
@@ -59,8 +60,12 @@ impl Next {
             return Taken;
         }
         if waits {
-            let why = format!("{shown} came, but the work can't be done before they must go back");
-            return self.fail(ENDED, why, None);
+            let why = if has_secret {
+                "the work can't be done before they must go back"
+            } else {
+                "what takes them is not in this ledger, as in every copy made by vend backup"
+            };
+            return self.fail(ENDED, format!("{shown} came, but {why}"), None);
         }
         self.give_back();
         self.say(format!("{shown} came when the job had ended, and go back"));
@@ -86,13 +91,14 @@ impl Next {
         self.fail(ENDED, message, None)
     }
 
-    pub(super) fn not_held(&mut self, unknown: bool) -> Verdict {
+    pub(super) fn not_held(&mut self, was: InvoiceState, unknown: bool) -> Verdict {
         let all = [
             InvoiceState::Held,
             InvoiceState::Taking,
             InvoiceState::GivingBack,
         ];
-        let Some(invoice) = self.invoice_in(&all) else {
+        let invoice = self.invoice_in(&all);
+        let Some(invoice) = invoice.filter(|invoice| invoice.state == was) else {
             return Already;
         };
         if unknown {

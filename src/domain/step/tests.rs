@@ -112,6 +112,13 @@ fn held(secs: u64) -> Input {
     }
 }
 
+fn not_held(was: InvoiceState) -> Input {
+    Input::NotHeld {
+        was,
+        unknown: false,
+    }
+}
+
 fn not_paid(at: Time) -> Input {
     Input::NotPaid {
         unknown: false,
@@ -160,7 +167,14 @@ fn any_input() -> impl Strategy<Value = Input> {
         }),
         (0_u64..9_000).prop_map(held),
         Just(Input::HoldEnds),
-        any::<bool>().prop_map(|unknown| Input::NotHeld { unknown }),
+        (any::<bool>(), 0_usize..3).prop_map(|(unknown, was)| Input::NotHeld {
+            was: [
+                InvoiceState::Held,
+                InvoiceState::Taking,
+                InvoiceState::GivingBack
+            ][was],
+            unknown
+        }),
         any::<bool>().prop_map(|by_buyer| Input::Cancel { by_buyer }),
         Just(Input::Retry),
     ]
@@ -391,7 +405,7 @@ fn a_held_payment_goes_back_when_the_work_fails_or_is_cancelled() {
     for inputs in ends {
         let job = run(PayOrder::Hold, inputs);
         assert_eq!(invoice(&job), InvoiceState::GivingBack);
-        let gone = step(&job, Input::NotHeld { unknown: false }, START).unwrap();
+        let gone = step(&job, not_held(InvoiceState::GivingBack), START).unwrap();
         assert_eq!(invoice(&gone.job), InvoiceState::GivenBack);
         assert_eq!(gone.job.invoice.unwrap().preimage, None);
         assert_eq!((gone.job.paid, gone.job.owed), (Msat::ZERO, Msat::ZERO));
@@ -416,11 +430,12 @@ fn nothing_runs_that_could_outlast_its_payment() {
 #[test]
 fn a_payment_that_was_lost_before_it_was_taken_is_no_revenue() {
     let answered = Input::Answered(answer("text"));
-    let lost = Input::NotHeld { unknown: false };
     let taking = vec![made(), held(4_000), start(), answered, accepted()];
-    let job = run(PayOrder::Hold, [taking, vec![lost.clone()]].concat());
+    let lost = not_held(InvoiceState::Taking);
+    let job = run(PayOrder::Hold, [taking, vec![lost]].concat());
     assert_eq!((job.state, job.paid), (State::Unpaid, Msat::ZERO));
     assert!(job.delivered && job.error.is_some());
+    let lost = not_held(InvoiceState::Held);
     // Lost while it ran: the work stops, and the wallet is told to cancel for certain.
     let job = run(PayOrder::Hold, vec![made(), held(4_000), start(), lost]);
     assert_eq!(
@@ -445,10 +460,47 @@ fn a_payment_that_comes_when_the_job_has_ended_goes_back() {
         PayOrder::Hold,
         vec![made(), Input::Cancel { by_buyer: false }],
     );
-    let gone = step(&job, Input::NotHeld { unknown: false }, START).unwrap();
+    let gone = step(&job, not_held(InvoiceState::GivingBack), START).unwrap();
     let job = step(&gone.job, held(4_000), START).unwrap().job;
     assert_eq!(
         (job.state, invoice(&job)),
         (State::Cancelled, InvoiceState::GivingBack)
     );
+}
+
+#[test]
+fn a_look_at_a_held_payment_says_nothing_of_one_that_is_to_be_taken_by_now() {
+    let answered = Input::Answered(answer("text"));
+    let inputs = vec![made(), held(4_000), start(), answered, accepted()];
+    let job = run(PayOrder::Hold, inputs);
+    let stale = step(&job, not_held(InvoiceState::Held), START);
+    assert_eq!(stale.unwrap_err(), NoStep::Already);
+}
+
+#[test]
+fn a_copy_without_its_secret_gives_the_payment_back_and_says_why() {
+    let mut job = run(PayOrder::Hold, vec![made()]);
+    job.invoice.as_mut().unwrap().preimage = None;
+    let back = step(&job, held(4_000), START).unwrap().job;
+    assert_eq!(
+        (back.state, invoice(&back)),
+        (State::Error, InvoiceState::GivingBack)
+    );
+    assert!(back.error.unwrap().contains("not in this ledger"));
+}
+
+#[test]
+fn a_hold_job_that_was_paid_and_failed_can_be_tried_again() {
+    let job = run(
+        PayOrder::Hold,
+        vec![made(), held(4_000), start(), paid(), failed()],
+    );
+    assert_eq!((job.state, job.owed), (State::Error, Msat::from_sats(10)));
+    let mut job = step(&job, Input::Retry, START).unwrap().job;
+    assert_eq!((job.state, job.owed), (State::Queued, Msat::ZERO));
+    for input in [start(), Input::Answered(answer("text")), accepted()] {
+        job = step(&job, input, START).unwrap().job;
+    }
+    assert_eq!((job.state, job.paid), (State::Paid, Msat::from_sats(10)));
+    assert_eq!(invoice(&job), InvoiceState::Paid, "nothing is taken twice");
 }

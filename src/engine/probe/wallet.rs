@@ -4,9 +4,10 @@
 use std::time::Duration;
 
 use super::super::preflight::{self, Place, open_wallet};
-use super::check;
+use super::{apart, check};
 use crate::config::Settings;
 use crate::config::schema::Backend;
+use crate::domain::drift::WORTH_A_WORD_SECS;
 use crate::domain::health::{Check, CheckKind, CheckStatus, Light, WalletHealth};
 use crate::domain::invoice::{self, Expected, InvoiceFault, Network};
 use crate::domain::msat::Msat;
@@ -224,7 +225,14 @@ async fn tried(settings: &Settings, wallet: &dyn Wallet) -> Vec<Check> {
     if let Some(secs) = checked.clock_off_secs {
         checks.push(clock(CheckStatus::Warn, secs));
     }
-    checks.push(match wallet.lookup(issued).await {
+    let looked = wallet.lookup(issued).await;
+    if checks.is_empty() {
+        // The invoice may have been stamped by another machine than the one that answers.
+        let off = wallet.clock_off_secs();
+        let off = off.filter(|secs| secs.abs() > WORTH_A_WORD_SECS);
+        checks.extend(off.map(|secs| clock(CheckStatus::Warn, secs)));
+    }
+    checks.push(match looked {
         Ok(_) => row(
             settings,
             CheckStatus::Ok,
@@ -257,10 +265,9 @@ fn faulty(settings: &Settings, issued: &Issued, fault: &InvoiceFault, now: Time)
 
 /// The wallet's clock is `secs` seconds ahead of ours; below zero: behind.
 fn clock(status: CheckStatus, secs: i64) -> Check {
-    let way = if secs > 0 { "ahead of" } else { "behind" };
     let detail = format!(
-        "the wallet's clock is {} s {way} this machine's: invoices expire too early or too late",
-        secs.abs()
+        "the wallet's clock is {}: invoices expire too early or too late",
+        apart(secs)
     );
     let fix = "timedatectl set-ntp true, here and on the wallet's machine";
     check(CheckKind::Clock, "wallet", status, &detail, fix)

@@ -203,6 +203,26 @@ async fn every_case_is_found_counted_and_closed_for_good() {
 }
 
 #[tokio::test]
+async fn a_held_payment_without_its_secret_is_a_case_until_it_is_decided() {
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = Ledger::open(&file(&dir)).unwrap();
+    let taking = |secret| {
+        move |job: &mut Job| {
+            open(job);
+            let invoice = job.invoice.as_mut().unwrap();
+            (invoice.state, invoice.preimage) = (InvoiceState::Taking, secret);
+        }
+    };
+    let secret = Some(Preimage(Hex32([5; 32])));
+    put(&ledger, fresh(PayOrder::Hold), 1, taking(secret)).await;
+    assert_eq!(kinds(&ledger).await, []);
+    let lacks = put(&ledger, fresh(PayOrder::Hold), 2, taking(None)).await;
+    assert_eq!(kinds(&ledger).await, [CaseKind::Disputed]);
+    marked(&ledger, lacks.id, DeskAction::Waive).await;
+    assert_eq!(kinds(&ledger).await, []);
+}
+
+#[tokio::test]
 async fn a_result_is_sent_again_as_the_same_bytes_to_old_and_new_relays() {
     let dir = tempfile::tempdir().unwrap();
     let ledger = Ledger::open(&file(&dir)).unwrap();
@@ -283,9 +303,9 @@ async fn a_lost_answer_is_counted_and_an_answer_that_came_is_not() {
 fn no_question_of_the_desk_reads_the_ordinary_jobs() {
     let dir = tempfile::tempdir().unwrap();
     let connection = crate::ledger::open_writer(&dir.path().join("vend.db")).unwrap();
-    for sql in [OWED, STUCK, DOUBTED, LATE, ASKED, NEEDING] {
+    for sql in [OWED, STUCK, DOUBTED, SECRETLESS, LATE, ASKED, NEEDING] {
         let plan = explained(&connection, sql);
-        let few = ["jobs_owed", "jobs_live", "invoices_late"];
+        let few = ["jobs_owed", "jobs_live", "invoices_late", "invoices_state"];
         for step in &plan {
             let large = [
                 "SCAN jobs",

@@ -51,6 +51,10 @@ impl App {
             Act::Refunded => DeskAction::Refunded,
             Act::Waive => DeskAction::Waive,
             Act::Copy => return Some(self.copied_case()),
+            Act::Open if self.cases.open => {
+                self.visit_job();
+                return Some(Vec::new());
+            }
             Act::Open
             | Act::Filter
             | Act::Sort
@@ -94,6 +98,23 @@ impl App {
             self.ask = Some(Ask::Decide(case.id, case.kind, action));
             self.cases.note.reset();
         }
+    }
+
+    /// Shows the job of the chosen row; Esc leads back here.
+    fn visit_job(&mut self) {
+        let id = match self.cases.chosen() {
+            Some(Row::Case(case)) => case.id,
+            Some(Row::Decision(one)) => one.id,
+            None => return,
+        };
+        self.cases.open = false;
+        self.jobs.visit(id);
+    }
+
+    /// Closes the job that is open; one of the desk leads back there.
+    pub(super) fn close_job(&mut self) {
+        self.cases.open = self.jobs.visited().is_some();
+        self.jobs.close();
     }
 
     fn copied_case(&self) -> Vec<Action> {

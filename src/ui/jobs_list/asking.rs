@@ -31,7 +31,8 @@ impl JobsList {
         if self.asked.is_some() || self.resting {
             return None;
         }
-        let wanted = self.copy_event.or(self.chosen.filter(|_| self.detail));
+        let shown = self.visiting.or(self.chosen.filter(|_| self.detail));
+        let wanted = self.copy_event.or(shown);
         let known = |id: RequestId| {
             let live = store.jobs.get(&id).map(|job| job.updated_at);
             let whole = self.whole(id).map(|whole| whole.job.updated_at);

@@ -79,6 +79,8 @@ pub struct Books {
     pub fee_credit_sat: u64,
     /// How many seconds the node's clock is ahead of ours.
     pub clock_ahead: i64,
+    /// How many seconds the clock of the machine that answers for it is ahead of ours.
+    pub date_ahead: i64,
 }
 
 impl Default for Books {
@@ -91,6 +93,7 @@ impl Default for Books {
             balance_msat: 7_000_000,
             fee_credit_sat: 0,
             clock_ahead: 0,
+            date_ahead: 0,
         }
     }
 }

@@ -136,13 +136,22 @@ fn serve(stream: &mut (impl Read + Write), shared: &Shared) -> std::io::Result<(
     };
     write!(
         stream,
-        "HTTP/1.1 {} Drill\r\nContent-Length: {}\r\nConnection: close\r\n{}\r\n{}",
+        "HTTP/1.1 {} Drill\r\nDate: {}\r\nContent-Length: {}\r\nConnection: close\r\n{}\r\n{}",
         reply.status,
+        date(shared.books(|books| books.date_ahead)),
         reply.body.len(),
         reply.header,
         &reply.body[..sent]
     )?;
     stream.flush()
+}
+
+/// The time as HTTP writes it, so many seconds ahead.
+fn date(ahead: i64) -> String {
+    let secs = super::now().saturating_add_signed(ahead);
+    let at = time::OffsetDateTime::from_unix_timestamp(secs.try_into().unwrap()).unwrap();
+    let text = at.format(&time::format_description::well_known::Rfc2822);
+    text.unwrap().replace("+0000", "GMT")
 }
 
 /// The answer where the server is broken as a whole.

@@ -49,6 +49,8 @@ pub async fn request(socket: &mut BufReader<TcpStream>) -> std::io::Result<Seen>
 pub struct Reply {
     /// The connection.
     pub socket: BufReader<TcpStream>,
+    /// How many seconds the server's clock is ahead of ours.
+    pub date_ahead: i64,
 }
 
 impl Reply {
@@ -70,10 +72,18 @@ impl Reply {
             None => "transfer-encoding: chunked".to_owned(),
         };
         let head = format!(
-            "HTTP/1.1 {status} Drill\r\ncontent-type: {kind}\r\n{length}\r\nconnection: close\r\n\r\n"
+            "HTTP/1.1 {status} Drill\r\ndate: {}\r\ncontent-type: {kind}\r\n{length}\r\nconnection: close\r\n\r\n",
+            self.date()
         );
         self.socket.write_all(head.as_bytes()).await?;
         self.socket.flush().await
+    }
+
+    /// The server's time as HTTP writes it.
+    fn date(&self) -> String {
+        let at = time::OffsetDateTime::now_utc() + time::Duration::seconds(self.date_ahead);
+        let text = at.format(&time::format_description::well_known::Rfc2822);
+        text.unwrap().replace("+0000", "GMT")
     }
 
     /// A whole reply.

@@ -3,7 +3,7 @@
 use ratatui::layout::Rect;
 
 use super::super::{clock, first_row};
-use crate::domain::desk::{Case, Decision, DeskAction};
+use crate::domain::desk::{Case, CaseKind, Decision, DeskAction};
 use crate::domain::text::clean;
 use crate::domain::time::Time;
 use crate::ui::app::App;
@@ -220,24 +220,28 @@ fn add(lines: &mut Vec<Line>, width: u16, name: &'static str, text: &str, role: 
     lines.extend(names.zip(broken).map(|(name, text)| (name, text, role)));
 }
 
+fn key(app: &App, act: Act) -> &str {
+    let bound = app.keys.all().iter().find(|one| one.binding.act == act);
+    bound.map_or("", |one| &one.shown)
+}
+
 /// The case's actions, each with its key.
 fn todo(app: &App, case: &Case) -> String {
     let named = |action: &DeskAction| {
         let (act, word) = match action {
-            DeskAction::Retry if case.wallet_said.is_some() => (Act::Retry, "ask the wallet"),
+            DeskAction::Retry if case.kind == CaseKind::Disputed => (Act::Retry, "ask the wallet"),
             DeskAction::Retry => (Act::Retry, "try again"),
             DeskAction::Deliver => (Act::Deliver, "send the result again"),
             DeskAction::Refunded => (Act::Refunded, "mark refunded"),
             DeskAction::Waive => (Act::Waive, "waive"),
         };
-        let bound = app.keys.all().iter().find(|one| one.binding.act == act);
-        let key = bound.map_or("", |one| &one.shown);
-        format!("{key} {word}")
+        format!("{} {word}", key(app, act))
     };
-    let all: Vec<_> = case.actions.iter().map(named).collect();
+    let mut all: Vec<_> = case.actions.iter().map(named).collect();
     if all.is_empty() {
-        return "nothing but to wait, or to cancel the job".to_owned();
+        all.push("nothing but to wait, or to cancel the job".to_owned());
     }
+    all.push(format!("{} see the job", key(app, Act::Open)));
     all.join(", ")
 }
 

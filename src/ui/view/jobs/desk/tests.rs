@@ -14,7 +14,7 @@ use crate::domain::msat::Msat;
 use crate::domain::stats::DayStats;
 use crate::domain::text::is_hostile;
 use crate::ui::app::{Action, Input};
-use crate::ui::sample::{NOON, busy, job, tell};
+use crate::ui::sample::{NOON, busy, detail, job, tell};
 
 fn case(number: u8, kind: CaseKind, text: &str, actions: &[DeskAction]) -> Case {
     let of = job(number, Status::Error);
@@ -192,6 +192,53 @@ fn what_is_chosen_stays_chosen_when_others_come_and_esc_shows_the_jobs() {
     app.handle(Input::Looked(Reply::Refused { detail }));
     assert_eq!(app.message.as_deref(), Some("no ledger"));
     assert_eq!(app.look(), None, "not again before the next key");
+}
+
+#[test]
+fn enter_opens_the_job_of_a_case_and_esc_leads_back_to_it() {
+    let mut app = at_desk(full());
+    let (before, id) = (app.jobs.chosen, full().cases[1].id);
+    keys(&mut app, "j");
+    press(&mut app, KeyCode::Enter);
+    assert!(!app.cases.open && app.jobs.detail);
+    // The job is an old one, which the screen does not know yet.
+    app.store = crate::store::Store::new();
+    let title = format!("job {} (Esc: back", id.short());
+    let shown = text(&mut app, (80, 24));
+    assert!(
+        shown.contains(&title) && shown.contains("asking the ledger"),
+        "{shown}"
+    );
+    assert_eq!(app.look(), Some(Command::Job { id }));
+    let detail = Box::new(detail(job(2, Status::Error)));
+    app.handle(Input::Looked(Reply::Job { detail }));
+    let shown = text(&mut app, (80, 24));
+    assert!(
+        shown.contains(&title) && shown.contains(&job(2, Status::Error).model.unwrap()),
+        "{shown}"
+    );
+    // What is done there is about this job, which has ended.
+    keys(&mut app, "c");
+    assert!(app.ask.is_none() && app.message.is_some());
+    press(&mut app, KeyCode::Esc);
+    assert!(app.cases.open && !app.jobs.detail);
+    let Some(Row::Case(chosen)) = app.cases.chosen() else {
+        panic!("a case");
+    };
+    assert_eq!(chosen.id, id);
+    // The table has not moved.
+    press(&mut app, KeyCode::Esc);
+    assert!(!app.cases.open && app.jobs.visited().is_none());
+    assert_eq!(app.jobs.chosen, before);
+    // A decision leads to its job too.
+    keys(&mut app, "dG");
+    press(&mut app, KeyCode::Enter);
+    assert_eq!(
+        app.look(),
+        Some(Command::Job {
+            id: full().history[0].id
+        })
+    );
 }
 
 #[test]
