@@ -26,8 +26,11 @@ use crate::wallet::open::SANDBOX_FOLDER;
 
 pub use buyer::Bought;
 
-/// What every screen and sheet of the demo says.
-pub const BANNER: &str = "DEMO on this machine only: no real money moves";
+/// What every sheet of the demo says.
+pub const NOTE: &str = "DEMO on this machine only: no real money moves";
+
+/// What every tab of the demo says beside the sandbox's own words.
+pub const BANNER: &str = "DEMO on this machine only";
 
 /// Tokens per second at which a person can watch the built-in model.
 pub const WATCHABLE: u32 = 60;
@@ -195,7 +198,7 @@ pub async fn sell(
             && bought.delivered == u64::from(jobs)
             && bought.paid == confirmed
             && !confirmed.is_zero(),
-        note: BANNER,
+        note: NOTE,
         jobs: views,
         buyer: BuyerSheet {
             sent: bought.requests.len() as u64,

@@ -101,8 +101,12 @@ fn the_status_of_a_shop_that_is_offline_names_what_it_would_use() {
     assert_eq!(status["relays"][0]["state"], "off");
     assert_eq!(status["endpoints"][0]["name"], "local");
     assert_eq!(status["endpoints"][0]["state"], "off");
-    // The screen has one line for all that is not connected.
-    terminal.shows("not connected while offline");
+    assert_eq!(status["wallet"]["backend"], "sandbox");
+    assert_eq!(status["wallet"]["state"], "off");
+    // The screen names them too, and that the money is play money, before anybody has looked at anything.
+    terminal.shows("off  relay  ws://127.0.0.1:9");
+    terminal.shows("off  wallet sandbox not looked at yet");
+    terminal.shows("SANDBOX: no real money moves");
     terminal.press("q");
     assert_eq!(terminal.ends().0, 0);
 }
@@ -209,4 +213,80 @@ fn settings_with_a_clash_of_keys_stop_the_program() {
         written.contains("config.toml:8: keys.help: found a key of `online` too"),
         "{written}"
     );
+}
+
+/// A signal that says the terminal is gone, though it is not: it is given back, and the shop stays.
+#[test]
+fn a_hangup_gives_the_terminal_back_and_says_how_to_come_again() {
+    let dir = tempfile::tempdir().unwrap();
+    settings(dir.path());
+    let mut terminal = Terminal::start(vend(VEND, dir.path()));
+    terminal.shows("OFFLINE");
+    let pid = terminal.child.process_id().unwrap().to_string();
+    let sent = std::process::Command::new("kill")
+        .args(["-HUP", &pid])
+        .status();
+    assert!(sent.unwrap().success());
+    terminal.shows("The shop sells on in this process");
+    let mut second = Terminal::start(vend(VEND, dir.path()));
+    second.shows("OFFLINE");
+    second.press("q");
+    let (code, written) = second.ends();
+    assert_eq!(code, 0, "{written}");
+    let told = format!("The shop runs on (process {pid})");
+    assert!(written.contains(&told), "{written}");
+    // The terminal's own keys work again.
+    terminal.press("\u{3}");
+    let (code, written) = terminal.ends();
+    assert_eq!(code, 0, "{written}");
+    assert!(written.contains("\u{1b}[?1049l"), "{written}");
+}
+
+#[test]
+fn a_second_demo_shows_the_first_and_leaves_its_settings_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let demo = || {
+        let mut command = vend(VEND, dir.path());
+        command.arg("demo");
+        command
+    };
+    let mut first = Terminal::start(demo());
+    first.shows("● ONLINE");
+    let config = dir.path().join("data/demo/config.toml");
+    let before = std::fs::read_to_string(&config).unwrap();
+    let mut second = Terminal::start(demo());
+    second.shows("SANDBOX: no real money moves  DEMO on this machine only");
+    second.shows("● ONLINE");
+    assert_eq!(std::fs::read_to_string(&config).unwrap(), before);
+
+    let out = std::process::Command::new(VEND)
+        .arg("status")
+        .env("VEND_CONFIG", dir.path().join("config.toml"))
+        .env("VEND_DATA_DIR", dir.path().join("data"))
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&out.stderr).into_owned();
+    let data = dir.path().join("data");
+    assert!(
+        said.contains(&format!("no vend is running on {}", data.display())),
+        "{said}"
+    );
+    let there = format!(
+        "the demo runs: `vend --data-dir {}",
+        data.join("demo").display()
+    );
+    assert!(said.contains(&there), "{said}");
+
+    second.press("q");
+    let (code, written) = second.ends();
+    assert_eq!(code, 0, "{written}");
+    assert!(written.contains("The shop runs on"), "{written}");
+    first.press("q");
+    first.until("the question or the end", |seen| {
+        seen.ended || seen.screen.screen().contents().contains("Jobs are running")
+    });
+    first.press("s");
+    let (code, written) = first.ends();
+    assert_eq!(code, 0, "{written}");
+    assert!(written.contains("The shop has ended"), "{written}");
 }

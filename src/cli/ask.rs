@@ -30,14 +30,23 @@ pub async fn connect(places: &Places) -> Option<Client> {
     Client::connect(&holder.socket).await.ok()
 }
 
-fn not_running() -> Exit {
-    Exit::failed(&"no vend is running on this data directory: start one with `vend` or `vend run`")
+/// Says where nothing runs, and what to do: the demo has a data directory of its own.
+fn not_running(places: &Places) -> Exit {
+    let mut line = format!(
+        "no vend is running on {}: start one with `vend` or `vend run`",
+        places.data.display()
+    );
+    let demo = places.of_demo();
+    if read_lock(&demo).is_some() {
+        line = format!("{line}; the demo runs: `vend{}`", demo.flags());
+    }
+    Exit::failed(&line)
 }
 
 fn asked(global: &Global, command: Command) -> Result<Reply, Exit> {
     let places = global.places()?;
     runtime()?.block_on(async {
-        let mut client = connect(&places).await.ok_or_else(not_running)?;
+        let mut client = connect(&places).await.ok_or_else(|| not_running(&places))?;
         client
             .ask(command)
             .await
@@ -71,7 +80,7 @@ pub fn offline(global: &Global, now: Now) -> Outcome {
 pub fn stop(global: &Global, now: Now) -> Outcome {
     let places = global.places()?;
     runtime()?.block_on(async {
-        let mut client = connect(&places).await.ok_or_else(not_running)?;
+        let mut client = connect(&places).await.ok_or_else(|| not_running(&places))?;
         match client.ask(Command::Stop { now: now.now }).await {
             Ok(Reply::Refused { detail }) => return Err(Exit::failed(&detail)),
             Ok(_) => {}
@@ -97,25 +106,22 @@ fn print(status: &Status) -> Outcome {
     }
     say(&format!("seller   {}", status.npub))?;
     let wallet = &status.wallet;
-    say(&format!(
-        "wallet   {} {} {}",
-        wallet.backend, wallet.state, wallet.detail
-    ))?;
+    row("wallet", &wallet.backend, &wallet.state, &wallet.detail)?;
     for endpoint in &status.endpoints {
-        say(&format!(
-            "endpoint {} {} {}",
-            endpoint.name, endpoint.state, endpoint.detail
-        ))?;
+        let name = endpoint.name.to_string();
+        row("endpoint", &name, &endpoint.state, &endpoint.detail)?;
     }
     for relay in &status.relays {
-        say(&format!(
-            "relay    {} {} {}",
-            relay.url, relay.state, relay.detail
-        ))?;
+        row("relay", &relay.url, &relay.state, &relay.detail)?;
     }
     say(&format!(
         "queue    {} waiting, {} running",
         status.queue.waiting, status.queue.running
     ))?;
     say(&format!("vend {} (process {})", status.version, status.pid))
+}
+
+fn row(kind: &str, name: &str, state: &str, detail: &str) -> Outcome {
+    let line = format!("{kind:<8} {name} {state} {detail}");
+    say(line.trim_end())
 }

@@ -28,7 +28,7 @@ pub fn main(global: &Global, online: bool) -> Outcome {
     let places = global.prepared()?;
     runtime()?.block_on(async {
         if let Some(client) = ask::connect(&places).await {
-            return attach(global, &places, client).await;
+            return attach(global, &places, client, None).await;
         }
         let settings = settings::load(&places.config)?;
         let host = Host::start(&places, &global.log, None).await?;
@@ -55,6 +55,7 @@ mod screen {
     use super::{Exit, Global, Host, Outcome, Places};
     use crate::cli::exit::say;
     use crate::cli::{run, settings};
+    use crate::config::place::read_lock;
     use crate::control::client::Client;
     use crate::domain::command::Command;
     use crate::domain::event::{Event, News};
@@ -83,17 +84,44 @@ mod screen {
     }
 
     /// Over the socket: leaving never ends the shop.
-    pub async fn attach(global: &Global, places: &Places, client: Client) -> Outcome {
-        let options = options(global, places, None, true)?;
+    pub async fn attach(
+        global: &Global,
+        places: &Places,
+        client: Client,
+        banner: Option<&str>,
+    ) -> Outcome {
+        let options = options(global, places, banner, true)?;
         let viewer = client.watch().await.map_err(|error| Exit::failed(&error))?;
         let link = Link {
             commands: viewer.commands,
             events: viewer.events,
         };
-        ui::run(link, options)
+        let left = ui::run(link, options)
             .await
-            .map(drop)
-            .map_err(|error| Exit::failed(&error))
+            .map_err(|error| Exit::failed(&error))?;
+        if left == Leave::Detach {
+            let flags = flags(places, banner.is_some());
+            told(&match read_lock(places) {
+                Some(holder) => format!(
+                    "The shop runs on (process {}): `vend{flags}` shows it, `vend stop{flags}` ends it.",
+                    holder.pid
+                ),
+                None => "The shop has ended.".to_owned(),
+            });
+        }
+        Ok(())
+    }
+
+    /// A last word for whoever sits at the terminal. One that takes no words any more is no reason to do otherwise.
+    fn told(line: &str) {
+        if say(line).is_err() {
+            tracing::debug!("nobody reads: {line}");
+        }
+    }
+
+    /// The flags that find a shop. The demo is found by its places alone.
+    fn flags(places: &Places, demo: bool) -> String {
+        if demo { places.flags() } else { String::new() }
     }
 
     /// In this process: the engine's own channels.
@@ -128,14 +156,15 @@ mod screen {
         let _ = forward.await;
         match left {
             Ok(Leave::Quit { now }) => {
+                if !now && host.at_work().await {
+                    told("The shop finishes its running jobs, then it ends.");
+                }
                 host.stop(now).await;
+                told("The shop has ended: nothing is sold until it is started again.");
                 Ok(())
             }
             Ok(Leave::Detach) => {
-                if say(&selling_on(places, banner.is_some())).is_err() {
-                    // A terminal that takes no words any more is no reason to stop selling.
-                    tracing::debug!("nobody reads how to come back");
-                }
+                told(&selling_on(&flags(places, banner.is_some())));
                 run::serve(host).await
             }
             // The shop sells on with no screen; `vend` attaches to it.
@@ -147,17 +176,11 @@ mod screen {
         }
     }
 
-    /// How to come back to a shop that has lost its screen. The demo is found by its places alone.
-    fn selling_on(places: &Places, demo: bool) -> String {
-        let options = if demo {
-            let (data, config) = (places.data.display(), places.config.display());
-            format!(" --data-dir {data} --config {config}")
-        } else {
-            String::new()
-        };
+    /// How to come back to a shop that has lost its screen.
+    fn selling_on(flags: &str) -> String {
         format!(
             "The shop sells on in this process, without a screen; closing this terminal does it no harm.\n\
-             In another terminal `vend{options}` shows it and `vend stop{options}` ends it; so does Ctrl-C here."
+             In another terminal `vend{flags}` shows it and `vend stop{flags}` ends it; so does Ctrl-C here."
         )
     }
 
@@ -185,10 +208,18 @@ mod screen {
 }
 
 #[cfg(feature = "tui")]
-use screen::{attach, host_it};
+pub use screen::attach;
+#[cfg(feature = "tui")]
+use screen::host_it;
 
+/// Nothing to attach with.
 #[cfg(not(feature = "tui"))]
-async fn attach(_: &Global, _: &Places, _: crate::control::client::Client) -> Outcome {
+pub async fn attach(
+    _: &Global,
+    _: &Places,
+    _: crate::control::client::Client,
+    _: Option<&str>,
+) -> Outcome {
     Err(no_screen())
 }
 

@@ -1,12 +1,10 @@
 //! `vend demo`: the whole shop on this machine.
 
-use std::path::PathBuf;
-
 use super::Global;
 use super::exit::{Exit, Outcome, json, runtime, say};
 use super::host::Host;
 use crate::config::place::Places;
-use crate::demo::{self, BANNER, DemoRelay, Regular, Sheet};
+use crate::demo::{self, BANNER, DemoRelay, NOTE, Regular, Sheet};
 
 /// `vend demo`
 #[derive(Clone, Debug, clap::Args)]
@@ -30,19 +28,16 @@ pub fn main(global: &Global, args: &Args) -> Outcome {
     watched(global)
 }
 
-/// The demo's own places: below the data directory, so that it never touches a real shop's.
-fn places(data: PathBuf) -> Places {
-    Places::new(data.join("config.toml"), data)
-}
-
 fn headless(global: &Global, args: &Args) -> Outcome {
     let folder = tempfile::Builder::new()
         .prefix("vend-demo-")
         .tempdir()
         .map_err(|error| Exit::failed(&error))?;
-    let places = match &global.data_dir {
-        Some(data) => places(data.join("demo")),
-        None => places(folder.path().join("data")),
+    let places = if global.data_dir.is_some() {
+        global.places()?.of_demo()
+    } else {
+        let data = folder.path().join("data");
+        Places::new(data.join("config.toml"), data)
     };
     places.prepare().map_err(|error| Exit::failed(&error))?;
     let sheet = runtime()?.block_on(async {
@@ -68,7 +63,7 @@ fn headless(global: &Global, args: &Args) -> Outcome {
 }
 
 fn print(sheet: &Sheet) -> Outcome {
-    say(BANNER)?;
+    say(NOTE)?;
     for job in &sheet.jobs {
         let price = job.price_msat.unwrap_or_default().display();
         say(&format!(
@@ -96,10 +91,13 @@ fn print(sheet: &Sheet) -> Outcome {
 
 fn watched(global: &Global) -> Outcome {
     super::dashboard::must_be_terminal("vend demo --headless")?;
-    let data = global.places()?.data.join("demo");
-    let places = places(data);
+    let places = global.places()?.of_demo();
     places.prepare().map_err(|error| Exit::failed(&error))?;
     runtime()?.block_on(async {
+        // Before its settings are written: they name the relay of the demo that runs.
+        if let Some(client) = super::ask::connect(&places).await {
+            return super::dashboard::attach(global, &places, client, Some(BANNER)).await;
+        }
         let relay = DemoRelay::start().await.map_err(|e| Exit::failed(&e))?;
         demo::settings(&places.config, &relay.url, true).map_err(|e| Exit::failed(&e))?;
         let host = Host::start(&places, &global.log, Some(demo::WATCHABLE)).await?;

@@ -61,6 +61,15 @@ async fn look(places: &Places, settings: &Settings) -> Vec<Check> {
     }
     let (row, keys) = who(places);
     checks.push(row);
+    if !places.config.exists() {
+        checks.push(check(
+            CheckKind::Data,
+            &places.config.display().to_string(),
+            CheckStatus::Warn,
+            "no settings file yet: every setting has its default",
+            "vend config init",
+        ));
+    }
     for warning in secret::warnings(settings, &places.config) {
         let path = places.config.display().to_string();
         let fix = format!("chmod 600 {path}");

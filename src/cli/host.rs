@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::config::place::{DataLock, LockError, Places};
 use crate::control::server::Server;
-use crate::domain::command::Command;
+use crate::domain::command::{Command, Reply};
 use crate::engine::{Engine, Place};
 use crate::identity;
 use crate::ledger::Ledger;
@@ -54,6 +54,14 @@ impl Host {
             log,
             _lock: lock,
         })
+    }
+
+    /// Is a job at work?
+    pub async fn at_work(&self) -> bool {
+        match self.engine.ask(Command::Status).await {
+            Reply::Status { status } => status.queue.running > 0,
+            _ => false,
+        }
     }
 
     /// Ends the shop: `now` leaves running jobs for the next run, otherwise they finish first.

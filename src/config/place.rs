@@ -115,6 +115,23 @@ impl Places {
         })
     }
 
+    /// The demo's own places: below the data directory, so that it never touches a real shop's.
+    #[must_use]
+    pub fn of_demo(&self) -> Self {
+        let data = self.data.join("demo");
+        Self::new(data.join("config.toml"), data)
+    }
+
+    /// The flags that name these places, each with a blank before it.
+    #[must_use]
+    pub fn flags(&self) -> String {
+        format!(
+            " --data-dir {} --config {}",
+            self.data.display(),
+            self.config.display()
+        )
+    }
+
     /// These two, and sockets in the data directory or the temporary folder.
     #[must_use]
     pub fn new(config: impl Into<PathBuf>, data: impl Into<PathBuf>) -> Self {

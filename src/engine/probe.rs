@@ -38,7 +38,7 @@ pub fn check(
 
 /// Does a relay listen for us? Takes at most about fifteen seconds.
 pub async fn relay(url: &str, keys: &Keys) -> Check {
-    let fix = "vend config set nostr.relays";
+    let fix = "is the network up? else name other relays: vend config set nostr.relays \"wss://…, wss://…\"";
     let row = |status, detail: &str| {
         let fix = if status == CheckStatus::Ok { "" } else { fix };
         check(CheckKind::Relay, url, status, detail, fix)

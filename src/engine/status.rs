@@ -4,9 +4,12 @@ use super::figures;
 use super::shop::Shop;
 use crate::config::Settings;
 use crate::config::edit::mask_address;
+use crate::config::schema::Backend;
 use crate::domain::command::Reply;
 use crate::domain::event::News;
-use crate::domain::health::{EndpointHealth, Light, QueueHealth, RelayHealth, ShopState, Status};
+use crate::domain::health::{
+    EndpointHealth, Light, QueueHealth, RelayHealth, ShopState, Status, WalletHealth,
+};
 use crate::domain::id::EndpointName;
 use crate::domain::time::Time;
 use crate::ledger::JobFilter;
@@ -29,7 +32,7 @@ pub async fn status(shop: &Shop) -> Status {
         since: now.since,
         relays,
         endpoints,
-        wallet: shop.wallet_health.borrow().clone(),
+        wallet: wallet(shop),
         queue: QueueHealth { waiting, running },
         npub: shop.npub(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -72,6 +75,29 @@ fn configured(
     )
 }
 
+/// The wallet's health; before anybody has looked at it, which one the settings name, and whether its money is real.
+fn wallet(shop: &Shop) -> WalletHealth {
+    let health = shop.wallet_health.borrow().clone();
+    let backend = shop.settings().wallet.backend;
+    if health.backend == backend.word() || shop.market().is_some() {
+        return health;
+    }
+    WalletHealth {
+        backend: backend.word().to_owned(),
+        state: "off".to_owned(),
+        detail: "not looked at yet".to_owned(),
+        sandbox: backend == Backend::Sandbox,
+        ..WalletHealth::default()
+    }
+}
+
+/// Tells of the wallet, as it is or as the settings name it.
+pub fn tell_wallet(shop: &Shop) {
+    shop.tell(News::Wallet {
+        wallet: wallet(shop),
+    });
+}
+
 /// Tells everything as it is, so that a viewer that has just come knows all.
 pub async fn snapshot(shop: &Shop) -> Reply {
     let status = status(shop).await;
@@ -85,9 +111,7 @@ pub async fn snapshot(shop: &Shop) -> Reply {
             shop.tell(News::Endpoint { endpoint });
         }
     }
-    shop.tell(News::Wallet {
-        wallet: status.wallet,
-    });
+    tell_wallet(shop);
     shop.tell(News::Queue {
         waiting: status.queue.waiting,
         running: status.queue.running,

@@ -339,11 +339,23 @@ impl Supervisor {
         } else {
             new
         };
+        let looks = Settings {
+            screen: held.screen,
+            keys: held.keys.clone(),
+            ..settings.clone()
+        };
+        // The same to every job, and another look or other keys: nothing waits for a next job.
+        let at_once = looks == *held && settings != *held;
         self.shop.set_settings(settings);
+        if !open {
+            status::tell_wallet(&self.shop);
+        }
         let detail = if later {
-            "applied to the next job; relays, endpoints, wallet and kinds apply the next time it goes online"
+            "saved and applied to the next job; relays, endpoints, wallet and kinds apply the next time it goes online"
+        } else if at_once {
+            "saved and in force"
         } else {
-            "applied to the next job"
+            "saved and applied to the next job"
         };
         self.shop.tell(News::Settings {
             detail: detail.to_owned(),

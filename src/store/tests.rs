@@ -14,7 +14,7 @@ fn id(number: u32) -> RequestId {
     RequestId(EventId::from_byte_array(bytes))
 }
 
-fn job(number: u32, status: Status, updated: i64) -> JobView {
+pub(super) fn job(number: u32, status: Status, updated: i64) -> JobView {
     JobView {
         id: id(number),
         buyer: Buyer(PublicKey::from_byte_array([7; 32])),

@@ -4,6 +4,7 @@ use super::Store;
 use super::figures::most;
 use crate::domain::advice;
 use crate::domain::health::{CheckStatus, Light, ShopState};
+use crate::domain::job::Status;
 use crate::domain::msat::Msat;
 use crate::domain::stats::HourStats;
 use crate::domain::text::clean;
@@ -60,6 +61,12 @@ impl Store {
             .unwrap_or_else(|| trade(self))
     }
 
+    /// Has nothing ever been asked of the shop?
+    fn is_new(&self) -> bool {
+        let totals = &self.totals;
+        totals.jobs == 0 && totals.funnel.seen == 0 && totals.last_request_at.is_none()
+    }
+
     /// What the last start failed at: its sentence and its fix.
     fn failed_check(&self) -> Option<(&str, &str)> {
         let failed = |one: &&crate::domain::health::Check| one.status == CheckStatus::Fail;
@@ -82,15 +89,24 @@ fn closed(store: &Store) -> Option<Verdict> {
             "",
         ),
         ShopState::Stopping => Verdict::new(Mood::Quiet, "takes no more jobs: ending", ""),
-        ShopState::Offline if detail.is_empty() => Verdict::new(
-            Mood::Quiet,
-            "not selling: the shop is offline, so no buyer is heard",
-            "go online",
-        ),
+        ShopState::Offline if detail.is_empty() => {
+            let fix = if store.is_new() {
+                "`vend doctor` says what is missing, `vend demo` shows it all with play money; then go online"
+            } else {
+                "go online"
+            };
+            let text = "not selling: the shop is offline, so no buyer is heard";
+            Verdict::new(Mood::Quiet, text, fix)
+        }
         ShopState::Offline => {
             let fix = match store.failed_check() {
                 Some((_, fix)) if !fix.is_empty() => {
-                    format!("{}, then go online", clean(fix, REASON))
+                    let more = if store.is_new() {
+                        "; `vend doctor` lists all that is missing"
+                    } else {
+                        ""
+                    };
+                    format!("{}, then go online{more}", clean(fix, REASON))
                 }
                 _ => "run `vend doctor`, mend it, then go online".to_owned(),
             };
@@ -214,6 +230,21 @@ fn undelivered(store: &Store, lately: &HourStats) -> Verdict {
             "at work: {} running, {} waiting; nothing delivered yet",
             store.queue.running, store.queue.waiting
         );
+        return Verdict::new(Mood::Quiet, text, "");
+    }
+    let in_state = |status| {
+        let all = store.jobs.newest_first();
+        all.filter(|job| job.status == status).count() as u64
+    };
+    let unpaid = in_state(Status::AwaitingPayment);
+    if unpaid > 0 {
+        let text = format!("{} taken, to be paid before the work begins", jobs(unpaid));
+        return Verdict::new(Mood::Quiet, text, "the buyer has the invoice");
+    }
+    // The figures come a moment after the jobs.
+    let on_the_way = in_state(Status::Processing) + in_state(Status::PendingPayment);
+    if on_the_way > 0 {
+        let text = format!("at work: {} on the way to the buyer", jobs(on_the_way));
         return Verdict::new(Mood::Quiet, text, "");
     }
     let text = format!("{} taken lately, none delivered", jobs(lately.admitted));

@@ -173,6 +173,10 @@ impl App {
                 if matches!(event.news, News::Job { .. } | News::Totals { .. }) {
                     self.cases.changed();
                 }
+                // "Going online" is said no longer than it is so.
+                if matches!(&event.news, News::State { state, .. } if *state != self.store.state) {
+                    self.message = None;
+                }
                 self.store.apply(&event);
                 self.feed.sync(&self.store);
             }

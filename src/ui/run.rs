@@ -99,6 +99,8 @@ impl Session {
     ) -> Leave {
         // Dropped on return, before the terminal is let go: its thread would spin on a terminal that is gone.
         let mut keys = EventStream::new();
+        // What they say of the model, the relays and the prices stands on the first tab.
+        self.load();
         let mut dirty = true;
         let mut settling = false;
         let mut drawn = Instant::now();
@@ -123,7 +125,12 @@ impl Session {
                     },
                     Some(Err(_)) | None => return Leave::TerminalGone,
                 },
-                _ = hangup.recv() => return Leave::TerminalGone,
+                // A terminal that is still there gets itself back, and is told how the shop goes on.
+                _ = hangup.recv() => return if Screen::is_there() {
+                    Leave::Detach
+                } else {
+                    Leave::TerminalGone
+                },
                 _ = self.called_back.recv() => match again(screen) {
                     Ok(size) => size,
                     Err(_) => return Leave::TerminalGone,

@@ -50,6 +50,12 @@ impl Screen {
         crossterm::terminal::size()
     }
 
+    /// Is there still a terminal? One that has hung up answers nothing any more.
+    #[must_use]
+    pub fn is_there() -> bool {
+        rustix::termios::tcgetattr(io::stdout()).is_ok()
+    }
+
     /// Draws; only what differs from the last frame goes out.
     ///
     /// # Errors

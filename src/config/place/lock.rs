@@ -33,8 +33,10 @@ pub struct Holder {
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
     /// Another vend has it.
-    #[error("another vend{} holds this data directory: use that one, or stop it with `vend stop`", pid.map(|pid| format!(" (process {pid})")).unwrap_or_default())]
+    #[error("another vend{} holds {data}: `vend --data-dir {data}` shows it, `vend stop --data-dir {data}` ends it", pid.map(|pid| format!(" (process {pid})")).unwrap_or_default())]
     Held {
+        /// The data directory.
+        data: String,
         /// Its process, where it has said so.
         pid: Option<u32>,
     },
@@ -77,7 +79,8 @@ impl DataLock {
             .map_err(io)?;
         if !locked(&file).map_err(io)? {
             let pid = holder(&file).map(|holder| holder.pid);
-            return Err(LockError::Held { pid });
+            let data = places.data.display().to_string();
+            return Err(LockError::Held { data, pid });
         }
         let holder = Holder {
             pid: std::process::id(),
@@ -153,7 +156,7 @@ mod tests {
         let lock = DataLock::take(&places).unwrap();
         let error = DataLock::take(&places).unwrap_err();
         let pid = std::process::id();
-        assert!(matches!(error, LockError::Held { pid: Some(held) } if held == pid));
+        assert!(matches!(error, LockError::Held { pid: Some(held), .. } if held == pid));
         assert!(error.to_string().contains(&pid.to_string()));
         let holder = read_lock(&places).unwrap();
         assert_eq!(&holder, lock.holder());

@@ -1,6 +1,7 @@
 use super::*;
 use crate::domain::health::{Check, CheckKind, EndpointHealth, RelayHealth};
 use crate::domain::id::EndpointName;
+use crate::domain::job::Status;
 use crate::domain::time::Time;
 
 /// 2026-11-18T11:06:40Z.
@@ -35,6 +36,17 @@ fn dropped(drops: &[(&str, u64)]) -> Store {
             .collect(),
         ..HourStats::default()
     })
+}
+
+/// One was taken, and the figures have not heard of a delivery.
+fn taken(status: Status) -> Store {
+    let mut store = with(HourStats {
+        seen: 1,
+        admitted: 1,
+        ..HourStats::default()
+    });
+    store.jobs.put(&crate::store::tests::job(1, status, NOW.0));
+    store
 }
 
 fn delivered() -> Store {
@@ -91,6 +103,12 @@ fn every_way_of_not_earning_has_its_answer() {
     let table = vec![
         (
             offline("", None),
+            Mood::Quiet,
+            "the shop is offline",
+            "`vend doctor` says what is missing",
+        ),
+        (
+            changed(offline("", None), |s| s.totals.jobs = 1),
             Mood::Quiet,
             "the shop is offline",
             "go online",
@@ -187,6 +205,24 @@ fn every_way_of_not_earning_has_its_answer() {
             "",
         ),
         (dropped(&[("flood", 9)]), Mood::Look, "mostly flood (9)", ""),
+        (
+            taken(Status::PendingPayment),
+            Mood::Quiet,
+            "at work: 1 job on the way to the buyer",
+            "",
+        ),
+        (
+            taken(Status::AwaitingPayment),
+            Mood::Quiet,
+            "1 job taken, to be paid before the work begins",
+            "has the invoice",
+        ),
+        (
+            taken(Status::Error),
+            Mood::Look,
+            "1 job taken lately, none delivered",
+            "Jobs tab",
+        ),
         (
             with(HourStats {
                 seen: 1,

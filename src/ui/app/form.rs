@@ -6,7 +6,7 @@ use tui_input::backend::crossterm::EventHandler as _;
 
 use super::{Action, App, Ask};
 use crate::domain::command::Command;
-use crate::ui::keymap::Tab;
+use crate::ui::keymap::{self, Press, Tab};
 use crate::ui::settings_form::{Read, SaveError, Typed};
 
 impl App {
@@ -106,6 +106,10 @@ impl App {
                 self.form.cycle(false);
             }
             _ if choices => {}
+            _ if self.form.edits_keys() && names_itself(key.code) => {
+                let name = keymap::pressed(&key).and_then(Press::name);
+                self.form.put_key(&name.unwrap_or_default());
+            }
             _ => {
                 if let Some(edit) = &mut self.form.edit {
                     edit.line.handle_event(&TermEvent::Key(key));
@@ -178,4 +182,19 @@ impl App {
         self.form.back();
         vec![Action::Send(Command::Test { what: probe })]
     }
+}
+
+/// A key that means nothing in a line of text: where a key is asked for, it stands for itself.
+const fn names_itself(code: KeyCode) -> bool {
+    matches!(
+        code,
+        KeyCode::F(_)
+            | KeyCode::Tab
+            | KeyCode::BackTab
+            | KeyCode::Insert
+            | KeyCode::Up
+            | KeyCode::Down
+            | KeyCode::PageUp
+            | KeyCode::PageDown
+    )
 }

@@ -605,3 +605,47 @@ fn a_chosen_job_stays_chosen_while_others_come_in() {
     assert_eq!(app.jobs.at(&sheet), 2);
     assert_eq!(sheet.get(2).map(|job| job.id), chosen);
 }
+
+/// "Going offline" is no news once it is offline.
+#[test]
+fn an_answer_about_the_state_goes_with_the_state() {
+    let mut app = busy();
+    let state = |state| News::State {
+        state,
+        detail: String::new(),
+        since: crate::domain::time::Time(0),
+        npub: String::new(),
+    };
+    tell(&mut app, state(ShopState::Draining));
+    let detail = "going offline when the running jobs are done".to_owned();
+    app.handle(Input::Reply(Reply::Done { detail }));
+    tell(&mut app, state(ShopState::Draining));
+    assert!(app.message.is_some());
+    tell(&mut app, state(ShopState::Offline));
+    assert_eq!(app.message, None);
+}
+
+/// Whoever is asked for a key presses it.
+#[test]
+fn a_key_that_is_pressed_where_a_key_is_asked_for_names_itself() {
+    let mut app = busy();
+    app.tab = Tab::Settings;
+    choose(&mut app, "keys.online");
+    press(&mut app, KeyCode::Enter);
+    for _ in 0..9 {
+        press(&mut app, KeyCode::Backspace);
+    }
+    let error = |app: &App| app.form.edit.as_ref().unwrap().error.clone();
+    assert!(error(&app).unwrap().contains("type a key's name"));
+    press(&mut app, KeyCode::F(8));
+    press(&mut app, KeyCode::PageUp);
+    let edit = app.form.edit.as_ref().unwrap();
+    assert_eq!(edit.line.value(), "f8, pgup");
+    assert!(error(&app).unwrap().contains("`page_up` too"));
+    choose(&mut app, "text.model");
+    app.form.edit = None;
+    press(&mut app, KeyCode::Enter);
+    let before = app.form.edit.as_ref().unwrap().line.value().to_owned();
+    press(&mut app, KeyCode::F(8));
+    assert_eq!(app.form.edit.as_ref().unwrap().line.value(), before);
+}

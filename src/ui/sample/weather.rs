@@ -49,7 +49,7 @@ pub fn well() -> App {
 /// The demo: play money, and a line that says so on every tab.
 pub fn demo() -> App {
     let mut app = busy();
-    app.banner = Some("DEMO on this machine only: no real money moves".to_owned());
+    app.banner = Some("DEMO on this machine only".to_owned());
     app
 }
 

@@ -234,6 +234,26 @@ impl Form {
         self.check();
     }
 
+    /// Is the name of a key being typed?
+    #[must_use]
+    pub fn edits_keys(&self) -> bool {
+        let name = self.edit.as_ref().and_then(name_of);
+        name.is_some_and(|name| name.starts_with("keys."))
+    }
+
+    /// Puts the name of a key behind those that are typed.
+    pub fn put_key(&mut self, key: &str) {
+        let Some(edit) = &mut self.edit else { return };
+        let typed = edit.line.value().trim().trim_end_matches(',');
+        let all = if typed.is_empty() {
+            key.to_owned()
+        } else {
+            format!("{typed}, {key}")
+        };
+        edit.line = Line::new(all);
+        self.check();
+    }
+
     /// The next or the previous of the words to choose from.
     pub fn cycle(&mut self, forward: bool) {
         if let Some(edit) = &mut self.edit {

@@ -56,6 +56,9 @@ impl Form {
 
     /// A key that would mean two things is told while it is typed.
     fn keys_fault(&self, name: &str, text: &str) -> Option<String> {
+        if text.trim().is_empty() {
+            return Some("type a key's name, or [] for no key at all".to_owned());
+        }
         if let Some(fault) = value_fault(name, text) {
             return Some(fault);
         }

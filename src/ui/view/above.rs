@@ -47,20 +47,21 @@ fn words(app: &App, ask: Ask) -> (&'static str, Vec<String>) {
     let own = |lines: &[&str]| lines.iter().map(|line| (*line).to_owned()).collect();
     match ask {
         Ask::Quit => (
-            "Jobs are running",
+            "Leave? Jobs are running",
             own(&[
-                "f  finish them, then stop",
+                "f  finish them, then end the shop",
                 "k  keep selling with no screen",
-                "s  stop now",
+                "s  end now; the next start takes them up",
                 "Esc  stay",
             ]),
         ),
         Ask::Offline => (
-            "Jobs are running",
+            "Go offline? Jobs are running",
             own(&[
                 "f  finish them, take no more",
-                "s  stop them now",
+                "s  cancel them now; their buyers are told",
                 "Esc  stay online",
+                "Those that wait go on when it is online again.",
             ]),
         ),
         Ask::Suspend => (
@@ -71,7 +72,7 @@ fn words(app: &App, ask: Ask) -> (&'static str, Vec<String>) {
                 "Esc  stay",
             ]),
         ),
-        Ask::Cancel(id) => ("Cancel?", vec![format!("job {}", id.short()), yes_no()]),
+        Ask::Cancel(id) => ("Cancel?", cancel(app, id)),
         Ask::Retry(id) => ("Try again?", vec![format!("job {}", id.short()), yes_no()]),
         Ask::Block(buyer) => {
             let short: String = npub(&buyer).chars().take(24).collect();
@@ -127,6 +128,19 @@ fn decide(
         "Enter  yes    Esc  no".to_owned(),
     ];
     (title, lines)
+}
+
+fn cancel(app: &App, id: RequestId) -> Vec<String> {
+    let job = app.store.jobs.get(&id);
+    let paid = job.filter(|job| !job.paid_msat.is_zero());
+    let money = match paid {
+        Some(job) => format!(
+            "Its buyer is told, and has paid {}.",
+            job.paid_msat.display()
+        ),
+        None => "Its buyer is told; nothing was paid for it.".to_owned(),
+    };
+    vec![format!("job {}", id.short()), money, yes_no()]
 }
 
 fn conflict(app: &App) -> Vec<String> {
@@ -195,7 +209,7 @@ fn help(app: &App, pen: &mut Pen<'_>, area: Rect) {
 fn named(app: &App, palette: &Palette, pen: &mut Pen<'_>, area: Rect) {
     let rows = palette.rows(&app.keys, app.tab);
     let height = (PALETTE_ROWS + 3).min(area.height.saturating_sub(2));
-    let inner = window(pen, area, 72.min(area.width - 4), height, "What to do");
+    let inner = window(pen, area, 84.min(area.width - 4), height, "What to do");
     let typed = format!(": {}_", palette.line.value());
     pen.row(inner, 0, &[(&typed, Role::Text)]);
     let list = Rect {

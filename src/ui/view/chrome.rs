@@ -6,7 +6,7 @@ use unicode_width::UnicodeWidthStr as _;
 use crate::domain::event::Level;
 use crate::domain::health::{Light, ShopState};
 use crate::domain::text::clean;
-use crate::ui::app::App;
+use crate::ui::app::{App, Ask};
 use crate::ui::keymap::{Act, Binding, Tab};
 use crate::ui::pen::Pen;
 use crate::ui::theme::{Role, Theme, of_level};
@@ -17,13 +17,14 @@ const SANDBOX: &str = "SANDBOX: no real money moves";
 /// Draws the frame of the screen and gives the area of the tab.
 pub fn draw(app: &App, pen: &mut Pen<'_>, area: Rect) -> Rect {
     hotbar(app, pen, area);
-    for (top, line) in (1..).zip(banners(app)) {
-        pen.fill(Rect::new(area.x, area.y + top, area.width, 1), Role::Banner);
-        pen.row(
-            area,
-            top,
-            &[(" ", Role::Banner), (&clean(line, 200), Role::Banner)],
-        );
+    if banner_rows(app) > 0 {
+        pen.fill(Rect::new(area.x, area.y + 1, area.width, 1), Role::Banner);
+        let mut pieces = vec![(" ", Role::Banner)];
+        pieces.extend(banners(app).map(|text| (text, Role::Banner)));
+        if pieces.len() > 2 {
+            pieces.insert(2, ("  ", Role::Banner));
+        }
+        pen.row(area, 1, &pieces);
     }
     message(app, pen, area);
     hints(app, pen, area);
@@ -32,8 +33,7 @@ pub fn draw(app: &App, pen: &mut Pen<'_>, area: Rect) -> Rect {
 
 /// The area of the tab: what the hotbar, the banners, the message and the hints leave.
 pub fn body(app: &App, area: Rect) -> Rect {
-    let banners = u16::try_from(banners(app).count()).unwrap_or(0);
-    let top = 1 + banners;
+    let top = 1 + banner_rows(app);
     Rect::new(area.x, area.y + top, area.width, area.height - top - 2)
 }
 
@@ -57,6 +57,11 @@ pub fn tab_at(area: Rect, x: u16) -> Option<Tab> {
         (*at..at + width).contains(&x)
     };
     all.find(under).map(|(tab, _, _)| tab)
+}
+
+/// Rows of the banners: they share one.
+pub fn banner_rows(app: &App) -> u16 {
+    u16::from(banners(app).next().is_some())
 }
 
 fn banners(app: &App) -> impl Iterator<Item = &str> {
@@ -178,6 +183,7 @@ fn hint(app: &App, binding: &Binding) -> &'static str {
         (Act::Open, Tab::Settings) => "edit",
         (Act::Open, _) if on_feed => "",
         (Act::Back, _) if on_feed || on_job => "back",
+        (Act::Desk | Act::Earnings, _) if on_job => "",
         (Act::Raw, _) if app.jobs.raw => "job",
         (Act::Raw, _) => "events",
         _ => binding.hint,
@@ -186,8 +192,21 @@ fn hint(app: &App, binding: &Binding) -> &'static str {
 
 /// The keys of what is being typed: those can't be bound to anything else.
 fn fixed_hints(app: &App) -> Vec<(&'static str, &'static str)> {
+    if let Some(ask) = app.ask {
+        return asked(ask);
+    }
     if app.palette.is_some() {
         return vec![("Enter", "do it"), ("Up Down", "choose"), ("Esc", "close")];
+    }
+    if app.help {
+        return vec![
+            ("Up Down", "scroll"),
+            ("PgDn PgUp", "more"),
+            ("Esc", "close"),
+        ];
+    }
+    if app.tab == Tab::Jobs && app.jobs.copying {
+        return vec![("i v j b e", "copy this"), ("Esc", "nothing")];
     }
     if app.tab == Tab::Jobs && app.cases.open {
         return vec![
@@ -208,5 +227,29 @@ fn fixed_hints(app: &App) -> Vec<(&'static str, &'static str)> {
         Some(_) => vec![("Enter", "keep"), ("C-s", "save"), ("Esc", "leave")],
         None if app.typing => vec![("Enter", "keep"), ("Esc", "clear")],
         None => Vec::new(),
+    }
+}
+
+/// The answers to a question: no other key does anything while it is open.
+fn asked(ask: Ask) -> Vec<(&'static str, &'static str)> {
+    match ask {
+        Ask::Quit => vec![
+            ("f", "finish"),
+            ("k", "keep selling"),
+            ("s", "stop"),
+            ("Esc", "stay"),
+        ],
+        Ask::Offline => vec![
+            ("f", "finish"),
+            ("s", "cancel them"),
+            ("Esc", "stay online"),
+        ],
+        Ask::Suspend => vec![("z", "stop both"), ("k", "keep selling"), ("Esc", "stay")],
+        Ask::Decide(_, _, action) if action.closes() => vec![("Enter", "yes"), ("Esc", "no")],
+        Ask::Cancel(_) | Ask::Retry(_) | Ask::Block(_) | Ask::Decide(..) => {
+            vec![("y", "yes"), ("n Esc", "no")]
+        }
+        Ask::Unsaved(_) => vec![("s", "save"), ("d", "drop"), ("Esc", "stay")],
+        Ask::Conflict => vec![("m", "mine"), ("t", "theirs"), ("Esc", "later")],
     }
 }

@@ -2,6 +2,7 @@
 
 use ratatui::layout::Rect;
 
+use crate::domain::health::ShopState;
 use crate::domain::job::Status;
 use crate::domain::text::clean;
 use crate::ui::app::App;
@@ -53,25 +54,40 @@ pub fn draw(app: &App, pen: &mut Pen<'_>, area: Rect) {
 fn cards(app: &App, pen: &mut Pen<'_>, area: Rect) {
     let totals = &app.store.totals;
     let cards = [
-        ("jobs", totals.jobs.to_string(), Role::Text),
-        ("successful", totals.successful.to_string(), Role::Good),
+        ("jobs", "jobs", totals.jobs.to_string(), Role::Text),
+        (
+            "successful",
+            "done",
+            totals.successful.to_string(),
+            Role::Good,
+        ),
         (
             "revenue",
+            "earned",
             totals.revenue_msat.display().to_string(),
             Role::Title,
         ),
-        ("failed", totals.failed.to_string(), Role::Text),
+        ("failed", "failed", totals.failed.to_string(), Role::Text),
         (
             "owed back",
+            "owed",
             totals.owed_msat.display().to_string(),
             Role::Text,
         ),
     ];
     let width = area.width / 5;
+    let narrow = width < 16;
     let mut x = area.x;
-    for (title, value, role) in cards {
+    for (title, short, value, role) in cards {
+        let title = if narrow { short } else { title };
         let inner = pen.frame(Rect { x, width, ..area }, title);
-        pen.row(inner, 0, &[(" ", Role::Text), (&value, role)]);
+        // A figure is whole before it is spaced.
+        let blank = if value.len() < usize::from(inner.width) {
+            " "
+        } else {
+            ""
+        };
+        pen.row(inner, 0, &[(blank, Role::Text), (&value, role)]);
         x += width;
     }
 }
@@ -141,6 +157,9 @@ fn table(app: &App, pen: &mut Pen<'_>, area: Rect) {
     }
     let text = match (sheet.total, sheet.searching, list.query().filter.is_empty()) {
         (0, true, _) => "looking through the ledger",
+        (0, false, true) if app.store.state == ShopState::Offline => {
+            "no jobs yet; none can come while the shop is offline"
+        }
         (0, false, true) => "no jobs yet",
         (0, false, false) => "no job is like this; Esc shows all",
         _ => return,

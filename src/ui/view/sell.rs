@@ -118,7 +118,7 @@ fn columns<const N: usize>(area: Rect, widths: [u16; N]) -> [Rect; N] {
 
 fn lights_box(app: &App, pen: &mut Pen<'_>, area: Rect) {
     let inner = pen.frame(area, "What it needs");
-    let lines = lights::lines(&app.store, pen.theme, inner.width, inner.height);
+    let lines = lights::lines(app, pen.theme, inner.width, inner.height);
     write(pen, inner, &lines);
 }
 
@@ -160,6 +160,7 @@ fn head(app: &App, theme: Theme, width: u16) -> Vec<Line> {
         lines.push(vec![piece(format!(" {mark} "), role), piece(text, role)]);
     }
     let fix = with_value(app, &verdict.fix, verdict.key);
+    let fix = fix.replace("go online", &format!("go online ({})", toggle_key(app)));
     for (index, text) in words(&fix, width - 6, 2).into_iter().enumerate() {
         let arrow = if index == 0 { theme.arrow() } else { " " };
         lines.push(vec![

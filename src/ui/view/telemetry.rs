@@ -70,7 +70,7 @@ fn title(feed: &Feed) -> String {
     let search = if feed.search.is_empty() {
         String::new()
     } else {
-        format!(", \"{}\" in {}", clean(&feed.search, 30), feed.matches())
+        format!(", {} with \"{}\"", feed.matches(), clean(&feed.search, 30))
     };
     format!("{state}{level}{category}{search}")
 }

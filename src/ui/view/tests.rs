@@ -64,3 +64,39 @@ fn the_sandbox_is_named_on_every_tab() {
         assert!(text(&app, 80, 24).contains("SANDBOX: no real money moves"));
     }
 }
+
+/// While a question is open no other key does anything, and the last row says so.
+#[test]
+fn the_hints_are_those_of_what_is_open() {
+    let last = |app: &App| text(app, 80, 24).lines().last().unwrap().trim().to_owned();
+    let mut app = busy();
+    assert!(last(&app).contains("o on/off"));
+    press(&mut app, "o");
+    let shown = text(&app, 80, 24);
+    assert!(shown.contains("Go offline? Jobs are running"), "{shown}");
+    assert_eq!(last(&app), "f finish  s cancel them  Esc stay online");
+    app.ask = None;
+    press(&mut app, "q");
+    let keys = "f finish  k keep selling  s stop  Esc stay";
+    assert_eq!(last(&app), keys);
+    app.ask = None;
+    press(&mut app, "?");
+    assert_eq!(last(&app), "Up Down scroll  PgDn PgUp more  Esc close");
+    app.help = false;
+    press(&mut app, "3Gc");
+    let shown = text(&app, 80, 24);
+    assert!(shown.contains("Its buyer is told"), "{shown}");
+    assert_eq!(last(&app), "y yes  n Esc no");
+}
+
+/// The ways to the desk and to the earnings are found without the list of keys.
+#[test]
+fn the_jobs_name_their_desk_and_their_earnings() {
+    let mut app = busy();
+    press(&mut app, "3");
+    for width in [80, 120, 200] {
+        let shown = text(&app, width, 24);
+        let hints = shown.lines().last().unwrap();
+        assert!(hints.contains("d desk  i earnings"), "{hints}");
+    }
+}

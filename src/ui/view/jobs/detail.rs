@@ -2,6 +2,7 @@
 
 use ratatui::layout::Rect;
 
+use super::super::chrome::banner_rows;
 use super::super::{LEAST, clock};
 use super::columns::{seconds, speed};
 use super::qr::Code;
@@ -17,6 +18,8 @@ use crate::ui::theme::Role;
 const NAMES: u16 = 14;
 /// The least columns of text beside a code.
 const BESIDE: u16 = 50;
+/// Said of a text that the ledger keeps no more.
+const GONE: &str = "erased (privacy.keep_content_hours)";
 /// Rows around the tab: hotbar, message, keys.
 const AROUND: u16 = 3;
 
@@ -94,8 +97,7 @@ pub fn last_line(app: &App) -> usize {
 
 /// Rows of the screen that are not the view's.
 fn around(app: &App) -> u16 {
-    let banners = u16::from(app.store.wallet.sandbox) + u16::from(app.banner.is_some());
-    AROUND + banners + 2
+    AROUND + banner_rows(app) + 2
 }
 
 fn sheet(app: &App, job: &JobView, width: u16, height: u16) -> Sheet {
@@ -137,8 +139,14 @@ fn sheet(app: &App, job: &JobView, width: u16, height: u16) -> Sheet {
         return sheet;
     };
     history(lines, whole, room);
-    text(lines, "Prompt", whole.prompt.as_deref(), room);
-    text(lines, "Answer", whole.answer.as_deref(), room);
+    text(lines, "Prompt", whole.prompt.as_deref(), GONE, room);
+    let none = match job.status {
+        Status::Queued | Status::AwaitingPayment => "not begun yet",
+        Status::Processing => "not there yet",
+        Status::Error | Status::Cancelled => "there is none, or it is erased",
+        _ => GONE,
+    };
+    text(lines, "Answer", whole.answer.as_deref(), none, room);
     cuts(lines, whole);
     sheet
 }
@@ -172,13 +180,16 @@ fn facts(lines: &mut Vec<Line>, app: &App, job: &JobView, whole: Option<&JobDeta
         .map(|price| format!("{}{}", price.display(), order.unwrap_or("")));
     let mut facts = vec![
         ("job", job.id.to_string()),
-        ("status", job.status.word().to_owned()),
+        (
+            "status",
+            format!("{}: {}", job.status.word(), meaning(job.status)),
+        ),
         ("buyer", npub(&job.buyer)),
         ("", job.buyer.to_string()),
         (
             "kind",
             format!(
-                "{}{}",
+                "{} (text){}",
                 job.kind,
                 if job.encrypted { ", encrypted" } else { "" }
             ),
@@ -265,10 +276,32 @@ fn history(lines: &mut Vec<Line>, whole: &JobDetail, width: u16) {
     }
 }
 
-fn text(lines: &mut Vec<Line>, name: &'static str, text: Option<&str>, width: u16) {
+/// What a status means for the work and the money, in a few words.
+const fn meaning(status: Status) -> &'static str {
+    match status {
+        Status::Queued => "waits for its turn",
+        Status::AwaitingPayment => "begins once it is paid",
+        Status::Processing => "at work",
+        Status::PendingPayment => "delivered, invoice open",
+        Status::Paid => "delivered, and the money is there",
+        Status::Completed => "delivered free of charge",
+        Status::Unpaid => "delivered, and its invoice ran out",
+        Status::Error => "failed, and its buyer was told",
+        Status::Cancelled => "given up by its buyer or by you",
+    }
+}
+
+/// `none` stands where there is no text.
+fn text(
+    lines: &mut Vec<Line>,
+    name: &'static str,
+    text: Option<&str>,
+    none: &'static str,
+    width: u16,
+) {
     gap(lines, name);
     let Some(text) = text else {
-        return lines.push(Line::Text("not there, or erased".to_owned(), Role::Dim));
+        return lines.push(Line::Text(none.to_owned(), Role::Dim));
     };
     for line in clean_lines(text, usize::MAX).lines() {
         lines.extend(

@@ -6,6 +6,7 @@ use crate::domain::health::{
 };
 use crate::domain::text::clean;
 use crate::store::Store;
+use crate::ui::app::App;
 use crate::ui::pen::words;
 use crate::ui::theme::{Role, Theme, of_light, word};
 
@@ -33,7 +34,8 @@ pub struct Lamp {
 }
 
 /// All lights: wallet, models, relays, and whatever else a check found wanting.
-pub fn lamps(store: &Store) -> Vec<Lamp> {
+pub fn lamps(app: &App) -> Vec<Lamp> {
+    let store = &app.store;
     let mut lamps = vec![wallet(store)];
     lamps.extend(store.endpoints.values().map(|one| endpoint(store, one)));
     lamps.extend(checks(
@@ -42,13 +44,13 @@ pub fn lamps(store: &Store) -> Vec<Lamp> {
         &[CheckKind::Endpoint, CheckKind::Model],
     ));
     if lamps.len() == 1 {
-        lamps.push(unknown(store, "model"));
+        lamps.push(unknown(store, "model", set(app, "text.model")));
     }
     let before = lamps.len();
     lamps.extend(store.relays.values().map(|one| relay(store, one)));
     lamps.extend(checks(store, "relay", &[CheckKind::Relay]));
     if lamps.len() == before {
-        lamps.push(unknown(store, "relay"));
+        lamps.push(unknown(store, "relay", set(app, "nostr.relays")));
     }
     for (kind, check) in [
         ("clock", CheckKind::Clock),
@@ -61,9 +63,9 @@ pub fn lamps(store: &Store) -> Vec<Lamp> {
 }
 
 /// The lights, as there is room: all of them; or those that work in one line a kind; or one line a kind with its worst.
-pub fn lines(store: &Store, theme: Theme, width: u16, height: u16) -> Vec<Line> {
+pub fn lines(app: &App, theme: Theme, width: u16, height: u16) -> Vec<Line> {
     let height = usize::from(height);
-    let mut lamps = lamps(store);
+    let mut lamps = lamps(app);
     let all = drawn(&lamps, theme, width, 2);
     if all.len() <= height {
         return all;
@@ -77,7 +79,7 @@ pub fn lines(store: &Store, theme: Theme, width: u16, height: u16) -> Vec<Line> 
     }
     // Still too many: a crowd of relays must not push the wallet off the screen.
     let mut lines = Vec::new();
-    let kinds = kinds(store, theme);
+    let kinds = kinds(app, theme);
     let room = height.saturating_sub(kinds.len());
     let fixes = kinds.iter().filter(|(_, fix)| fix.is_some()).count();
     for (line, fix) in kinds {
@@ -104,8 +106,8 @@ fn lines_name(lines: &[Line], name: &str) -> bool {
 }
 
 /// One line for each kind: how many of it work, and the worst of them.
-pub fn kinds(store: &Store, theme: Theme) -> Vec<(Line, Option<Line>)> {
-    let lamps = lamps(store);
+pub fn kinds(app: &App, theme: Theme) -> Vec<(Line, Option<Line>)> {
+    let lamps = lamps(app);
     let mut lines = Vec::new();
     let mut kinds: Vec<&str> = lamps.iter().map(|lamp| lamp.kind).collect();
     kinds.dedup();
@@ -368,8 +370,10 @@ fn checks(store: &Store, kind: &'static str, kinds: &[CheckKind]) -> Vec<Lamp> {
 }
 
 /// Nothing is known of a kind: it has not been looked at, or is not wanted.
-fn unknown(store: &Store, kind: &'static str) -> Lamp {
+fn unknown(store: &Store, kind: &'static str, name: String) -> Lamp {
     let (word, what) = match store.state {
+        // The name needs the room where there is one, and the word before it says enough.
+        ShopState::Offline | ShopState::Stopping if !name.is_empty() => ("off", ""),
         ShopState::Offline | ShopState::Stopping => ("off", "not connected while offline"),
         _ => ("wait", "not looked at yet"),
     };
@@ -377,8 +381,25 @@ fn unknown(store: &Store, kind: &'static str) -> Lamp {
         light: Light::Unknown,
         word,
         kind,
-        name: String::new(),
+        name,
         what: what.to_owned(),
         fix: String::new(),
+    }
+}
+
+/// What the settings name, where their file has been read: a model, or a relay and how many more. A screen that has attached
+/// may have another file than the shop.
+fn set(app: &App, key: &str) -> String {
+    let Some(value) = app.form.in_file(key).filter(|_| !app.attached) else {
+        return String::new();
+    };
+    let mut entries = value
+        .split(['[', ']', ',', '"', '\n'])
+        .map(str::trim)
+        .filter(|entry| !entry.is_empty());
+    let first = host(entries.next().unwrap_or_default());
+    match entries.count() {
+        0 => first,
+        more => format!("{first} and {more} more"),
     }
 }

@@ -23,7 +23,7 @@ fn ranked(app: &App, theme: Theme, width: u16) -> Vec<(u8, Line)> {
         .collect();
     lines.push((1, money(store)));
     lines.push((owed_rank(store), owed(store)));
-    for (line, fix) in lights::kinds(store, theme) {
+    for (line, fix) in lights::kinds(app, theme) {
         lines.push((1, line));
         lines.extend(fix.map(|fix| (6, fix)));
     }

@@ -1,6 +1,7 @@
 //! What is being done now, what waits, what was done last, and how busy the machine is with it.
 
 use super::{Line, count, piece};
+use crate::domain::health::ShopState;
 use crate::domain::job::{JobView, Status};
 use crate::domain::load::MachineLoad;
 use crate::domain::text::clean;
@@ -29,7 +30,12 @@ pub fn lines(store: &Store, theme: Theme, width: u16, height: u16) -> Vec<Line> 
         .map(|job| running(store, job, theme, width))
         .collect();
     if lines.is_empty() {
-        lines.push(vec![piece("nothing is running", Role::Dim)]);
+        let idle = if store.state == ShopState::Offline && store.queue.waiting > 0 {
+            "nothing is running; what waits goes on when it is online again"
+        } else {
+            "nothing is running"
+        };
+        lines.push(vec![piece(idle, Role::Dim)]);
     }
     if lines.len() > room && room > 1 {
         let more = lines.len() + 1 - room;

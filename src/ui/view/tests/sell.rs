@@ -59,10 +59,8 @@ fn nothing_is_told_by_colour_alone() {
     let shown = text(&app, 80, 24);
     assert!(shown.contains("● ok") && shown.contains("✗ down") && shown.contains("! DEGRADED"));
     let buf = buffer(&app, 80, 24);
-    for row in [1, 2] {
-        let turned = |x: u16| buf[(x, row)].modifier.contains(Modifier::REVERSED);
-        assert!((0..80).all(turned), "row {row}");
-    }
+    let turned = |x: u16| buf[(x, 1)].modifier.contains(Modifier::REVERSED);
+    assert!((0..80).all(turned));
 }
 
 /// Cuts: at 80x24 every figure, every light with its fix, and the advice are whole.
@@ -102,7 +100,9 @@ fn the_button_names_the_key_that_presses_it_now() {
 fn the_demo_is_named_in_every_size() {
     for (width, height) in SIZES {
         let shown = text(&demo(), width, height);
-        assert!(shown.contains("DEMO") && shown.contains("SANDBOX"));
+        let banner = shown.lines().nth(1).unwrap();
+        let whole = "SANDBOX: no real money moves  DEMO on this machine only";
+        assert_eq!(banner.trim(), whole, "{width}x{height}");
     }
     assert!(text(&demo(), 80, 24).contains("Earnings (play money)"));
 }
@@ -139,4 +139,41 @@ fn strangers_text_moves_no_frame() {
             );
         }
     }
+}
+
+/// A first screen says what would be used, what comes next and with which key.
+#[test]
+fn a_new_shop_says_what_it_would_use_and_what_comes_next() {
+    for (width, height) in SIZES {
+        let shown = text(&empty(), width, height);
+        for told in ["gemma2:latest", "nostr.mom and 3 more", "`vend doctor`"] {
+            assert!(shown.contains(told), "{told} at {width}x{height}:\n{shown}");
+        }
+        assert!(shown.contains("go online (o)"), "{shown}");
+    }
+    let mut app = empty();
+    app.attached = true;
+    let shown = text(&app, 80, 24);
+    // The file that this screen has read may not be the shop's.
+    assert!(!shown.contains("gemma2:latest"), "{shown}");
+    assert!(shown.contains("not connected while offline"), "{shown}");
+}
+
+#[test]
+fn what_waits_while_offline_is_said_to_go_on_later() {
+    let mut app = busy();
+    tell(
+        &mut app,
+        crate::domain::event::News::Queue {
+            waiting: 4,
+            running: 0,
+        },
+    );
+    app.store.state = crate::domain::health::ShopState::Offline;
+    app.store.jobs = crate::store::Jobs::default();
+    let shown = text(&app, 120, 40);
+    assert!(
+        shown.contains("what waits goes on when it is online again"),
+        "{shown}"
+    );
 }
