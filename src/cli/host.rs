@@ -4,7 +4,9 @@ use std::path::Path;
 
 use crate::config::place::{DataLock, LockError, Places};
 use crate::control::server::Server;
-use crate::domain::command::{Command, Reply};
+use crate::domain::command::Command;
+#[cfg(feature = "tui")]
+use crate::domain::command::Reply;
 use crate::engine::{Engine, Place};
 use crate::identity;
 use crate::ledger::Ledger;
@@ -57,6 +59,7 @@ impl Host {
     }
 
     /// Is a job at work?
+    #[cfg(feature = "tui")]
     pub async fn at_work(&self) -> bool {
         match self.engine.ask(Command::Status).await {
             Reply::Status { status } => status.queue.running > 0,
