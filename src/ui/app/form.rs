@@ -168,7 +168,8 @@ impl App {
     /// Tries out what is chosen, as the file has it.
     pub(super) fn test(&mut self) -> Vec<Action> {
         let Some(probe) = self.form.probe() else {
-            let note = "a relay, an inference server or the wallet can be tested";
+            let note =
+                "choose one relay, an inference server or the wallet: that is what can be tested";
             self.form.note = Some(note.to_owned());
             return Vec::new();
         };

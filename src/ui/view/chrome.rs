@@ -180,6 +180,7 @@ fn hint(app: &App, binding: &Binding) -> &'static str {
         (act, _) if !app.applies(act) => "",
         (Act::Open, Tab::Sell) if app.store.state == ShopState::Offline => "go online",
         (Act::Open, Tab::Sell) => "go offline",
+        (Act::Copy, Tab::Sell) => "copy npub",
         (Act::Open, Tab::Settings) => "edit",
         (Act::Open, _) if on_feed => "",
         (Act::Back, _) if on_feed || on_job => "back",
