@@ -89,7 +89,7 @@ impl Store {
     /// Takes in what the engine tells.
     pub fn apply(&mut self, event: &Event) {
         self.now = self.now.max(event.at);
-        let news = self.is_fed(&event.news);
+        let is_fed = self.is_fed(&event.news);
         match &event.news {
             News::State {
                 state,
@@ -163,7 +163,9 @@ impl Store {
             | News::Paid { .. }
             | News::Settings { .. } => {}
         }
-        self.feed_with(event, news);
+        if is_fed {
+            self.feed_with(event);
+        }
     }
 
     /// The feed, oldest first.
@@ -217,30 +219,20 @@ impl Store {
             | News::Load { .. }
             | News::Queue { .. } => false,
             News::Job { what, .. } => what != KNOWN,
-            News::Relay { relay } => self.relays.get(&relay.url).is_none_or(|held| {
-                (&held.state, held.light, &held.detail)
-                    != (&relay.state, relay.light, &relay.detail)
-            }),
+            News::Relay { relay } => {
+                let held = self.relays.get(&relay.url);
+                held.is_none_or(|held| held.sight() != relay.sight())
+            }
             News::Endpoint { endpoint } => {
                 let held = self.endpoints.get(&endpoint.name.0);
-                held.is_none_or(|held| {
-                    (&held.state, held.light, &held.detail)
-                        != (&endpoint.state, endpoint.light, &endpoint.detail)
-                })
+                held.is_none_or(|held| held.sight() != endpoint.sight())
             }
-            News::Wallet { wallet } => {
-                let held = &self.wallet;
-                (&held.state, held.light, &held.detail)
-                    != (&wallet.state, wallet.light, &wallet.detail)
-            }
+            News::Wallet { wallet } => self.wallet.sight() != wallet.sight(),
             _ => true,
         }
     }
 
-    fn feed_with(&mut self, event: &Event, news: bool) {
-        if !news {
-            return;
-        }
+    fn feed_with(&mut self, event: &Event) {
         if self.feed.len() >= FEED_MAX {
             self.feed.pop_front();
         }

@@ -35,20 +35,6 @@ fn words(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// Reads the shop's events until one fits.
-async fn until(running: &mut Running, fits: impl Fn(&Value) -> bool) {
-    let reading = async {
-        while let Some(line) = running.lines.next_line().await.unwrap() {
-            let event: Value = serde_json::from_str(&line).unwrap();
-            if fits(&event) {
-                return;
-            }
-        }
-        panic!("the shop ended");
-    };
-    tokio::time::timeout(LONGEST, reading).await.unwrap();
-}
-
 async fn open_shop() -> (Home, DrillRelay, DrillWallet, Running) {
     let home = Home::new();
     let relay = DrillRelay::start(None).await;
@@ -56,10 +42,9 @@ async fn open_shop() -> (Home, DrillRelay, DrillWallet, Running) {
     let url = relay.url();
     home.configure("credit", url.as_str(), &wallet.url(), &wallet.invoice_key());
     let mut running = home.run(None);
-    until(&mut running, |event| {
-        event["event"] == "state" && event["state"] == "online"
-    })
-    .await;
+    running
+        .until(|event| event["event"] == "state" && event["state"] == "online")
+        .await;
     (home, relay, wallet, running)
 }
 
@@ -139,7 +124,7 @@ async fn twenty_presses_leave_one_subscription() {
         if words(&out.stdout).contains("online already") {
             break;
         }
-        until(&mut running, |event| event["event"] == "state").await;
+        running.until(|event| event["event"] == "state").await;
     }
     let one = |relay: &DrillRelay| {
         let subscribed = relay.subscriptions();

@@ -81,10 +81,9 @@ impl World {
 
     async fn open(&self) -> Running {
         let mut running = self.home.run(None);
-        until(&mut running, |event| {
-            event["event"] == "state" && event["state"] == "online"
-        })
-        .await;
+        running
+            .until(|event| event["event"] == "state" && event["state"] == "online")
+            .await;
         running
     }
 
@@ -130,19 +129,6 @@ fn said(out: &Output) -> String {
     text(&out.stdout) + &text(&out.stderr)
 }
 
-async fn until(running: &mut Running, fits: impl Fn(&Value) -> bool) {
-    let reading = async {
-        while let Some(line) = running.lines.next_line().await.unwrap() {
-            let event: Value = serde_json::from_str(&line).unwrap();
-            if fits(&event) {
-                return;
-            }
-        }
-        panic!("the shop ended");
-    };
-    tokio::time::timeout(LONGEST, reading).await.unwrap();
-}
-
 fn is_job(event: &Value, id: &str, status: &str) -> bool {
     event["event"] == "job" && event["job"]["id"] == id && event["job"]["status"] == status
 }
@@ -153,7 +139,7 @@ async fn paid_and_failed(world: &World, running: &mut Running) -> String {
     let id = world.ask();
     let asked = world.told(7000, &id, |event| bolt11(event).is_some()).await;
     world.wallet.pay(&bolt11(&asked).unwrap()).unwrap();
-    until(running, |event| is_job(event, &id, "error")).await;
+    running.until(|event| is_job(event, &id, "error")).await;
     id
 }
 
@@ -177,7 +163,7 @@ async fn a_paid_job_that_failed_is_tried_again_from_the_desk_and_then_it_is_no_c
     world.model.set(drill_ollama::Fault::None);
     let out = world.vend(&["recover", &id[..8], "retry"]).await;
     assert!(out.status.success(), "{}", said(&out));
-    until(&mut running, |event| is_job(event, &id, "paid")).await;
+    running.until(|event| is_job(event, &id, "paid")).await;
     let desk = world.desk().await;
     assert_eq!(desk["cases"], serde_json::json!([]), "{desk}");
     let again = world.vend(&["recover", &id, "retry"]).await;
@@ -246,7 +232,7 @@ async fn without_a_running_shop_the_desk_works_on_the_ledger_alone() {
     assert!(out.status.success(), "{}", said(&out));
     world.model.set(drill_ollama::Fault::None);
     let mut running = world.open().await;
-    until(&mut running, |event| is_job(event, &id, "paid")).await;
+    running.until(|event| is_job(event, &id, "paid")).await;
     let desk = world.desk().await;
     assert_eq!(desk["cases"], serde_json::json!([]), "{desk}");
     assert_eq!(desk["history"][0]["action"], "waive");
@@ -260,10 +246,9 @@ async fn what_the_wallet_disputes_is_a_case_and_its_result_is_sent_again_as_it_w
     let id = world.ask();
     let result = world.told(6050, &id, |_| true).await;
     world.wallet.pay(&bolt11(&result).unwrap()).unwrap();
-    until(&mut running, |event| {
-        event["event"] == "totals" && event["totals"]["cases"] == 1
-    })
-    .await;
+    running
+        .until(|event| event["event"] == "totals" && event["totals"]["cases"] == 1)
+        .await;
     let desk = world.desk().await;
     let case = &desk["cases"][0];
     assert_eq!(
@@ -278,10 +263,11 @@ async fn what_the_wallet_disputes_is_a_case_and_its_result_is_sent_again_as_it_w
 
     let sent = world.vend(&["recover", &id, "deliver"]).await;
     assert!(sent.status.success(), "{}", said(&sent));
-    until(&mut running, |event| {
-        event["event"] == "published" && event["role"] == "result" && event["id"] == id.as_str()
-    })
-    .await;
+    running
+        .until(|event| {
+            event["event"] == "published" && event["role"] == "result" && event["id"] == id.as_str()
+        })
+        .await;
     let results: Vec<Event> = (world.relay.events().into_iter())
         .filter(|event| event.kind == Kind::from_u16(6050))
         .collect();
@@ -310,7 +296,7 @@ async fn what_the_wallet_disputes_is_a_case_and_its_result_is_sent_again_as_it_w
         "{}",
         said(&looked)
     );
-    until(&mut running, |event| is_job(event, &id, "paid")).await;
+    running.until(|event| is_job(event, &id, "paid")).await;
     let desk = world.desk().await;
     assert_eq!(desk["cases"], serde_json::json!([]), "{desk}");
     let job = world.json(&["jobs", "show", &id, "--json"]).await;
@@ -373,7 +359,9 @@ async fn an_audit_finds_every_difference_and_nothing_where_there_is_none() {
         invoices.push((id, bolt11(&result).unwrap()));
     }
     world.wallet.pay(&invoices[0].1).unwrap();
-    until(&mut running, |event| is_job(event, &invoices[0].0, "paid")).await;
+    running
+        .until(|event| is_job(event, &invoices[0].0, "paid"))
+        .await;
     let out = world.vend(&["audit"]).await;
     assert!(out.status.success(), "{}", said(&out));
     assert!(said(&out).contains("3 invoices: 3 agree"), "{}", said(&out));
@@ -423,7 +411,7 @@ async fn receipts_have_the_value_of_their_day() {
     let id = world.ask();
     let result = world.told(6050, &id, |_| true).await;
     world.wallet.pay(&bolt11(&result).unwrap()).unwrap();
-    until(&mut running, |event| is_job(event, &id, "paid")).await;
+    running.until(|event| is_job(event, &id, "paid")).await;
     let rates = world.home.folder.path().join("rates.csv");
     let set = async |key: &str, value: &str| {
         let out = world.vend(&["config", "set", key, value]).await;

@@ -47,16 +47,7 @@ impl Shop {
     }
 
     async fn until(&mut self, fits: impl Fn(&Value) -> bool) -> Value {
-        let reading = async {
-            while let Some(line) = self.running.lines.next_line().await.unwrap() {
-                let event: Value = serde_json::from_str(&line).unwrap();
-                if fits(&event) {
-                    return event;
-                }
-            }
-            panic!("the shop ended");
-        };
-        tokio::time::timeout(LONGEST, reading).await.unwrap()
+        self.running.until(fits).await
     }
 
     /// Until the shop has said `times` times that the ledger takes nothing.

@@ -14,7 +14,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Output, Stdio};
 
-use drill_nwc::{DrillNwc, Fault, LONG};
+use drill_nwc::{DrillNwc, Fault};
 use nostr::ToBech32;
 use serde_json::Value;
 use shop::{Home, Running};
@@ -52,25 +52,11 @@ async fn vend(home: &Home, args: &[&str], pays_with: Option<&str>) -> Output {
     command.output().await.unwrap()
 }
 
-/// Reads the shop's events until one fits.
-async fn until(running: &mut Running, fits: impl Fn(&Value) -> bool) {
-    let reading = async {
-        while let Some(line) = running.lines.next_line().await.unwrap() {
-            if fits(&serde_json::from_str(&line).unwrap()) {
-                return;
-            }
-        }
-        panic!("the shop ended");
-    };
-    tokio::time::timeout(LONG, reading).await.unwrap();
-}
-
 async fn online(home: &Home) -> Running {
     let mut running = home.run(None);
-    until(&mut running, |event| {
-        event["event"] == "state" && event["state"] == "online"
-    })
-    .await;
+    running
+        .until(|event| event["event"] == "state" && event["state"] == "online")
+        .await;
     running
 }
 
@@ -122,10 +108,9 @@ async fn a_job_is_sold_and_bought_over_two_connections() {
         (Some(paid), Some(3_000))
     );
     let id = sheet["id"].clone();
-    until(&mut running, |event| {
-        event["event"] == "paid" && event["id"] == id
-    })
-    .await;
+    running
+        .until(|event| event["event"] == "paid" && event["id"] == id)
+        .await;
     let job = home.jobs().await.remove(0);
     assert_eq!(
         (&job["status"], job["paid_msat"].as_u64()),
@@ -227,10 +212,9 @@ async fn a_payment_made_while_the_shop_was_dead_is_found() {
     drill.pay(sheet["bolt11"].as_str().unwrap()).unwrap();
     let mut running = home.run(None);
     let id = sheet["id"].clone();
-    until(&mut running, |event| {
-        event["event"] == "paid" && event["id"] == id
-    })
-    .await;
+    running
+        .until(|event| event["event"] == "paid" && event["id"] == id)
+        .await;
     let jobs = home.jobs().await;
     assert_eq!((jobs.len(), &jobs[0]["status"]), (1, &Value::from("paid")));
     running.child.kill().await.unwrap();

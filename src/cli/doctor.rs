@@ -103,10 +103,11 @@ fn data(places: &Places) -> Check {
     if let Err(error) = places.prepare() {
         return fail(&error.to_string(), "vend --data-dir DIR");
     }
-    if let Some(words) = disk::cramped(&places.data) {
+    let free = disk::free_mb(&places.data);
+    if let Some(words) = free.and_then(disk::cramped) {
         return fail(&words, "df -h");
     }
-    let free = disk::free_mb(&places.data).map_or_else(String::new, |mb| format!("; {mb} MB free"));
+    let free = free.map_or_else(String::new, |mb| format!("; {mb} MB free"));
     let ok = |detail: &str| {
         let detail = format!("{detail}{free}");
         check(CheckKind::Data, &path, CheckStatus::Ok, &detail, "")

@@ -8,11 +8,17 @@ use time::format_description::well_known::Rfc2822;
 
 use super::time::Time;
 
-/// More than this is worth a word, seconds: invoices and signatures have times in them.
-pub const WORTH_A_WORD_SECS: i64 = 60;
+/// How far a clock may be off ours before it is worth a word, seconds: invoices and signatures have times in them.
+const SLACK_SECS: i64 = 60;
 /// `Date` counts whole seconds.
 const TICK: Duration = Duration::from_secs(1);
 const NEVER_SAID: i64 = i64::MIN;
+
+/// By how many seconds a clock is off ours, where that is worth a word.
+#[must_use]
+pub fn noted(secs: i64) -> Option<i64> {
+    (secs.abs() > SLACK_SECS).then_some(secs)
+}
 
 /// What the last answer that had a date told; a server that writes none is never said to be off.
 #[derive(Debug)]

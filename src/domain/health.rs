@@ -147,6 +147,14 @@ pub struct RelayHealth {
     pub pow: u8,
 }
 
+impl RelayHealth {
+    /// What is seen of it, without what its counters say.
+    #[must_use]
+    pub fn sight(&self) -> (&str, Light, &str) {
+        (&self.state, self.light, &self.detail)
+    }
+}
+
 /// One inference server, as far as we know.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EndpointHealth {
@@ -172,6 +180,14 @@ pub struct EndpointHealth {
     pub tokens_per_second: Option<f64>,
 }
 
+impl EndpointHealth {
+    /// What is seen of it, without what its counters say.
+    #[must_use]
+    pub fn sight(&self) -> (&str, Light, &str) {
+        (&self.state, self.light, &self.detail)
+    }
+}
+
 /// The wallet, as far as we know.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct WalletHealth {
@@ -193,6 +209,14 @@ pub struct WalletHealth {
     pub can_receive_msat: Option<Msat>,
     /// Does it move real money?
     pub sandbox: bool,
+}
+
+impl WalletHealth {
+    /// What is seen of it, without what its counters say.
+    #[must_use]
+    pub fn sight(&self) -> (&str, Light, &str) {
+        (&self.state, self.light, &self.detail)
+    }
 }
 
 /// Work waiting and running.

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use lightning_invoice::{Currency, SignedRawBolt11Invoice, TaggedField};
 
+use super::drift;
 use super::hex32::Hex32;
 use super::id::{PaymentHash, Preimage};
 use super::msat::Msat;
@@ -23,9 +24,6 @@ pub const MAX_BOLT11_BYTES: usize = 8_192;
 
 /// How much longer than asked an invoice may live, for wallets that round.
 const EXPIRY_SLACK: Duration = Duration::from_mins(1);
-
-/// How far the wallet's clock may be off ours before it is worth a word, seconds.
-const CLOCK_SLACK_SECS: i64 = 60;
 
 /// An invoice without an expiry field lives this long (BOLT 11).
 const DEFAULT_EXPIRY: Duration = Duration::from_hours(1);
@@ -312,8 +310,7 @@ fn check_times(
 }
 
 fn clock_off(made_at: Time, now: Time) -> Option<i64> {
-    let off = made_at.0.saturating_sub(now.0) / 1_000;
-    (off.abs() > CLOCK_SLACK_SECS).then_some(off)
+    drift::noted(made_at.0.saturating_sub(now.0) / 1_000)
 }
 
 /// What a wallet's "paid" is worth.

@@ -15,13 +15,9 @@ pub fn free_mb(path: &Path) -> Option<u64> {
     Some(system.f_bavail.saturating_mul(system.f_frsize) / 1_000_000)
 }
 
-/// Why no job is taken; none where there is room, or the system does not say.
+/// Why no job is taken with so little room; none where there is enough.
 #[must_use]
-pub fn cramped(path: &Path) -> Option<String> {
-    words(free_mb(path)?)
-}
-
-fn words(free: u64) -> Option<String> {
+pub fn cramped(free: u64) -> Option<String> {
     (free < LEAST_MB).then(|| {
         format!("disk: {free} MB are free for the ledger, and below {LEAST_MB} MB no job is taken: free some space")
     })
@@ -33,8 +29,8 @@ mod tests {
 
     #[test]
     fn little_room_is_told_with_what_to_do() {
-        assert_eq!(words(LEAST_MB), None);
-        let told = words(12).unwrap();
+        assert_eq!(cramped(LEAST_MB), None);
+        let told = cramped(12).unwrap();
         assert!(
             told.contains("12 MB") && told.contains("free some space"),
             "{told}"

@@ -36,10 +36,15 @@ pub async fn work(shop: Arc<Shop>, relays: Relays, stop: CancellationToken) {
         if unsure {
             // A yes to a result is in the ledger, and its job does not know of it yet.
             let taken = recovery::accepted(&shop).await;
-            unsure = taken.is_err();
+            unsure = taken
+                .inspect_err(|error| shop.ledger_failed(error))
+                .is_err();
         }
         give_up(&shop).await;
-        let wait = launch(&shop, &relays, &mut rounds, &mut busy, &stop).await;
+        let mut wait = launch(&shop, &relays, &mut rounds, &mut busy, &stop).await;
+        if unsure {
+            wait = wait.min(LEDGER_PAUSE);
+        }
         tokio::select! {
             () = stop.cancelled() => {}
             () = shop.bells.outbox.notified() => {}

@@ -8,7 +8,7 @@ use nostr::{Keys, RelayUrl};
 
 use super::preflight::{Place, open_pool};
 use crate::config::Settings;
-use crate::domain::drift::WORTH_A_WORD_SECS;
+use crate::domain::drift;
 use crate::domain::health::{Check, CheckKind, CheckStatus, Light};
 use crate::domain::text::clean;
 use crate::nostr::AuthSeen;
@@ -104,8 +104,8 @@ pub async fn endpoints(settings: &Settings, place: &Place) -> Vec<Check> {
         ));
     }
     checks.push(model(settings, &pool).await);
-    let off = |(_, secs): &(String, i64)| secs.abs() > WORTH_A_WORD_SECS;
-    let clocks = pool.clocks().into_iter().filter(off);
+    let off = |(name, secs)| Some((name, drift::noted(secs)?));
+    let clocks = pool.clocks().into_iter().filter_map(off);
     checks.extend(clocks.map(|(name, secs)| {
         let what = format!("the clock of {name} is {}", apart(secs));
         let fix = "timedatectl set-ntp true, here and on the server's machine";

@@ -216,7 +216,7 @@ impl Shop {
     /// Why there is too little room on the disk for new jobs; none where there is enough, or the system does not say.
     #[must_use]
     pub fn cramped(&self) -> Option<String> {
-        disk::cramped(self.ledger.path())
+        disk::free_mb(self.ledger.path()).and_then(disk::cramped)
     }
 
     /// The state changes; told only where it is another one.

@@ -28,6 +28,23 @@ pub struct Running {
     pub lines: Lines<BufReader<ChildStdout>>,
 }
 
+impl Running {
+    /// Reads the shop's events until one fits, for a minute at most.
+    pub async fn until(&mut self, fits: impl Fn(&Value) -> bool) -> Value {
+        let reading = async {
+            while let Some(line) = self.lines.next_line().await.unwrap() {
+                let event: Value = serde_json::from_str(&line).unwrap();
+                if fits(&event) {
+                    return event;
+                }
+            }
+            panic!("the shop ended");
+        };
+        let longest = std::time::Duration::from_secs(60);
+        tokio::time::timeout(longest, reading).await.unwrap()
+    }
+}
+
 impl Home {
     pub fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();

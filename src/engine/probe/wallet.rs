@@ -7,7 +7,7 @@ use super::super::preflight::{self, Place, open_wallet};
 use super::{apart, check};
 use crate::config::Settings;
 use crate::config::schema::Backend;
-use crate::domain::drift::WORTH_A_WORD_SECS;
+use crate::domain::drift;
 use crate::domain::health::{Check, CheckKind, CheckStatus, Light, WalletHealth};
 use crate::domain::invoice::{self, Expected, InvoiceFault, Network};
 use crate::domain::msat::Msat;
@@ -228,8 +228,7 @@ async fn tried(settings: &Settings, wallet: &dyn Wallet) -> Vec<Check> {
     let looked = wallet.lookup(issued).await;
     if checks.is_empty() {
         // The invoice may have been stamped by another machine than the one that answers.
-        let off = wallet.clock_off_secs();
-        let off = off.filter(|secs| secs.abs() > WORTH_A_WORD_SECS);
+        let off = wallet.clock_off_secs().and_then(drift::noted);
         checks.extend(off.map(|secs| clock(CheckStatus::Warn, secs)));
     }
     checks.push(match looked {
