@@ -12,6 +12,7 @@ mod inside;
 mod shop;
 
 use drill_ollama::{DrillOllama, Fault};
+use drill_relay::Fault as RelayFault;
 use drill_wallet::DrillWallet;
 use inside::{Inside, is_result, status_of};
 use nostr::{Event as Signed, EventBuilder, EventId, Keys};
@@ -82,8 +83,7 @@ impl World {
         (request, bolt11(&asked).unwrap())
     }
 
-    /// What the wallet shows for an invoice.
-    async fn seen(&self, bolt11: &str) -> Seen {
+    fn wallet(&self, bolt11: &str) -> (SandboxWallet, Issued) {
         let folder = self.inside.home.data().join(SANDBOX_FOLDER);
         let wallet = SandboxWallet::open(&folder, Network::Regtest).unwrap();
         let read = invoice::read(bolt11).unwrap();
@@ -93,7 +93,19 @@ impl World {
             payment_hash: hash.parse().unwrap(),
             backend_ref: None,
         };
+        (wallet, issued)
+    }
+
+    /// What the wallet shows for an invoice.
+    async fn seen(&self, bolt11: &str) -> Seen {
+        let (wallet, issued) = self.wallet(bolt11);
         wallet.lookup(issued).await.unwrap()
+    }
+
+    /// The node gives a held payment back by itself.
+    async fn let_go(&self, bolt11: &str) {
+        let (wallet, issued) = self.wallet(bolt11);
+        wallet.cancel(issued).await.unwrap();
     }
 
     fn show(&self, request: &Signed) -> Value {
@@ -270,6 +282,89 @@ async fn a_buyer_who_pays_and_cancels_gets_the_payment_back() {
         .until(&request, |_, what| what == "given_back")
         .await;
     assert!(matches!(world.pay(&invoice).await, Err(PayError::Canceled)));
+    world.inside.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cancel_between_a_relays_show_and_its_yes_gives_nothing_away() {
+    let mut world = World::open().await;
+    let buyer = Keys::generate();
+    let (request, invoice) = world.asked(&buyer).await;
+    world.inside.relay.set(RelayFault::LoseOk);
+    world.pay(&invoice).await.unwrap();
+    // The buyer reads the result before the relay says yes to it.
+    world.inside.answer(&request, is_result).await;
+    let cancel =
+        EventBuilder::delete(nostr::nips::nip09::EventDeletionRequest::new().id(request.id))
+            .sign_with_keys(&buyer)
+            .unwrap();
+    world.inside.relay.inject(&cancel);
+    let id = RequestId(request.id);
+    let said = world.inside.engine.ask(Command::Cancel { id }).await;
+    assert!(
+        matches!(&said, Reply::Refused { detail } if detail.contains("may have left")),
+        "{said:?}"
+    );
+    world.inside.relay.heal();
+    let job = world
+        .inside
+        .until(&request, |job, _| job.status == Status::Paid)
+        .await;
+    assert!(!job.paid_msat.is_zero());
+    assert!(matches!(world.seen(&invoice).await, Seen::Paid { .. }));
+    assert_eq!(world.history(&request).matches("cancel_late").count(), 1);
+    world.inside.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_payment_that_the_node_let_go_is_noticed_before_the_result_leaves() {
+    let mut world = World::open().await;
+    let slow = std::time::Duration::from_secs(5);
+    world.model.set(Fault::SlowLoad(slow));
+    let (request, invoice) = world.asked(&Keys::generate()).await;
+    world.pay(&invoice).await.unwrap();
+    world
+        .inside
+        .until(&request, |_, what| what == "started")
+        .await;
+    // Right after a look: the next one from time to time is half a minute away.
+    world.let_go(&invoice).await;
+    let job = world
+        .inside
+        .until(&request, |job, _| job.status == Status::Error)
+        .await;
+    assert_eq!(job.paid_msat, Msat::ZERO);
+    let shown = world.inside.relay.events();
+    assert!(!shown.iter().any(is_result), "the answer was given away");
+    world.inside.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn going_offline_gives_back_what_is_held_for_waiting_jobs() {
+    let mut world = World::open().await;
+    world.model.set(Fault::StallsMidStream);
+    let (first, paid) = world.asked(&Keys::generate()).await;
+    world.pay(&paid).await.unwrap();
+    world.model.started(1).await;
+    let (waiting, held) = world.asked(&Keys::generate()).await;
+    world.pay(&held).await.unwrap();
+    world.inside.until(&waiting, |_, what| what == "held").await;
+    world
+        .inside
+        .engine
+        .ask(Command::GoOffline { now: false })
+        .await;
+    let job = world
+        .inside
+        .until(&waiting, |_, what| what == "given_back")
+        .await;
+    assert_eq!((job.status, job.paid_msat), (Status::Cancelled, Msat::ZERO));
+    assert_eq!(world.seen(&held).await, Seen::Canceled);
+    let is_error = |event: &Signed| status_of(event).as_deref() == Some("error");
+    world.inside.answer(&waiting, is_error).await;
+    // The one that runs is finished, not given up.
+    assert!(matches!(world.seen(&paid).await, Seen::Held { .. }));
+    assert_eq!(world.show(&first)["status"], "processing");
     world.inside.close().await;
 }
 

@@ -123,6 +123,8 @@ pub enum Input {
         /// The buyer (kind 5) or the seller.
         by_buyer: bool,
     },
+    /// The shop stops or goes offline, and nobody will do the work for what the wallet holds.
+    ShopCloses,
     /// The seller asks for another try.
     Retry,
 }
@@ -146,7 +148,7 @@ impl Input {
             Self::NotHeld { .. } => "given_back",
             Self::Paid { .. } => "paid",
             Self::NotPaid { .. } => "not_paid",
-            Self::Cancel { .. } => "cancelled",
+            Self::Cancel { .. } | Self::ShopCloses => "cancelled",
             Self::Retry => "retried",
         }
     }
@@ -175,6 +177,9 @@ pub enum NoStep {
     /// It has happened already.
     #[error("it has happened already")]
     Already,
+    /// The buyer may have the result.
+    #[error("the result may have left already, so the job can't be cancelled any more")]
+    MayHaveLeft,
     /// A job in this state can't do that.
     #[error("a job that is {} can't be {what}", .state.status().word())]
     Illegal {
@@ -240,11 +245,13 @@ pub fn step(job: &Job, input: Input, now: Time) -> Result<Step, NoStep> {
         Input::NotHeld { was, unknown } => next.not_held(was, unknown),
         Input::NotPaid { unknown, began } => next.not_paid(unknown, began),
         Input::Cancel { by_buyer } => next.cancel(by_buyer),
+        Input::ShopCloses => next.shop_closes(),
         Input::Retry => next.retry(),
     };
     match taken {
         Verdict::Taken => Ok(next.step),
         Verdict::Already => Err(NoStep::Already),
+        Verdict::MayHaveLeft => Err(NoStep::MayHaveLeft),
         Verdict::Illegal => Err(NoStep::Illegal {
             state: job.state,
             what,
@@ -281,6 +288,7 @@ pub fn intent(job: &Job, amount: Msat) -> Invoice {
 enum Verdict {
     Taken,
     Already,
+    MayHaveLeft,
     Illegal,
 }
 
@@ -456,5 +464,7 @@ impl Next {
     }
 }
 
+#[cfg(test)]
+mod cancel_tests;
 #[cfg(test)]
 pub(crate) mod tests;

@@ -29,7 +29,7 @@ use crate::domain::price::PriceRule;
 use crate::domain::refusal::DropReason;
 use crate::domain::reply::{Draft, Reply, Role};
 use crate::domain::request::{self, Agreed, Offer, Part, Request};
-use crate::domain::step::{self, Input};
+use crate::domain::step;
 use crate::domain::text::clean;
 use crate::domain::time::Time;
 use crate::ledger::{Counted, LedgerError, SignedDraft, Verdict};
@@ -190,7 +190,7 @@ impl Admission {
         for id in request::read_cancel(event) {
             match self.shop.ledger.job(id).await {
                 Ok(Some(job)) if job.buyer.0 == event.pubkey => {
-                    match self.shop.apply(id, Input::Cancel { by_buyer: true }).await {
+                    match self.shop.cancel(id, true).await {
                         Ok(_) | Err(StepError::No(_)) => {}
                         Err(error) => self.shop.notice(Level::Error, "job", &error.to_string()),
                     }

@@ -6,7 +6,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -18,9 +18,10 @@ use super::payments::{Came, Told, issued, learned};
 use super::shop::{LEDGER_PAUSE, Shop};
 use crate::domain::event::Level;
 use crate::domain::evidence::Look;
+use crate::domain::health::ShopState;
 use crate::domain::hold::{self, Duty};
 use crate::domain::id::RequestId;
-use crate::domain::job::{InvoiceState, Job};
+use crate::domain::job::{InvoiceState, Job, State};
 use crate::domain::step::Input;
 use crate::domain::time::Time;
 use crate::wallet::{Wallet, WalletError};
@@ -33,6 +34,9 @@ const LOOK_EVERY: Duration = Duration::from_secs(30);
 const AGAIN: Duration = Duration::from_millis(500);
 /// The longest pause between two tries.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+/// How long a shop may be closed before what is held for waiting jobs goes back: it may be on its way to be opened.
+const CLOSED_FOR: Duration = Duration::from_secs(60);
 
 /// One payment that is looked after.
 #[derive(Default)]
@@ -49,13 +53,15 @@ pub async fn work(shop: Arc<Shop>, stop: CancellationToken) {
     let mut acting: JoinSet<(RequestId, Care)> = JoinSet::new();
     let mut busy: HashSet<RequestId> = HashSet::new();
     let mut clock = Clock::start();
+    let mut closed: Option<Instant> = None;
     while !stop.is_cancelled() {
+        closed = closed_since(&shop, closed);
         if clock.set_back().is_some() {
             for care in cares.values_mut() {
                 care.next = Time(0);
             }
         }
-        let wait = launch(&shop, &mut cares, &mut acting, &mut busy).await;
+        let wait = launch(&shop, &mut cares, &mut acting, &mut busy, closed).await;
         tokio::select! {
             () = stop.cancelled() => {}
             () = shop.bells.holds.notified() => {}
@@ -73,12 +79,25 @@ pub async fn work(shop: Arc<Shop>, stop: CancellationToken) {
     acting.shutdown().await;
 }
 
+/// Since when nobody works for what is held. A shop that drains has begun to close a while ago.
+fn closed_since(shop: &Shop, before: Option<Instant>) -> Option<Instant> {
+    match shop.now.borrow().state {
+        ShopState::Offline => before.or_else(|| Some(Instant::now())),
+        ShopState::Draining | ShopState::Stopping => {
+            let long_ago = Instant::now().checked_sub(CLOSED_FOR);
+            long_ago.or(before).or_else(|| Some(Instant::now()))
+        }
+        ShopState::Starting | ShopState::Online | ShopState::Degraded => None,
+    }
+}
+
 /// Starts what is due; tells how long nothing is.
 async fn launch(
     shop: &Arc<Shop>,
     cares: &mut HashMap<RequestId, Care>,
     acting: &mut JoinSet<(RequestId, Care)>,
     busy: &mut HashSet<RequestId>,
+    closed: Option<Instant>,
 ) -> Duration {
     const LONG: Duration = Duration::from_secs(3_600);
     let jobs = match shop.ledger.holds().await {
@@ -114,7 +133,7 @@ async fn launch(
         let shop = shop.clone();
         acting.spawn(async move {
             let id = job.id;
-            (id, tend(&shop, job, care).await)
+            (id, tend(&shop, job, care, closed).await)
         });
     }
     wait.max(Duration::from_millis(20))
@@ -130,12 +149,21 @@ fn ends(job: &Job) -> Time {
 }
 
 /// Does what one payment asks for now.
-async fn tend(shop: &Arc<Shop>, job: Job, mut care: Care) -> Care {
+async fn tend(shop: &Arc<Shop>, job: Job, mut care: Care, closed: Option<Instant>) -> Care {
     let now = Time::now();
     let Some(duty) = hold::duty(&job, now) else {
         care.next = now.plus(LOOK_EVERY);
         return care;
     };
+    let nobody_works = closed.is_some_and(|since| since.elapsed() >= CLOSED_FOR);
+    if nobody_works && matches!(duty, Duty::Look { .. }) && job.state == State::Queued {
+        match shop.apply(job.id, Input::ShopCloses).await {
+            Ok(_) | Err(StepError::No(_)) => {}
+            Err(error) => shop.ledger_failed(&error),
+        }
+        care.next = now.plus(LEDGER_PAUSE);
+        return care;
+    }
     let asked = ask(shop, &job, duty, &mut care.told).await;
     if duty == Duty::Ends && !matches!(asked, Ok(true)) {
         // Not even an answer is waited for any longer.

@@ -24,6 +24,8 @@ use crate::nostr::{Relays, Verdict};
 
 /// Events under way at one relay.
 const AT_ONCE: usize = 8;
+/// Between two looks whether a result's payment is still held, where the last one did not say yes.
+const HELD_BACK: Duration = Duration::from_secs(3);
 /// The longest pause between two tries at one relay.
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 
@@ -138,12 +140,15 @@ async fn send(shop: &Arc<Shop>, relays: &Relays, due: Due) -> Round {
         RelayUrl::parse(&due.relay),
         nostr::Event::from_json(&due.json),
     ) {
-        (Ok(url), Ok(event)) => {
-            crash::point("publish.before_send");
-            let verdict = relays.publish(&url, &event).await;
-            crash::point("publish.after_send");
-            settle(verdict, due.attempts)
-        }
+        (Ok(url), Ok(event)) => match shop.may_leave(&due).await {
+            Ok(()) => {
+                crash::point("publish.before_send");
+                let verdict = relays.publish(&url, &event).await;
+                crash::point("publish.after_send");
+                settle(verdict, due.attempts)
+            }
+            Err(why) => (Settled::Again(Time::now().plus(HELD_BACK)), "retry", why),
+        },
         _ => (
             Settled::Refused,
             "refused",

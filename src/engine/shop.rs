@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::cases::Doubts;
 use super::disk;
+use super::last_look::LastLooks;
 use super::purse::Purses;
 use crate::config::Settings;
 use crate::domain::event::{Event, Level, News};
@@ -101,6 +102,8 @@ pub struct Shop {
     /// The wallet's health as it says itself.
     pub(super) bare_health: Mutex<WalletHealth>,
     market: RwLock<Option<Market>>,
+    /// Looks at held payments directly before their results leave.
+    pub(super) last_looks: LastLooks,
     /// Why the ledger failed last; none once it works.
     ledger_trouble: Mutex<Option<String>>,
 }
@@ -133,6 +136,7 @@ impl Shop {
             purses: Mutex::default(),
             bare_health: Mutex::default(),
             market: RwLock::new(None),
+            last_looks: LastLooks::default(),
             ledger_trouble: Mutex::default(),
         })
     }

@@ -11,13 +11,13 @@ use super::preflight::{self, NotReady, Opened, Place};
 use super::shop::Shop;
 use super::trade::{Closing, Trade};
 use super::trials::Trials;
-use super::{Order, cases, figures, holds, invoicer, load, lookup, payments, status};
+use super::{Order, cases, ends, figures, holds, invoicer, load, lookup, payments, status};
 use crate::config;
 use crate::config::Settings;
 use crate::domain::command::{Command, Reply};
 use crate::domain::event::{Level, News};
 use crate::domain::health::ShopState;
-use crate::domain::id::RequestId;
+use crate::domain::job::Job;
 use crate::domain::step::Input;
 
 /// Questions about jobs that are answered at once; one more is refused.
@@ -34,6 +34,8 @@ struct Supervisor {
     shop: Arc<Shop>,
     place: Place,
     phase: Phase,
+    /// Was it told to stop at once, for its next run to go on?
+    left: bool,
     /// Stop is wanted; its answers are owed.
     stopping: Vec<oneshot::Sender<Reply>>,
     /// Rings when the phase's task ends.
@@ -59,6 +61,7 @@ pub async fn run(shop: Arc<Shop>, place: Place, mut inbox: mpsc::Receiver<Order>
         shop: shop.clone(),
         place,
         phase: Phase::Offline,
+        left: false,
         stopping: Vec::new(),
         ended: Arc::new(Notify::new()),
         trials: Trials::default(),
@@ -66,6 +69,7 @@ pub async fn run(shop: Arc<Shop>, place: Place, mut inbox: mpsc::Receiver<Order>
     };
     supervisor.serve(&mut inbox).await;
     supervisor.trials.end().await;
+    ends::before_exit(&shop, !supervisor.left).await;
     stop.cancel();
     supervisor.lookups.shutdown().await;
     for task in always {
@@ -160,8 +164,8 @@ impl Supervisor {
                 return self.trials.begin(&self.shop, &self.place, what, back);
             }
             Command::ApplySettings => self.apply_settings(),
-            Command::Cancel { id } => self.step(id, Input::Cancel { by_buyer: false }).await,
-            Command::Retry { id } => self.step(id, Input::Retry).await,
+            Command::Cancel { id } => stepped(self.shop.cancel(id, false).await),
+            Command::Retry { id } => stepped(self.shop.apply(id, Input::Retry).await),
             Command::Block { buyer } => self.block(&buyer),
             Command::Status => Reply::Status {
                 status: Box::new(status::status(&self.shop).await),
@@ -294,6 +298,7 @@ impl Supervisor {
 
     fn stop(&mut self, now: bool, back: oneshot::Sender<Reply>) {
         self.stopping.push(back);
+        self.left |= now;
         match std::mem::replace(&mut self.phase, Phase::Offline) {
             Phase::Offline => self.shop.set_state(ShopState::Stopping, ""),
             Phase::Starting(task) => {
@@ -363,14 +368,6 @@ impl Supervisor {
         done(detail)
     }
 
-    async fn step(&self, id: RequestId, input: Input) -> Reply {
-        match self.shop.apply(id, input).await {
-            Ok(job) => done(&format!("the job is {}", job.state.status().word())),
-            Err(StepError::No(no)) => refused(&no.to_string()),
-            Err(error) => refused(&error.to_string()),
-        }
-    }
-
     fn block(&self, buyer: &str) -> Reply {
         if nostr::PublicKey::parse(buyer).is_err() {
             return refused("a buyer is an npub or 64 hex digits");
@@ -388,6 +385,14 @@ struct Ring(Arc<Notify>);
 impl Drop for Ring {
     fn drop(&mut self) {
         self.0.notify_one();
+    }
+}
+
+fn stepped(outcome: Result<Job, StepError>) -> Reply {
+    match outcome {
+        Ok(job) => done(&format!("the job is {}", job.state.status().word())),
+        Err(StepError::No(no)) => refused(&no.to_string()),
+        Err(error) => refused(&error.to_string()),
     }
 }
 

@@ -10,11 +10,10 @@ use super::admission::Admission;
 use super::desk::StepError;
 use super::preflight::Opened;
 use super::shop::{Market, Shop};
-use super::{announce, lights, outbox, worker};
+use super::{announce, ends, lights, outbox, worker};
 use crate::domain::event::Level;
 use crate::domain::health::ShopState;
 use crate::domain::job::{InvoiceState, Job, State};
-use crate::domain::step::Input;
 use crate::domain::time::Time;
 
 /// How long signed events may take to get out when the shop closes.
@@ -107,6 +106,7 @@ impl Trade {
         intake.0.cancel();
         joined(&shop, intake.1).await;
         work.0.cancel();
+        let given_back = ends::give_back_waiting(&shop, false).await;
         match closing {
             Closing::Finish => {}
             Closing::Cancel => cancel_running(&shop).await,
@@ -126,6 +126,8 @@ impl Trade {
                 () = hurry.cancelled() => {}
                 () = tokio::time::sleep(FLUSH) => {}
             }
+        } else if given_back {
+            ends::carried_out(&shop).await;
         }
         outbox.0.cancel();
         joined(&shop, outbox.1).await;
@@ -151,7 +153,7 @@ fn died(shop: &Shop) {
 async fn cancel_running(shop: &Arc<Shop>) {
     let ids: Vec<_> = shop.running(|runs| runs.keys().copied().collect());
     for id in ids {
-        match shop.apply(id, Input::Cancel { by_buyer: false }).await {
+        match shop.cancel(id, false).await {
             Ok(_) | Err(StepError::No(_)) => {}
             Err(error) => {
                 shop.ledger_failed(&error);

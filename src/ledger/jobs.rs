@@ -8,7 +8,7 @@ use rusqlite::{OptionalExtension, params};
 use super::outbox::{self, SignedDraft};
 use super::{Ledger, LedgerError, figures, rows};
 use crate::domain::id::{Buyer, PaymentHash, RequestId};
-use crate::domain::job::{Job, Status, TimelineEntry};
+use crate::domain::job::{InvoiceState, Job, Status, TimelineEntry};
 use crate::domain::msat::Msat;
 use crate::domain::time::Time;
 
@@ -104,6 +104,46 @@ impl Ledger {
     ) -> Result<(), LedgerError> {
         self.writer
             .call(move |connection| rows::note(connection, &id, Time::now(), what, &detail))
+            .await
+    }
+
+    /// A line of history that a job has once, however often it comes: strangers can ask for it.
+    ///
+    /// # Errors
+    /// Where the ledger does not commit.
+    pub async fn note_once(
+        &self,
+        id: RequestId,
+        what: &'static str,
+        detail: String,
+    ) -> Result<(), LedgerError> {
+        self.writer
+            .call(move |connection| {
+                let known = connection
+                    .prepare_cached("SELECT 1 FROM timeline WHERE job_id = ?1 AND what = ?2")?
+                    .exists(params![id.0.as_bytes().as_slice(), what])?;
+                if known {
+                    return Ok(());
+                }
+                rows::note(connection, &id, Time::now(), what, &detail)
+            })
+            .await
+    }
+
+    /// The state of a job's invoice; none where it has none.
+    ///
+    /// # Errors
+    /// Where the ledger can't be read.
+    pub async fn invoice_state(&self, id: RequestId) -> Result<Option<InvoiceState>, LedgerError> {
+        self.reader
+            .call(move |connection| {
+                let word: Option<String> = connection
+                    .prepare_cached("SELECT state FROM invoices WHERE job_id = ?1")?
+                    .query_row([id.0.as_bytes().as_slice()], |row| row.get(0))
+                    .optional()?;
+                word.map(|word| rows::unword(&word, "an invoice's state"))
+                    .transpose()
+            })
             .await
     }
 

@@ -29,7 +29,10 @@ pub(super) fn word<T: Serialize>(value: &T) -> Result<String, LedgerError> {
     }
 }
 
-fn unword<T: DeserializeOwned>(text: &str, what: &'static str) -> Result<T, LedgerError> {
+pub(super) fn unword<T: DeserializeOwned>(
+    text: &str,
+    what: &'static str,
+) -> Result<T, LedgerError> {
     serde_json::from_value(serde_json::Value::String(text.to_owned()))
         .map_err(|_| LedgerError::Unreadable(what))
 }

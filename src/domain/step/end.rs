@@ -1,6 +1,6 @@
 //! How a job ends: delivered, failed, cancelled; and the seller's second try.
 
-use super::Verdict::{Already, Illegal, Taken};
+use super::Verdict::{Already, Illegal, MayHaveLeft, Taken};
 use super::{Next, Verdict};
 use crate::domain::job::{InvoiceState, PayOrder, State};
 use crate::domain::msat::Msat;
@@ -114,9 +114,10 @@ impl Next {
             | State::Quoting
             | State::AwaitingPayment
             | State::Running
-            | State::Inferred
-            | State::Publishing => {}
+            | State::Inferred => {}
             State::Cancelled => return Already,
+            // A relay may show the result before it says that it took it.
+            State::Publishing | State::PendingPayment => return MayHaveLeft,
             _ => return Illegal,
         }
         job.state = State::Cancelled;

@@ -91,6 +91,18 @@ impl Next {
         self.fail(ENDED, message, None)
     }
 
+    /// What is held, or could still be paid, for work that has not begun.
+    pub(super) fn shop_closes(&mut self) -> Verdict {
+        let job = &self.step.job;
+        let waits = matches!(job.state, State::Queued | State::AwaitingPayment);
+        if !waits || job.terms.order != PayOrder::Hold || !job.paid.is_zero() {
+            return Illegal;
+        }
+        let taken = self.cancel(false);
+        self.say("the shop closed before the work was done");
+        taken
+    }
+
     pub(super) fn not_held(&mut self, was: InvoiceState, unknown: bool) -> Verdict {
         let all = [
             InvoiceState::Held,

@@ -7,7 +7,7 @@ use crate::domain::id::{Buyer, RequestId};
 use crate::domain::job::{Encryption, Terms, TextParams};
 use crate::domain::price::PriceRule;
 
-const START: Time = Time(1_800_000_000_000);
+pub(super) const START: Time = Time(1_800_000_000_000);
 
 pub fn job(order: PayOrder) -> Job {
     let mut job = Job {
@@ -71,7 +71,7 @@ pub fn job(order: PayOrder) -> Job {
     job
 }
 
-fn answer(text: &str) -> Answer {
+pub(super) fn answer(text: &str) -> Answer {
     Answer {
         text: text.to_owned(),
         prompt_tokens: 5,
@@ -83,7 +83,7 @@ fn answer(text: &str) -> Answer {
     }
 }
 
-fn made() -> Input {
+pub(super) fn made() -> Input {
     Input::InvoiceMade {
         bolt11: "lnbcrt1".to_owned(),
         payment_hash: PaymentHash(Hex32([9; 32])),
@@ -97,7 +97,7 @@ fn made() -> Input {
     }
 }
 
-fn paid() -> Input {
+pub(super) fn paid() -> Input {
     Input::Paid {
         amount: Msat::from_sats(10),
         at: START,
@@ -105,14 +105,14 @@ fn paid() -> Input {
 }
 
 /// Held for `secs` from the start on.
-fn held(secs: u64) -> Input {
+pub(super) fn held(secs: u64) -> Input {
     Input::Held {
         amount: None,
         until: START.plus(Duration::from_secs(secs)),
     }
 }
 
-fn not_held(was: InvoiceState) -> Input {
+pub(super) fn not_held(was: InvoiceState) -> Input {
     Input::NotHeld {
         was,
         unknown: false,
@@ -126,7 +126,7 @@ fn not_paid(at: Time) -> Input {
     }
 }
 
-fn accepted() -> Input {
+pub(super) fn accepted() -> Input {
     Input::Accepted {
         role: Role::Result,
         relay: "r".to_owned(),
@@ -176,6 +176,7 @@ fn any_input() -> impl Strategy<Value = Input> {
             unknown
         }),
         any::<bool>().prop_map(|by_buyer| Input::Cancel { by_buyer }),
+        Just(Input::ShopCloses),
         Just(Input::Retry),
     ]
 }
@@ -273,7 +274,7 @@ proptest! {
     }
 }
 
-fn run(order: PayOrder, inputs: Vec<Input>) -> Job {
+pub(super) fn run(order: PayOrder, inputs: Vec<Input>) -> Job {
     let mut job = job(order);
     for input in inputs {
         job = step(&job, input, START.plus(Duration::from_secs(1)))
@@ -283,7 +284,7 @@ fn run(order: PayOrder, inputs: Vec<Input>) -> Job {
     job
 }
 
-fn start() -> Input {
+pub(super) fn start() -> Input {
     Input::Start {
         boot: BootId(Hex32([1; 32])),
     }
@@ -363,11 +364,11 @@ fn three_interruptions_end_a_job_with_a_word_to_the_buyer() {
     assert_eq!(last.drafts[0].role, Role::Error);
 }
 
-fn invoice(job: &Job) -> InvoiceState {
+pub(super) fn invoice(job: &Job) -> InvoiceState {
     job.invoice.as_ref().unwrap().state
 }
 
-fn failed() -> Input {
+pub(super) fn failed() -> Input {
     Input::RunFailed {
         code: "processing.rejected",
         message: "m".to_owned(),

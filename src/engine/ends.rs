@@ -1,0 +1,94 @@
+//! What is cancelled, and what goes back when the shop closes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::desk::StepError;
+use super::shop::Shop;
+use crate::domain::id::RequestId;
+use crate::domain::job::{InvoiceState, Job, PayOrder, State};
+use crate::domain::step::{Input, NoStep};
+use crate::domain::time::Time;
+
+/// How long a process that ends waits for the wallet and the relays to hear of payments that go back.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+impl Shop {
+    /// Somebody takes a job back. From the moment that its result may have left this changes nothing but its history.
+    ///
+    /// # Errors
+    /// As [`Shop::apply`].
+    pub async fn cancel(self: &Arc<Self>, id: RequestId, by_buyer: bool) -> Result<Job, StepError> {
+        let stepped = self.apply(id, Input::Cancel { by_buyer }).await;
+        if let Err(StepError::No(NoStep::MayHaveLeft)) = &stepped {
+            let who = if by_buyer { "buyer" } else { "seller" };
+            let words = format!("by the {who}, when the result may have left: nothing changes");
+            self.ledger.note_once(id, "cancel_late", words).await?;
+        }
+        stepped
+    }
+}
+
+/// Gives back what is held for jobs that wait for their work, and tells their buyers. `open`: closes unpaid hold invoices
+/// too, so that nobody pays for what nobody will do. True where anything was decided.
+pub async fn give_back_waiting(shop: &Arc<Shop>, open: bool) -> bool {
+    let jobs = match shop.ledger.live_jobs().await {
+        Ok(jobs) => jobs,
+        Err(error) => {
+            shop.ledger_failed(&error);
+            return false;
+        }
+    };
+    let mut decided = false;
+    for job in jobs.iter().filter(|job| waits(job, open)) {
+        match shop.apply(job.id, Input::ShopCloses).await {
+            Ok(_) => decided = true,
+            Err(StepError::No(_)) => {}
+            Err(error) => shop.ledger_failed(&error),
+        }
+    }
+    decided
+}
+
+fn waits(job: &Job, open: bool) -> bool {
+    let state = job.invoice.as_ref().map(|invoice| invoice.state);
+    let wanted = match state {
+        Some(InvoiceState::Held) => true,
+        Some(InvoiceState::Open) => open,
+        _ => false,
+    };
+    wanted
+        && job.terms.order == PayOrder::Hold
+        && matches!(job.state, State::Queued | State::AwaitingPayment)
+}
+
+/// The process ends: nothing may stay held for jobs that nobody works on. `open` as in [`give_back_waiting`].
+pub async fn before_exit(shop: &Arc<Shop>, open: bool) {
+    if give_back_waiting(shop, open).await {
+        carried_out(shop).await;
+    }
+}
+
+/// Waits, for a few seconds at most, until the wallet has given back what was decided and what buyers are told is out. What
+/// is not done by then is done by the next run of the program.
+pub async fn carried_out(shop: &Shop) {
+    let mut events = shop.listen();
+    let done = async {
+        loop {
+            let giving_back = shop.ledger.holds().await.is_ok_and(|jobs| {
+                let state = |job: &Job| job.invoice.as_ref().map(|invoice| invoice.state);
+                jobs.iter()
+                    .any(|job| state(job) == Some(InvoiceState::GivingBack))
+            });
+            let sends = shop.market().is_some()
+                && !shop.ledger.outbox_empty(Time::now()).await.unwrap_or(true);
+            if !giving_back && !sends {
+                return;
+            }
+            // Any event may be the one that ends the wait; a missed one is caught a second later.
+            let _ = tokio::time::timeout(Duration::from_secs(1), events.recv()).await;
+        }
+    };
+    // Out of time: it is in the ledger.
+    let _ = tokio::time::timeout(PATIENCE, done).await;
+}
