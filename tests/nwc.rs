@@ -493,7 +493,10 @@ async fn health_tells_who_it_is_and_that_a_connection_can_spend() {
     let health = wallet.health().await;
     assert_eq!((health.light, health.detail.as_str()), (Light::Ok, "drill"));
     assert_eq!(health.network.as_deref(), Some("regtest"));
-    assert_eq!(health.identity, Some(drill.id()));
+    // Thousands of wallets may be behind one node: the connection's two keys tell this one.
+    let identity = health.identity.unwrap();
+    assert!(!identity.contains(&drill.id()), "{identity}");
+    assert_eq!(identity.split(':').count(), 2);
     assert_eq!(health.balance_msat, Some(Msat(7_000_000)));
     let spender = Nwc::open(&drill.spending_uri().into()).unwrap();
     let health = spender.health().await;
@@ -509,7 +512,7 @@ async fn health_shows_an_unknown_network_as_unknown_and_needs_what_a_sale_needs(
     assert!(health.detail.contains("network"), "{}", health.detail);
     drill.set_up(|setup| setup.methods = vec!["make_invoice", "lookup_invoice"]);
     let health = wallet.health().await;
-    assert_eq!((health.light, health.identity), (Light::Ok, None));
+    assert_eq!((health.light, health.identity.is_some()), (Light::Ok, true));
     let issued = wallet.create(ask()).await.unwrap();
     assert_eq!(seen(&wallet, &issued).await, Seen::Pending);
     drill.set_up(|setup| setup.methods = vec!["get_info", "lookup_invoice"]);

@@ -282,7 +282,7 @@ async fn an_old_wallet_that_is_gone_for_ever_holds_nothing_up_and_is_never_judge
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_invoice_of_another_identity_says_so_and_is_asked_of_nobody() {
+async fn an_invoice_of_another_wallet_says_so_and_is_never_judged_by_this_one() {
     let (mut world, [first, _]) = World::with_two_open().await;
     let kept = world.kept().remove(0);
     let other = DrillWallet::start(&world.folder.path().join("other.jsonl"));
@@ -300,7 +300,7 @@ async fn an_invoice_of_another_identity_says_so_and_is_asked_of_nobody() {
         .light(|wallet| wallet.detail.contains("of another wallet (lnbits)"))
         .await;
     assert_eq!(light.light, Light::Warn);
-    // The one that is open now is not asked about them, or it would say that it does not know them.
+    // That the one which is open now does not know them says nothing of them.
     let third = world.deliver().await;
     other.pay(&third.1).unwrap();
     world.paid(&third.0).await;
@@ -309,5 +309,69 @@ async fn an_invoice_of_another_identity_says_so_and_is_asked_of_nobody() {
     assert_eq!(world.revenue(), PRICE.0);
     let told = world.inside.told.clone();
     assert!(!told.contains("does not know"), "{told}");
+    world.inside.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wallet_that_is_renamed_while_an_invoice_is_open_is_the_same_wallet() {
+    let (mut world, [first, second]) = World::with_two_open().await;
+    world.lnbits.rename("Bob's till");
+    world.lnbits.pay(&first.1).unwrap();
+    world.paid(&first.0).await;
+    world.inside = world.inside.restart().await;
+    online(&world.inside.engine).await.unwrap();
+    world.lnbits.pay(&second.1).unwrap();
+    world.paid(&second.0).await;
+    let light = world.light(|wallet| wallet.detail.contains("Bob's")).await;
+    assert_eq!(
+        (light.detail.as_str(), light.light),
+        ("Bob's till", Light::Ok)
+    );
+    assert_eq!(world.kept().len(), 1);
+    assert_eq!(world.revenue(), 2 * PRICE.0);
+    world.inside.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wallet_with_a_renewed_key_still_finds_what_it_made_with_the_old_one() {
+    let (mut world, [first, second]) = World::with_two_open().await;
+    world.lnbits.renew_key();
+    world.lnbits.pay(&first.1).unwrap();
+    let renewed = format!(
+        "backend = \"lnbits\"\nurl = \"{}\"\ninvoice_key = \"{}\"\n",
+        world.lnbits.url(),
+        world.lnbits.invoice_key()
+    );
+    world.set_wallet(&renewed);
+    std::fs::remove_file(world.inside.home.folder.path().join("lnbits.key")).unwrap();
+    world.inside = world.inside.restart().await;
+    online(&world.inside.engine).await.unwrap();
+    world.paid(&first.0).await;
+    // Nothing is said of an old wallet: it is this one.
+    world.light(|wallet| wallet.detail == "drill").await;
+    world.lnbits.pay(&second.1).unwrap();
+    world.paid(&second.0).await;
+    assert_eq!(world.revenue(), 2 * PRICE.0);
+    world.inside.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wallet_that_states_another_network_sells_nothing() {
+    let (mut world, _) = World::with_two_open().await;
+    world.offline().await;
+    let node = drill_phoenixd::start();
+    world.set_wallet(&phoenixd(&node).replace("backend", "network = \"signet\"\nbackend"));
+    let text = std::fs::read_to_string(world.inside.home.config()).unwrap();
+    let text = text.replacen("network = \"regtest\"\n", "", 1);
+    std::fs::write(world.inside.home.config(), text).unwrap();
+    let refused = online(&world.inside.engine).await.unwrap_err().to_string();
+    assert!(
+        refused.contains("the wallet is on regtest, and the settings say signet"),
+        "{refused}"
+    );
+    assert!(
+        refused.contains("vend config set wallet.network regtest"),
+        "{refused}"
+    );
     world.inside.close().await;
 }

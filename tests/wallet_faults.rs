@@ -298,6 +298,14 @@ async fn a_web_page_is_neither_an_answer_nor_an_unknown_payment() {
             assert!(matches!(error, WalletError::Protocol(_)), "{error}");
         }
     }
+    for status in [401, 403] {
+        drill.server.set_fault(Fault::WebPage(status));
+        for error in errors(&drill, &issued).await {
+            let line = error.to_string();
+            assert!(line.contains("not the wallet: a web page"), "{line}");
+            assert!(!line.contains("key"), "{line}");
+        }
+    }
     drill.server.set_fault(Fault::WebPage(520));
     for error in errors(&drill, &issued).await {
         assert!(matches!(error, WalletError::Failed(_)), "{error}");
@@ -321,15 +329,18 @@ async fn a_wrong_key_is_told_with_the_setting_to_change() {
 }
 
 #[tokio::test]
-async fn a_healthy_server_is_up_with_its_wallets_name() {
-    let health = drill().wallet.health().await;
+async fn a_healthy_server_is_up_with_a_name_of_its_own() {
+    let drill = drill();
+    let health = drill.wallet.health().await;
     assert_eq!((health.state.as_str(), health.light), ("up", Light::Ok));
     assert_eq!(health.balance_msat, Some(Msat::ZERO));
-    assert!(
-        health
-            .identity
-            .is_some_and(|identity| identity.ends_with("#drill"))
-    );
+    assert_eq!(health.detail, "drill");
+    drill.server.rename("another");
+    let renamed = drill.wallet.health().await;
+    assert_eq!(renamed.detail, "another");
+    assert!(health.identity.is_some() && renamed.identity == health.identity);
+    let key = drill.server.invoice_key();
+    assert!(!health.identity.unwrap().contains(&key));
     assert!(!health.sandbox);
 }
 

@@ -79,6 +79,13 @@ impl FromStr for PaymentHash {
 pub struct Preimage(pub Hex32);
 
 impl Preimage {
+    /// A preimage as a wallet tells it; none for a row of zeros, with which some wallets fill the place of one that they do
+    /// not know.
+    #[must_use]
+    pub fn told(bytes: Hex32) -> Option<Self> {
+        (bytes.0 != [0; 32]).then_some(Self(bytes))
+    }
+
     /// The payment hash that it opens (sha256, BOLT 11).
     #[must_use]
     pub fn hash(&self) -> PaymentHash {

@@ -155,6 +155,20 @@ pub enum InvoiceFault {
     },
 }
 
+/// An invoice's text alone, without blanks around it and without the `lightning:` that some wallets write before it: not
+/// every payer takes that.
+#[must_use]
+pub fn bare(bolt11: &str) -> &str {
+    const SCHEME: &str = "lightning:";
+    let text = bolt11.trim();
+    match text.get(..SCHEME.len()) {
+        Some(scheme) if scheme.eq_ignore_ascii_case(SCHEME) => {
+            text[SCHEME.len()..].trim_start_matches('/')
+        }
+        _ => text,
+    }
+}
+
 /// Reads an invoice without the strictness of a payer: `LNbits`' test wallet, for one, sets no feature bits.
 /// A `lightning:` prefix and upper case are fine (BOLT 11).
 ///
@@ -164,12 +178,7 @@ pub fn read(bolt11: &str) -> Result<SignedRawBolt11Invoice, InvoiceFault> {
     if bolt11.len() > MAX_BOLT11_BYTES {
         return Err(InvoiceFault::NotAnInvoice("it is too long".to_owned()));
     }
-    let text = bolt11.trim();
-    let bare = match text.get(..10) {
-        Some(scheme) if scheme.eq_ignore_ascii_case("lightning:") => &text[10..],
-        _ => text,
-    };
-    let invoice: SignedRawBolt11Invoice = bare
+    let invoice: SignedRawBolt11Invoice = bare(bolt11)
         .parse()
         .map_err(|error| InvoiceFault::NotAnInvoice(clean(&format!("{error}"), 120)))?;
     if invoice.check_signature() {

@@ -137,7 +137,10 @@ async fn invoice_for(shop: &Shop, job: &Job, purse: &Purse) -> Input {
         Err(error) => Err(error),
     };
     let issued = match issued {
-        Ok(issued) => issued,
+        Ok(issued) => Issued {
+            bolt11: invoice::bare(&issued.bolt11).to_owned(),
+            ..issued
+        },
         Err(error) => return refused(shop, job, wallet, &error),
     };
     let hash = issued.payment_hash;

@@ -176,14 +176,11 @@ fn launch(
         let (id, shop, made_by) = (watch.job.id, shop.clone(), invoice.made_by());
         busy.insert(id);
         looking.spawn(async move {
-            let purse = match shop.purse_of(&made_by).await {
-                Ok(purse) => purse,
-                Err(words) => return (id, Looked::Nobody(words)),
-            };
             let began = Time::now();
-            let seen = purse.wallet.lookup(issued).await;
-            purse.heard(&seen);
-            (id, Looked::At(began, seen))
+            match shop.look(&made_by, &issued).await {
+                Ok(seen) => (id, Looked::At(began, seen)),
+                Err(words) => (id, Looked::Nobody(words)),
+            }
         });
     }
 }
@@ -196,9 +193,8 @@ pub async fn look_now(shop: &Arc<Shop>, job: &Job) -> Result<String, String> {
     let nothing = "the job has no invoice to look at";
     let invoice = job.invoice.as_ref().ok_or(nothing)?;
     let issued = issued(job).ok_or(nothing)?;
-    let purse = shop.purse_of(&invoice.made_by()).await?;
     let look = Look::at(Time::now());
-    let seen = purse.wallet.lookup(issued).await;
+    let seen = shop.look(&invoice.made_by(), &issued).await?;
     let seen = seen.map_err(|error| clean(&error.to_string(), 200))?;
     let told = in_words(&seen);
     let came = learned(shop, job, Ok(seen), &look, &mut Told::default()).await;

@@ -12,7 +12,8 @@ use super::shop::{Market, Shop};
 use crate::config::schema::PayMode;
 use crate::config::{Settings, secret};
 use crate::domain::event::News;
-use crate::domain::health::{Check, CheckKind, CheckStatus, Light, ShopState};
+use crate::domain::health::{Check, CheckKind, CheckStatus, Light, ShopState, WalletHealth};
+use crate::domain::invoice::Network;
 use crate::domain::text::clean;
 use crate::inference::pool::Pool;
 use crate::nostr::{RelayNews, Relays, RelaysConfig, Timing};
@@ -140,6 +141,12 @@ async fn wallet(shop: &Arc<Shop>, settings: &Settings, place: &Place) -> Result<
         );
         return Err(NotReady(format!("wallet {word}: {}", health.detail)));
     }
+    if let Some(why) = other_network(settings, &health) {
+        let found = health.network.as_deref().unwrap_or_default();
+        let fix = network_fix(found);
+        shop.checked(CheckKind::Wallet, word, CheckStatus::Fail, &why, &fix);
+        return Err(NotReady(format!("{why}: {fix}")));
+    }
     if let Some(why) = shop
         .wallet()
         .and_then(|wallet| cant_hold(settings, &*wallet))
@@ -149,6 +156,26 @@ async fn wallet(shop: &Arc<Shop>, settings: &Settings, place: &Place) -> Result<
     }
     shop.checked(CheckKind::Wallet, word, CheckStatus::Ok, &health.detail, "");
     Ok(())
+}
+
+/// Why this wallet's money is not what the settings say; nothing where it does not say on which network it is.
+#[must_use]
+pub fn other_network(settings: &Settings, health: &WalletHealth) -> Option<String> {
+    let asked = settings.wallet.network.word();
+    let found = health.network.as_deref().filter(|found| *found != asked)?;
+    let found = clean(found, 40);
+    Some(format!(
+        "the wallet is on {found}, and the settings say {asked}"
+    ))
+}
+
+/// What mends a wallet on another network: the command, where it is a network that the settings know.
+#[must_use]
+pub fn network_fix(found: &str) -> String {
+    match Network::from_word(found) {
+        Some(network) => format!("vend config set wallet.network {network}, or use another wallet"),
+        None => "use a wallet on bitcoin, testnet, signet or regtest".to_owned(),
+    }
 }
 
 /// Why these settings can't be sold under with this wallet: they ask it to hold payments, and it can't.

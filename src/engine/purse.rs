@@ -17,7 +17,13 @@ use crate::domain::invoice::Network;
 use crate::domain::job::MadeBy;
 use crate::ledger::LedgerError;
 use crate::wallet::open::WalletOpenError;
-use crate::wallet::{Wallet, WalletError, open};
+use crate::wallet::{Issued, Seen, Wallet, WalletError, open};
+
+/// Between two questions to another wallet about the invoices of one that is gone.
+const ASK_AGAIN: Duration = Duration::from_secs(600);
+
+/// Wallets of which it is remembered whether others know their invoices.
+const MOVED_MAX: usize = 64;
 
 /// Calls that began before a wallet was put aside have ended by then.
 const CALLS_END: Duration = Duration::from_secs(120);
@@ -89,6 +95,13 @@ impl Purse {
         self.wallet.backend() == made_by.backend
     }
 
+    /// Is it another wallet, or another way of writing this one's settings, that may know this invoice all the same?
+    fn may_know(&self, made_by: &MadeBy) -> bool {
+        let network = Some(self.network.word());
+        self.has_backend(made_by)
+            && (made_by.network.is_none() || made_by.network.as_deref() == network)
+    }
+
     /// Could it be the one, as far as is known? One that does not say who it is, is taken at its word.
     fn could_be(&self, made_by: &MadeBy) -> bool {
         let known = held(&self.identity);
@@ -135,6 +148,10 @@ pub struct Purses {
     now: Option<Arc<Purse>>,
     old: Vec<Arc<Purse>>,
     shut: Vec<Shut>,
+    /// Which wallet knows the invoices of one that moved, or has another key by now: learned by asking.
+    moved: Vec<(MadeBy, Arc<Purse>)>,
+    /// Who was asked last about the invoices of a wallet that is gone, and did not know them.
+    strangers: Vec<(MadeBy, Option<String>, Instant)>,
 }
 
 fn held<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
@@ -157,7 +174,8 @@ impl Purses {
             let now = self.now.as_ref().filter(|_| made_by.key.is_none());
             now.filter(|purse| purse.could_be(made_by))
         };
-        let found = by_name.filter(works).or_else(by_identity).or(by_name);
+        let found = by_name.filter(works).or_else(by_identity);
+        let found = found.or_else(|| self.moved_to(made_by)).or(by_name);
         let found = found.or_else(unnamed);
         found.cloned().ok_or_else(|| {
             let mut shut = self.shut.iter();
@@ -169,6 +187,31 @@ impl Purses {
                 ),
             }
         })
+    }
+
+    /// The wallet that has shown that it knows invoices made by this one.
+    fn moved_to(&self, made_by: &MadeBy) -> Option<&Arc<Purse>> {
+        let found = self.moved.iter().find(|(of, _)| of == made_by);
+        let (_, purse) = found?;
+        self.now
+            .iter()
+            .chain(&self.old)
+            .find(|one| Arc::ptr_eq(one, purse))
+    }
+
+    /// Wallets that may be the one that is asked for under another address or with another key, and were not asked lately.
+    fn perhaps(&mut self, made_by: &MadeBy, tried: Option<&Arc<Purse>>) -> Vec<Arc<Purse>> {
+        self.strangers.retain(|(.., at)| at.elapsed() < ASK_AGAIN);
+        let strangers = &self.strangers;
+        let asked = |purse: &Purse| {
+            let mut all = strangers.iter();
+            all.any(|(of, key, _)| of == made_by && *key == purse.key)
+        };
+        let tried = |purse: &Arc<Purse>| tried.is_some_and(|one| Arc::ptr_eq(one, purse));
+        let all = self.now.iter().chain(&self.old);
+        all.filter(|purse| purse.may_know(made_by) && !asked(purse) && !tried(purse))
+            .cloned()
+            .collect()
     }
 }
 
@@ -324,6 +367,51 @@ impl Shop {
             purse.identity().await;
         }
         held(&self.purses).made(made_by)
+    }
+
+    /// Looks at an invoice with the wallet that made it. Where that one is gone, others of its backend are asked: an `LNbits`
+    /// that moved, or whose key was renewed, still knows what it made. A wallet that does not know the invoice says nothing.
+    ///
+    /// # Errors
+    /// A sentence for the operator: there is nobody to ask.
+    pub async fn look(
+        &self,
+        made_by: &MadeBy,
+        issued: &Issued,
+    ) -> Result<Result<Seen, WalletError>, String> {
+        let purse = self.purse_of(made_by).await;
+        let seen = match &purse {
+            Ok(purse) => {
+                let seen = purse.wallet.lookup(issued.clone()).await;
+                purse.heard(&seen);
+                Ok(seen)
+            }
+            Err(words) => Err(words.clone()),
+        };
+        if matches!(seen, Ok(Ok(_))) {
+            return seen;
+        }
+        let tried = purse.ok();
+        let others = held(&self.purses).perhaps(made_by, tried.as_ref());
+        for other in others {
+            let answer = other.wallet.lookup(issued.clone()).await;
+            let knows = !matches!(answer, Err(_) | Ok(Seen::Unknown | Seen::Attention(_)));
+            let mut purses = held(&self.purses);
+            if knows {
+                purses.moved.retain(|(of, _)| of != made_by);
+                if purses.moved.len() < MOVED_MAX {
+                    purses.moved.push((made_by.clone(), other));
+                }
+                return Ok(answer);
+            }
+            if answer.is_ok() && purses.strangers.len() < MOVED_MAX {
+                let key = other.key.clone();
+                purses
+                    .strangers
+                    .push((made_by.clone(), key, Instant::now()));
+            }
+        }
+        seen
     }
 
     /// Each wallet but the present one that has open invoices: how many, and its state in words.

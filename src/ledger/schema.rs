@@ -210,7 +210,13 @@ DROP INDEX invoices_watched;
 CREATE INDEX invoices_state ON invoices (state, expires_at) WHERE state <> 'paid';
 ";
 
-const VERSIONS: [&str; 5] = [FIRST, HOURS, LISTS, DESK, HOLDS];
+/// What these wallets called themselves could change, or be the name of several: a wallet's own label, the node behind it. An
+/// invoice without it is looked at with the wallet whose settings are kept under its name.
+const IDENTITIES: &str = "
+UPDATE invoices SET wallet_identity = NULL WHERE wallet IN ('lnbits', 'nwc') AND wallet_identity IS NOT NULL;
+";
+
+const VERSIONS: [&str; 6] = [FIRST, HOURS, LISTS, DESK, HOLDS, IDENTITIES];
 
 /// Every version of the tables, oldest first.
 pub(super) fn migrations() -> Migrations<'static> {
@@ -261,6 +267,44 @@ mod tests {
         let files = std::fs::read_dir(dir.path()).unwrap();
         let names = files.map(|file| file.unwrap().file_name().into_string().unwrap());
         assert_eq!(names.filter(|name| name.contains("before")).count(), 1);
+    }
+
+    #[test]
+    fn invoices_of_renamed_wallets_are_taken_up_by_the_name_of_their_settings() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("vend.db");
+        let old = old(&path, 5);
+        for (n, wallet, identity) in [
+            (1_u8, "lnbits", "lnbits.example#Alice"),
+            (2, "nwc", "02aa"),
+            (3, "lnd", "02bb"),
+        ] {
+            let id = [n; 32];
+            old.execute(
+                "INSERT INTO jobs (id, buyer, kind, state, status, rev, encryption, addressed, terms, model, created_at, updated_at)
+                 VALUES (?1, ?1, 5050, 'pending_payment', 'pending_payment', 1, 'plain', 0, '{}', 'm', 1, 1)",
+                [id],
+            )
+            .unwrap();
+            old.execute(
+                "INSERT INTO invoices (job_id, label, state, amount_msat, wallet, wallet_identity, wallet_key)
+                 VALUES (?1, ?2, 'open', 1, ?2, ?3, 'kept')",
+                rusqlite::params![id, wallet, identity],
+            )
+            .unwrap();
+        }
+        drop(old);
+        let opened = crate::ledger::open_writer(&path).unwrap();
+        let mut rows = opened
+            .prepare("SELECT wallet_key, wallet_identity FROM invoices ORDER BY job_id")
+            .unwrap();
+        let found: Vec<(String, Option<String>)> = rows
+            .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))
+            .unwrap()
+            .map(Result::unwrap)
+            .collect();
+        let kept = |identity: Option<&str>| ("kept".to_owned(), identity.map(str::to_owned));
+        assert_eq!(found, [kept(None), kept(None), kept(Some("02bb"))]);
     }
 
     #[tokio::test]

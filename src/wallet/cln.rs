@@ -46,6 +46,7 @@ const KIND: Kind = Kind {
     example: "https://127.0.0.1:3010",
     // listfunds names every output and channel.
     max_body: 4 * 1024 * 1024,
+    own_words: |_| false,
     wrong_key: |_, _| false,
 };
 

@@ -44,6 +44,8 @@ pub(super) struct Kind {
     pub(super) example: &'static str,
     /// The longest answer that is read, bytes.
     pub(super) max_body: usize,
+    /// Are these plain words its own, where it refuses the secret? Most servers say all in JSON: other words are a proxy's.
+    pub(super) own_words: fn(&str) -> bool,
     /// Does this answer (HTTP status, words) refuse the secret, beside 401 and 403?
     pub(super) wrong_key: fn(u16, &str) -> bool,
 }
@@ -208,10 +210,14 @@ impl Server {
         let date = date.map(HeaderValue::as_bytes);
         self.drift.heard(date, asked, Time::now());
         let (status, retry_after) = (response.status(), answer::retry_after(&response));
+        let content_type = response.headers().get(CONTENT_TYPE);
+        let content_type = content_type.and_then(|value| value.to_str().ok());
+        let content_type = content_type.unwrap_or_default().to_owned();
         let body = self.read(response).await?;
         Ok(Answer {
             status,
             retry_after,
+            content_type,
             body,
         })
     }

@@ -13,11 +13,12 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use reqwest::Url;
 use reqwest::header::HeaderName;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use serde_json::json;
 
 use super::http::{Answer, Kind, Server, Setup};
+use super::number::or_default;
 use super::{Caps, Issued, NewInvoice, Seen, ServerError, Wallet, WalletError, whole_sats};
 use crate::domain::Hex32;
 use crate::domain::health::{Light, WalletHealth};
@@ -47,6 +48,7 @@ const KIND: Kind = Kind {
     fix: "copy the invoice/read key anew",
     example: "http://127.0.0.1:5000",
     max_body: 256 * 1024,
+    own_words: |_| false,
     // `LNbits` answers a wrong key with 404 "Wallet not found."
     wrong_key: |status, words| status == 404 && is_unknown_wallet(words),
 };
@@ -57,6 +59,7 @@ const KEY_HEADER: HeaderName = HeaderName::from_static("x-api-key");
 /// The client of one `LNbits` wallet.
 pub struct Lnbits {
     server: Server,
+    identity: String,
 }
 
 impl fmt::Debug for Lnbits {
@@ -79,7 +82,8 @@ impl Lnbits {
             secret: invoice_key,
             certificate: None,
         })?;
-        Ok(Self { server })
+        let identity = identity(&server.name(), invoice_key);
+        Ok(Self { server, identity })
     }
 
     /// The same with another longest time for a call (15 s unless told); at most 30 s.
@@ -131,12 +135,14 @@ impl Lnbits {
             .append_pair("external_id", label)
             .append_pair("limit", MAX_FOUND);
         let answer = self.server.get(url).await?;
-        Ok(pick(self.server.json(&answer)?, label, Time::now()))
+        let found: Option<Vec<Record>> = self.server.json(&answer)?;
+        Ok(pick(found.unwrap_or_default(), label, Time::now()))
     }
 
     async fn ask_health(&self) -> Result<WalletHealth, WalletError> {
         let answer = self.server.get(self.at("wallet")).await?;
         let wallet: Account = self.server.json(&answer)?;
+        // A label: it can be changed at any time, and two wallets may have the same.
         let name = self.server.plain(&wallet.name);
         // Only an admin key is told the wallet's id.
         let (light, detail) = if wallet.id.is_some() {
@@ -153,7 +159,7 @@ impl Lnbits {
             light,
             detail,
             network: None,
-            identity: Some(format!("{}#{name}", self.server.name())),
+            identity: Some(self.identity.clone()),
             balance_msat: u64::try_from(wallet.balance).ok().map(Msat),
             can_receive_msat: None,
             sandbox: false,
@@ -212,6 +218,15 @@ impl Wallet for Lnbits {
     }
 }
 
+/// Which wallet this is: an invoice key tells its id to nobody, so its address and the key itself do. Whoever reads the
+/// digest learns no key: it is 128 random bits.
+fn identity(server: &str, invoice_key: &SecretString) -> String {
+    use nostr::hashes::{Hash, sha256};
+    let key = invoice_key.expose_secret().trim();
+    let digest = sha256::Hash::hash(format!("vend:lnbits:{server}:{key}").as_bytes()).to_string();
+    format!("{server}#{}", digest.get(..32).unwrap_or(&digest))
+}
+
 /// Does the server say that it does not know this payment? A "not found" of a wrong address, or for a wrong key, says
 /// nothing about a payment.
 fn knows_no_payment(answer: &Answer) -> bool {
@@ -228,7 +243,7 @@ fn is_unknown_wallet(detail: &str) -> bool {
 /// `GET /api/v1/wallet`
 #[derive(Deserialize)]
 struct Account {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     name: String,
     balance: i64,
     id: Option<serde::de::IgnoredAny>,
@@ -328,7 +343,7 @@ fn paid(look: &Look, asked: &PaymentHash) -> Seen {
         .preimage
         .as_deref()
         .and_then(|hex| hex.parse::<Hex32>().ok())
-        .map(Preimage)
+        .and_then(Preimage::told)
         .filter(|preimage| preimage.opens(asked));
     Seen::Paid {
         amount: msat(details.and_then(|details| details.amount)),

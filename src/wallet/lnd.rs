@@ -15,8 +15,9 @@ use reqwest::header::HeaderName;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 
-use self::answers::{Balances, Info, Invoice, Invoices, Made, NodeKey, to_base64};
+use self::answers::{Balances, Info, Invoice, Invoices, Made, to_base64};
 use super::http::{Answer, Kind, Server, Setup};
+use super::number::node_key;
 use super::{Caps, Issued, NewInvoice, Seen, ServerError, Wallet, WalletError};
 use crate::domain::health::{Light, WalletHealth};
 use crate::domain::id::{PaymentHash, Preimage};
@@ -34,6 +35,7 @@ const KIND: Kind = Kind {
     fix: "name the file, wallet.macaroon = { file = \"…/invoice.macaroon\" }, or write its hex digits",
     example: "https://127.0.0.1:8080",
     max_body: 256 * 1024,
+    own_words: |_| false,
     wrong_key: |_, words| refuses_macaroon(words),
 };
 
@@ -236,7 +238,7 @@ fn told_by_info(info: &Info, plain: impl Fn(&str) -> String) -> (WalletHealth, V
     let health = WalletHealth {
         detail: plain(&info.alias),
         network: info.network().map(|word| plain(&word)),
-        identity: NodeKey::read(&info.identity_pubkey),
+        identity: node_key(&info.identity_pubkey),
         ..up()
     };
     (health, notes)

@@ -215,7 +215,7 @@ impl Nwc {
             light: spends.map_or(Light::Ok, |_| Light::Warn),
             detail: words.join("; "),
             network: info.network,
-            identity: info.node,
+            identity: Some(self.connection().identity()),
             // Beside the point where the connection may not ask.
             balance_msat: balance
                 .ok()

@@ -18,6 +18,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use self::answers::{Balance, Info, Made, Payment};
 use super::http::{Answer, Kind, Server, Setup};
+use super::number::node_key;
 use super::{Caps, Issued, NewInvoice, Seen, ServerError, Wallet, WalletError, whole_sats};
 use crate::domain::health::{Light, WalletHealth};
 use crate::domain::id::PaymentHash;
@@ -38,6 +39,8 @@ const KIND: Kind = Kind {
     fix: "copy http-password-limited-access from phoenix.conf",
     example: "http://127.0.0.1:9740",
     max_body: 256 * 1024,
+    // "Invalid authentication (use basic auth …)", or nothing at all.
+    own_words: |words| words.trim().is_empty() || words.to_ascii_lowercase().contains("auth"),
     wrong_key: |_, _| false,
 };
 
@@ -117,8 +120,9 @@ impl Phoenixd {
             .append_pair("all", "true")
             .append_pair("limit", MAX_FOUND);
         let answer = self.server.get(url).await?;
-        let found: Vec<Payment> = self.server.json(&answer)?;
+        let found: Option<Vec<Payment>> = self.server.json(&answer)?;
         Ok(found
+            .unwrap_or_default()
             .into_iter()
             .find(|payment| payment.is_labelled(label) && payment.is_alive())
             .and_then(Payment::issued))
@@ -153,7 +157,7 @@ impl Phoenixd {
             },
             detail: words.join("; "),
             network: info.network().map(|word| self.server.plain(&word)),
-            identity: Some(self.server.plain(&info.node_id)),
+            identity: node_key(&info.node_id),
             balance_msat: Some(Msat::from_sats(balance.balance)),
             can_receive_msat: Some(can_receive),
             sandbox: false,

@@ -98,6 +98,8 @@ struct Invoice {
 
 struct State {
     fault: Fault,
+    name: String,
+    key: String,
     invoices: Vec<Invoice>,
     lookups: usize,
     record: File,
@@ -110,7 +112,6 @@ struct Shared {
     changed: Condvar,
     currency: Currency,
     node: SecretKey,
-    key: String,
 }
 
 /// The server. It ends when dropped.
@@ -139,6 +140,8 @@ impl DrillWallet {
         let shared = Arc::new(Shared {
             state: Mutex::new(State {
                 fault: Fault::None,
+                name: "drill".to_owned(),
+                key: hex(&rand::random::<[u8; 16]>()),
                 invoices: Vec::new(),
                 lookups: 0,
                 record,
@@ -148,7 +151,6 @@ impl DrillWallet {
             changed: Condvar::new(),
             currency,
             node: SecretKey::from_slice(&rand::random::<[u8; 32]>()).unwrap(),
-            key: hex(&rand::random::<[u8; 16]>()),
         });
         let accepts = {
             let shared = Arc::clone(&shared);
@@ -168,7 +170,17 @@ impl DrillWallet {
 
     /// What `wallet.invoice_key` is set to.
     pub fn invoice_key(&self) -> String {
-        self.shared.key.clone()
+        self.shared.held().key.clone()
+    }
+
+    /// Its owner has the key renewed: the old one is not known any more.
+    pub fn renew_key(&self) {
+        self.shared.held().key = hex(&rand::random::<[u8; 16]>());
+    }
+
+    /// Its owner gives the wallet another name.
+    pub fn rename(&self, name: &str) {
+        name.clone_into(&mut self.shared.held().name);
     }
 
     /// From now on this goes wrong. Answers that hang are given up.

@@ -76,6 +76,10 @@ async fn errors(wallet: &dyn Wallet, issued: &Issued) -> Vec<WalletError> {
     errors
 }
 
+fn is_a_proxys(error: &WalletError) -> bool {
+    matches!(error, WalletError::Unreachable(words) if words.contains("not the wallet"))
+}
+
 /// Is it the right error?
 type Is = fn(&WalletError) -> bool;
 
@@ -85,9 +89,10 @@ pub async fn every_fault_is_told_plainly(node: &DrillNode, wallet: &dyn Wallet) 
     let is: &[(Fault, Is)] = &[
         (Fault::Down, |e| matches!(e, WalletError::Unreachable(_))),
         (Fault::ServerError, |e| matches!(e, WalletError::Failed(_))),
-        (Fault::Forbidden, |e| {
-            matches!(e, WalletError::Unauthorized(_))
-        }),
+        // A proxy's no, in words or as a page, is not the wallet's: the key may be right.
+        (Fault::Forbidden, is_a_proxys),
+        (Fault::WebPage(401), is_a_proxys),
+        (Fault::WebPage(403), is_a_proxys),
         (Fault::KeyRevoked, |e| {
             matches!(e, WalletError::Unauthorized(_))
         }),

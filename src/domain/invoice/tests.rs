@@ -377,3 +377,17 @@ proptest! {
         prop_assert!(check(&prefixed, &expected(), NOW).is_err());
     }
 }
+
+#[test]
+fn an_invoice_loses_what_wallets_write_before_it() {
+    for text in [
+        "lnbc1x",
+        " lnbc1x\n",
+        "lightning:lnbc1x",
+        "LIGHTNING:lnbc1x",
+        "Lightning://lnbc1x",
+    ] {
+        assert_eq!(bare(text), "lnbc1x", "{text}");
+    }
+    assert_eq!(bare("é"), "é");
+}

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::super::preflight::{self, Place, open_wallet};
+use super::super::preflight::{self, Place, network_fix, open_wallet};
 use super::{apart, check};
 use crate::config::Settings;
 use crate::config::schema::Backend;
@@ -170,23 +170,9 @@ fn small_room(settings: &Settings, health: &WalletHealth) -> Option<Check> {
 }
 
 fn other_network(settings: &Settings, health: &WalletHealth) -> Option<Check> {
-    let asked = settings.wallet.network.word();
-    let found = health.network.as_deref().filter(|found| *found != asked)?;
-    let detail = format!("the wallet is on {found}, and the settings say {asked}");
-    Some(row(
-        settings,
-        CheckStatus::Fail,
-        &detail,
-        &network_fix(found),
-    ))
-}
-
-/// The command where it is a network that the settings know.
-fn network_fix(found: &str) -> String {
-    match Network::from_word(found) {
-        Some(network) => format!("vend config set wallet.network {network}, or use another wallet"),
-        None => "use a wallet on bitcoin, testnet, signet or regtest".to_owned(),
-    }
+    let detail = preflight::other_network(settings, health)?;
+    let fix = network_fix(health.network.as_deref().unwrap_or_default());
+    Some(row(settings, CheckStatus::Fail, &detail, &fix))
 }
 
 fn trial() -> NewInvoice {

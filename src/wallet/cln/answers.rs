@@ -13,16 +13,16 @@ use crate::domain::invoice;
 use crate::domain::msat::Msat;
 use crate::domain::text::clean;
 use crate::domain::time::Time;
-use crate::wallet::number::Number;
+use crate::wallet::number::{Number, network_word, node_key, or_default};
 use crate::wallet::{Issued, Seen, WalletError};
 
 /// getinfo
 #[derive(Deserialize)]
 pub(super) struct Info {
     id: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     alias: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     network: String,
     warning_bitcoind_sync: Option<String>,
     warning_lightningd_sync: Option<String>,
@@ -32,8 +32,8 @@ impl Info {
     pub(super) fn health(self, plain: impl Fn(&str) -> String) -> WalletHealth {
         WalletHealth {
             detail: plain(&self.alias),
-            network: Some(plain(&self.network)).filter(|word| !word.is_empty()),
-            identity: Some(plain(&self.id)),
+            network: network_word(&plain(&self.network)),
+            identity: node_key(&self.id),
             ..up()
         }
     }
@@ -50,15 +50,15 @@ impl Info {
 /// listfunds
 #[derive(Deserialize)]
 pub(super) struct Funds {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     channels: Vec<Channel>,
 }
 
 #[derive(Deserialize)]
 struct Channel {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     our_amount_msat: Number,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     amount_msat: Number,
     /// Absent in old answers.
     #[serde(default = "yes")]
@@ -130,6 +130,7 @@ fn issued(bolt11: Option<String>, payment_hash: Option<PaymentHash>) -> Option<I
 /// listinvoices
 #[derive(Deserialize)]
 pub(super) struct Invoices {
+    #[serde(deserialize_with = "or_default")]
     invoices: Vec<Invoice>,
 }
 
@@ -200,7 +201,7 @@ impl Invoice {
             "paid" => Seen::Paid {
                 amount: self.amount_received_msat.map(|msat| Msat(msat.0)),
                 at: self.paid_at.map(|at| Time::from_secs(at.0)),
-                preimage: self.payment_preimage.map(Preimage),
+                preimage: self.payment_preimage.and_then(Preimage::told),
                 fee: None,
             },
             other => Seen::Attention(format!("Core Lightning calls it '{}'", clean(other, 40))),

@@ -88,6 +88,7 @@ mod tests {
         key: "wallet.key",
         fix: "copy it anew",
         example: "http://127.0.0.1:5000",
+        own_words: |_| false,
         max_body: 1_024,
         wrong_key: |_, _| false,
     };

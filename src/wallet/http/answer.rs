@@ -17,6 +17,7 @@ const MAX_RETRY_AFTER: Duration = Duration::from_hours(1);
 pub(in crate::wallet) struct Answer {
     pub(super) status: StatusCode,
     pub(super) retry_after: Option<Duration>,
+    pub(super) content_type: String,
     pub(super) body: Vec<u8>,
 }
 
@@ -34,6 +35,13 @@ impl Answer {
     /// Its whole body as text. Not clean.
     pub(in crate::wallet) fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    /// Is it a web page? Then it comes from a proxy, a firewall or a log-in before the server, or from another server.
+    fn is_page(&self) -> bool {
+        let html = self.content_type.to_ascii_lowercase().contains("text/html");
+        let start = self.body.trim_ascii_start();
+        html || start.starts_with(b"<")
     }
 
     /// The words of a JSON error: `{"detail": …}`, `{"message": …}`, `{"error": …}`, `{"error": {"message": …}}`. Not clean.
@@ -59,8 +67,13 @@ impl Server {
         if let Some(error) = self.refusal(answer) {
             return Err(error);
         }
-        serde_json::from_slice(&answer.body)
-            .map_err(|error| WalletError::Protocol(self.plain(&error.to_string())))
+        serde_json::from_slice(&answer.body).map_err(|error| {
+            WalletError::Protocol(if answer.is_page() {
+                "it is a web page: is wallet.url right?".to_owned()
+            } else {
+                self.plain(&error.to_string())
+            })
+        })
     }
 
     /// Why the server did not do what was asked; none where it did.
@@ -69,12 +82,24 @@ impl Server {
             return None;
         }
         let status = answer.status();
-        let text = answer.detail().unwrap_or_else(|| answer.text());
+        let detail = answer.detail();
+        let is_own =
+            detail.is_some() || (!answer.is_page() && (self.kind.own_words)(&answer.text()));
+        let text = match detail {
+            Some(detail) => detail,
+            None if answer.is_page() => "a web page".to_owned(),
+            None => answer.text(),
+        };
         let words = match self.plain(&text) {
             words if words.is_empty() => format!("HTTP {status}"),
             words => format!("{words} (HTTP {status})"),
         };
         Some(match status {
+            401 | 403 | 407 | 451 if !is_own => WalletError::Unreachable(format!(
+                "{}: a proxy, firewall or log-in before {} refuses, not the wallet: {words}",
+                self.name(),
+                self.kind.name
+            )),
             401 | 403 => WalletError::Unauthorized(words),
             _ if (self.kind.wrong_key)(status, &text) => WalletError::Unauthorized(words),
             404 => WalletError::Protocol(format!("{words}: is wallet.url right?")),

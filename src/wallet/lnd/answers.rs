@@ -10,7 +10,7 @@ use crate::domain::invoice;
 use crate::domain::msat::Msat;
 use crate::domain::text::clean;
 use crate::domain::time::Time;
-use crate::wallet::number::Number;
+use crate::wallet::number::{Number, network_word, or_default};
 use crate::wallet::{Issued, Seen, WalletError};
 
 pub(super) fn to_base64(bytes: &Hex32) -> String {
@@ -21,44 +21,29 @@ fn from_base64(text: &str) -> Option<Hex32> {
     Hex32::from_slice(&STANDARD.decode(text).ok()?)
 }
 
-/// A node's public key: 66 hex digits.
-pub(super) struct NodeKey;
-
-impl NodeKey {
-    /// The key, where it is one.
-    pub(super) fn read(text: &str) -> Option<String> {
-        let is_key = text.len() == 66 && text.bytes().all(|digit| digit.is_ascii_hexdigit());
-        is_key.then(|| text.to_ascii_lowercase())
-    }
-}
-
 /// `GET /v1/getinfo`
 #[derive(Deserialize)]
 pub(super) struct Info {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub(super) alias: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub(super) identity_pubkey: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub(super) synced_to_chain: bool,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     chains: Vec<Chain>,
 }
 
 #[derive(Deserialize)]
 struct Chain {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     network: String,
 }
 
 impl Info {
     /// The network, in the settings' word.
     pub(super) fn network(&self) -> Option<String> {
-        let word = self.chains.first()?.network.as_str();
-        Some(match word {
-            "mainnet" => "bitcoin".to_owned(),
-            other => other.to_owned(),
-        })
+        network_word(&self.chains.first()?.network)
     }
 }
 
@@ -110,7 +95,7 @@ impl Made {
 /// `GET /v1/invoices`
 #[derive(Deserialize)]
 pub(super) struct Invoices {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     invoices: Vec<Invoice>,
 }
 
@@ -133,7 +118,7 @@ pub(super) struct Invoice {
     creation_date: Option<Number>,
     expiry: Option<Number>,
     r_preimage: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     htlcs: Vec<Htlc>,
 }
 
@@ -192,7 +177,7 @@ impl Invoice {
                 .r_preimage
                 .as_deref()
                 .and_then(from_base64)
-                .map(Preimage),
+                .and_then(Preimage::told),
             fee: None,
         }
     }

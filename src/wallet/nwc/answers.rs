@@ -11,7 +11,7 @@ use crate::domain::id::{PaymentHash, Preimage};
 use crate::domain::invoice;
 use crate::domain::msat::{MAX_MSAT, Msat};
 use crate::domain::time::Time;
-use crate::wallet::number::Number;
+use crate::wallet::number::{Number, network_word};
 use crate::wallet::{Issued, Seen, WalletError};
 
 /// Methods that are read of a list; real ones are below thirty.
@@ -72,21 +72,22 @@ pub(super) struct Card {
     /// Unix seconds.
     pub(super) at: u64,
     pub(super) methods: Methods,
-    /// Encryptions that it offers; empty where it does not say.
-    offers: Vec<String>,
+    /// Encryptions that it offers; none where it does not say.
+    offers: Option<Vec<Scheme>>,
 }
 
 impl Card {
     /// Reads an event whose author and signature were checked.
     pub(super) fn read(event: &Event) -> Self {
         let tags = event.tags.iter().map(nostr::Tag::as_slice);
-        let offers = tags
+        let mut said = tags
             .filter(|tag| tag.first().is_some_and(|name| name == "encryption"))
             .flat_map(|tag| &tag[1..])
             .flat_map(|value| words(value))
-            .map(str::to_ascii_lowercase)
             .take(MAX_METHODS)
-            .collect();
+            .peekable();
+        let offers = said.peek().is_some();
+        let offers = offers.then(|| said.filter_map(Scheme::read).collect());
         Self {
             at: event.created_at.as_secs(),
             methods: Methods::read(words(&event.content)),
@@ -96,20 +97,20 @@ impl Card {
 
     /// NIP-44 where it is offered; NIP-04 where that is, or where the wallet does not say (NIP-47).
     pub(super) fn scheme(&self) -> Result<Scheme, WalletError> {
-        let offers = |scheme: Scheme| self.offers.iter().any(|word| word == scheme.word());
-        if offers(Scheme::Nip44) {
-            Ok(Scheme::Nip44)
-        } else if self.offers.is_empty() || offers(Scheme::Nip04) {
-            Ok(Scheme::Nip04)
-        } else {
+        let Some(offers) = &self.offers else {
+            return Ok(Scheme::Nip04);
+        };
+        let best = [Scheme::Nip44, Scheme::Nip04];
+        let found = best.into_iter().find(|scheme| offers.contains(scheme));
+        found.ok_or_else(|| {
             let text = "it offers neither NIP-44 nor NIP-04 encryption".to_owned();
-            Err(WalletError::Protocol(text))
-        }
+            WalletError::Protocol(text)
+        })
     }
 }
 
 fn words(text: &str) -> impl Iterator<Item = &str> {
-    text.split(|c: char| c.is_whitespace() || c == ',')
+    text.split(|c: char| c.is_whitespace() || matches!(c, ',' | ';' | '|' | '[' | ']' | '"' | '\''))
         .filter(|word| !word.is_empty())
 }
 
@@ -204,8 +205,6 @@ fn moment(value: &Value) -> Option<Time> {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Info {
     pub(super) alias: Option<String>,
-    /// The node's key: the same through every connection to one wallet.
-    pub(super) node: Option<String>,
     /// In the settings' word.
     pub(super) network: Option<String>,
     /// What this connection may do; none where the wallet does not say.
@@ -221,22 +220,10 @@ impl Info {
         let methods = value["methods"].as_array();
         Self {
             alias: text("alias"),
-            node: value["pubkey"].as_str().and_then(node_key),
-            network: text("network").map(|word| match word.to_ascii_lowercase().as_str() {
-                "mainnet" => "bitcoin".to_owned(),
-                other => other.to_owned(),
-            }),
+            network: text("network").as_deref().and_then(network_word),
             methods: methods.map(|list| Methods::read(list.iter().filter_map(Value::as_str))),
         }
     }
-}
-
-/// A node's key: 66 hex digits that are not a row of zeros, which some wallets send in its place.
-fn node_key(text: &str) -> Option<String> {
-    let is_key = text.len() == 66
-        && text.bytes().all(|digit| digit.is_ascii_hexdigit())
-        && text[2..].bytes().any(|digit| digit != b'0');
-    is_key.then(|| text.to_ascii_lowercase())
 }
 
 /// `get_balance`
@@ -322,7 +309,7 @@ fn paid(value: &Value, asked: &Issued, at: Option<Time>) -> Seen {
     Seen::Paid {
         amount: shown,
         at,
-        preimage: hex32(&value["preimage"]).map(Preimage),
+        preimage: hex32(&value["preimage"]).and_then(Preimage::told),
         fee,
     }
 }
@@ -350,7 +337,7 @@ pub(super) fn notice(text: &str) -> Notice {
 
 /// `pay_invoice`: the proof and the fee.
 pub(super) fn receipt(value: &Value) -> (Option<Preimage>, Option<Msat>) {
-    let preimage = hex32(&value["preimage"]).map(Preimage);
+    let preimage = hex32(&value["preimage"]).and_then(Preimage::told);
     (preimage, amount(&value["fees_paid"]))
 }
 

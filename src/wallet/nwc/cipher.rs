@@ -24,6 +24,20 @@ impl Scheme {
         }
     }
 
+    /// Reads such a word as wallets spell it: `nip44_v2`, `nip44-v2`, `NIP44v2`, `nip44`.
+    pub(super) fn read(word: &str) -> Option<Self> {
+        let plain: String = word
+            .chars()
+            .filter(char::is_ascii_alphanumeric)
+            .map(|c| c.to_ascii_lowercase())
+            .collect();
+        match plain.as_str() {
+            "nip44v2" | "nip44" => Some(Self::Nip44),
+            "nip04" | "nip4" => Some(Self::Nip04),
+            _ => None,
+        }
+    }
+
     pub(super) const fn other(self) -> Self {
         match self {
             Self::Nip44 => Self::Nip04,

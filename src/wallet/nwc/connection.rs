@@ -67,6 +67,11 @@ impl Connection {
         })
     }
 
+    /// Which wallet this is: its key and ours. What it says of its node is no help: thousands of wallets may be behind one.
+    pub(super) fn identity(&self) -> String {
+        format!("{}:{}", self.wallet, self.keys.public_key())
+    }
+
     /// The wallet's words, safe to show: one short line without our key.
     pub(super) fn plain(&self, text: &str) -> String {
         // Cleaned first: what is dropped from between the secret's characters must not bring it together again.

@@ -11,6 +11,7 @@ use super::connection::{Connection, NwcError};
 use super::link::Link;
 use super::shared::Sent;
 use crate::domain::id::{PaymentHash, Preimage};
+use crate::domain::invoice;
 use crate::domain::msat::Msat;
 use crate::wallet::WalletError;
 
@@ -63,7 +64,7 @@ impl NwcPayer {
         hash: &PaymentHash,
         wait: Duration,
     ) -> Result<Receipt, PayError> {
-        let params = json!({"invoice": bolt11});
+        let params = json!({"invoice": invoice::bare(bolt11)});
         let sent = Sent::default();
         let answer = self
             .link

@@ -7,6 +7,7 @@ use crate::domain::id::{PaymentHash, Preimage};
 use crate::domain::invoice;
 use crate::domain::msat::Msat;
 use crate::domain::time::Time;
+use crate::wallet::number::{network_word, or_default};
 use crate::wallet::{Issued, Seen, WalletError};
 
 /// `GET /getinfo`
@@ -14,11 +15,11 @@ use crate::wallet::{Issued, Seen, WalletError};
 #[serde(rename_all = "camelCase")]
 pub(super) struct Info {
     pub(super) node_id: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     chain: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub(super) version: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     channels: Vec<Channel>,
 }
 
@@ -31,12 +32,7 @@ struct Channel {
 impl Info {
     /// The network, in the settings' word.
     pub(super) fn network(&self) -> Option<String> {
-        match self.chain.as_str() {
-            "" => None,
-            "mainnet" => Some("bitcoin".to_owned()),
-            "testnet3" => Some("testnet".to_owned()),
-            other => Some(other.to_owned()),
-        }
+        network_word(&self.chain)
     }
 
     /// What can come in before more room is bought.
@@ -55,7 +51,7 @@ impl Info {
 pub(super) struct Balance {
     #[serde(rename = "balanceSat")]
     pub(super) balance: u64,
-    #[serde(rename = "feeCreditSat", default)]
+    #[serde(rename = "feeCreditSat", default, deserialize_with = "or_default")]
     pub(super) fee_credit: u64,
 }
 
@@ -87,10 +83,10 @@ pub(super) struct Payment {
     invoice: Option<String>,
     is_paid: bool,
     is_expired: Option<bool>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     received_sat: u64,
     /// msat, unlike the other amounts.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     fees: u64,
     /// Milliseconds since 1970.
     completed_at: Option<i64>,
@@ -152,7 +148,7 @@ impl Payment {
         Seen::Paid {
             amount: (gross >= asked && !gross.is_zero()).then_some(gross),
             at: self.completed_at.map(Time),
-            preimage: self.preimage.map(Preimage),
+            preimage: self.preimage.and_then(Preimage::told),
             fee: (!kept_back.is_zero()).then_some(kept_back),
         }
     }

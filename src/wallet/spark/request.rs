@@ -80,7 +80,7 @@ impl Request {
 
     fn preimage(&self) -> Option<Preimage> {
         let bytes: Hex32 = self.preimage.as_deref()?.parse().ok()?;
-        Some(Preimage(bytes))
+        Preimage::told(bytes)
     }
 
     /// By Spark's word, or else by the invoice's own.

@@ -47,10 +47,13 @@ pub fn answer(request: &Request, shared: &Shared) -> Option<Reply> {
     }
     let url = reqwest::Url::parse(&format!("http://drill{}", request.target)).ok()?;
     let (_, path) = url.path().split_once("/api/v1/")?;
-    let known = request.key == shared.key && fault != Fault::KeyRevoked;
+    let known = request.key == shared.held().key && fault != Fault::KeyRevoked;
     let stranger = || Some(reply(404, &json!({"detail": "Wallet not found."})));
     match (request.method.as_str(), path) {
-        ("GET", "wallet") if known => Some(reply(200, &json!({"name": "drill", "balance": 0}))),
+        ("GET", "wallet") if known => {
+            let name = shared.held().name.clone();
+            Some(reply(200, &json!({"name": name, "balance": 0})))
+        }
         ("POST", "payments") if known => create(&request.body, shared, &fault),
         ("GET", "payments") if known => {
             let label = url.query_pairs().find(|(name, _)| name == "external_id");
