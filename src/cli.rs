@@ -21,6 +21,7 @@ mod recover;
 mod request;
 mod run;
 mod settings;
+mod signals;
 mod spark;
 mod stats;
 

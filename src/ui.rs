@@ -38,6 +38,8 @@ pub struct Link {
     pub commands: mpsc::Sender<(Command, oneshot::Sender<Reply>)>,
     /// Where events come from, beginning with the whole state.
     pub events: mpsc::Receiver<Event>,
+    /// How often a signal told this process to end; the first one ends the screen.
+    pub told_to_end: tokio::sync::watch::Receiver<u32>,
 }
 
 /// How the screen is shown.
@@ -75,6 +77,10 @@ pub enum Leave {
     },
     /// The operator leaves, the shop goes on.
     Detach,
+    /// A signal told this process to end.
+    Told,
+    /// The engine has ended; there is nothing left to show.
+    EngineEnded,
     /// The terminal went away; the shop goes on. Standard input is an empty pipe now, and standard
     /// output and error are `/dev/null`.
     TerminalGone,

@@ -1,5 +1,7 @@
 //! What the shop says of itself, and how it ends: no secret and no stranger's control character anywhere, a drain on SIGTERM.
 
+#[path = "support/drill_ollama.rs"]
+mod drill_ollama;
 #[path = "support/drill_relay.rs"]
 mod drill_relay;
 #[path = "support/drill_wallet.rs"]
@@ -248,6 +250,42 @@ async fn a_word_to_end_lets_the_running_job_finish_and_takes_no_other() {
             event.kind == Kind::from_u16(6050) && answers(event).as_deref() == Some(&id)
         });
     assert!(result.is_some(), "its result is on the relay");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_second_word_to_end_leaves_the_running_job_for_the_next_start() {
+    let home = Home::new();
+    let relay = DrillRelay::start(None).await;
+    let model = drill_ollama::DrillOllama::start().await;
+    let endpoint = format!("kind = \"ollama\"\nurl = \"{}\"\n", model.url());
+    home.configure_with(
+        "after",
+        relay.url().as_str(),
+        "backend = \"sandbox\"\n",
+        "gemma2:latest",
+        &endpoint,
+    );
+    let mut run = home.run(None);
+    run.until(|event| event["event"] == "state" && event["state"] == "online")
+        .await;
+    model.set(drill_ollama::Fault::StallsMidStream);
+    relay.inject(&home.request(&Keys::generate(), Encryption::Plain, PROMPT));
+    run.until(|event| event["event"] == "job" && event["job"]["status"] == "processing")
+        .await;
+    let pid = Pid::from_raw(i32::try_from(run.child.id().unwrap()).unwrap()).unwrap();
+    kill_process(pid, Signal::TERM).unwrap();
+    run.until(|event| event["event"] == "state" && event["state"] == "draining")
+        .await;
+    kill_process(pid, Signal::TERM).unwrap();
+    let ended = tokio::time::timeout(LONGEST, run.child.wait()).await;
+    assert!(ended.unwrap().unwrap().success());
+    let jobs = home.jobs().await;
+    assert_eq!(jobs.len(), 1);
+    assert!(
+        jobs[0]["status"] != "cancelled" && jobs[0]["error"].is_null(),
+        "{}",
+        jobs[0]
+    );
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use std::io::IsTerminal;
 
 use super::Global;
 use super::ask;
-use super::exit::{Exit, Outcome, runtime};
+use super::exit::{Exit, Outcome, block_on};
 use super::host::Host;
 use super::settings;
 use crate::config::place::Places;
@@ -26,7 +26,7 @@ pub fn must_be_terminal(instead: &str) -> Outcome {
 pub fn main(global: &Global, online: bool) -> Outcome {
     must_be_terminal("vend run")?;
     let places = global.prepared()?;
-    runtime()?.block_on(async {
+    block_on(async {
         if let Some(client) = ask::connect(&places).await {
             return attach(global, &places, client, None).await;
         }
@@ -54,6 +54,7 @@ mod screen {
 
     use super::{Exit, Global, Host, Outcome, Places};
     use crate::cli::exit::say;
+    use crate::cli::signals::Signals;
     use crate::cli::{run, settings};
     use crate::config::place::read_lock;
     use crate::control::client::Client;
@@ -91,24 +92,29 @@ mod screen {
         banner: Option<&str>,
     ) -> Outcome {
         let options = options(global, places, banner, true)?;
+        let signals = Signals::listen()?;
         let viewer = client.watch().await.map_err(|error| Exit::failed(&error))?;
         let link = Link {
             commands: viewer.commands,
             events: viewer.events,
+            told_to_end: signals.times(),
         };
         let left = ui::run(link, options)
             .await
             .map_err(|error| Exit::failed(&error))?;
-        if left == Leave::Detach {
-            let flags = flags(places, banner.is_some());
-            told(&match read_lock(places) {
-                Some(holder) => format!(
-                    "The shop runs on (process {}): `vend{flags}` shows it, `vend stop{flags}` ends it.",
-                    holder.pid
-                ),
-                None => "The shop has ended.".to_owned(),
-            });
-        }
+        let holder = match left {
+            Leave::TerminalGone => return Ok(()),
+            Leave::EngineEnded => None,
+            Leave::Detach | Leave::Told | Leave::Quit { .. } => read_lock(places),
+        };
+        let flags = flags(places, banner.is_some());
+        told(&match holder {
+            Some(holder) => format!(
+                "The shop runs on (process {}): `vend{flags}` shows it, `vend stop{flags}` ends it.",
+                holder.pid
+            ),
+            None => "The shop has ended.".to_owned(),
+        });
         Ok(())
     }
 
@@ -132,8 +138,10 @@ mod screen {
         banner: Option<&str>,
         online: bool,
     ) -> Outcome {
-        let options = match options(global, places, banner, false) {
-            Ok(options) => options,
+        let begun = options(global, places, banner, false)
+            .and_then(|options| Ok((options, Signals::listen()?)));
+        let (options, signals) = match begun {
+            Ok(begun) => begun,
             Err(error) => {
                 host.stop(true).await;
                 return Err(error);
@@ -149,31 +157,34 @@ mod screen {
         let link = Link {
             commands: orders,
             events,
+            told_to_end: signals.times(),
         };
         let left = ui::run(link, options).await;
         forward.abort();
         // Aborted: nothing to learn from it.
         let _ = forward.await;
-        match left {
-            Ok(Leave::Quit { now }) => {
-                if !now && host.at_work().await {
-                    told("The shop finishes its running jobs, then it ends.");
-                }
-                host.stop(now).await;
-                told("The shop has ended: nothing is sold until it is started again.");
-                Ok(())
-            }
+        let ending = match left {
+            Ok(Leave::Quit { now }) => Some(now),
+            Ok(Leave::EngineEnded) => Some(false),
+            // The signal is counted already: it ends the shop below.
+            Ok(Leave::Told) => None,
             Ok(Leave::Detach) => {
                 told(&selling_on(&flags(places, banner.is_some())));
-                run::serve(host).await
+                return run::serve(host, signals, None).await;
             }
             // The shop sells on with no screen; `vend` attaches to it.
-            Ok(Leave::TerminalGone) => run::serve(host).await,
+            Ok(Leave::TerminalGone) => return run::serve(host, signals, None).await,
             Err(error) => {
                 host.stop(true).await;
-                Err(Exit::failed(&error))
+                return Err(Exit::failed(&error));
             }
+        };
+        if ending != Some(true) && host.at_work().await {
+            told("The shop finishes its running jobs, then it ends; Ctrl-C ends it at once.");
         }
+        run::serve(host, signals, ending).await?;
+        told("The shop has ended: nothing is sold until it is started again.");
+        Ok(())
     }
 
     /// How to come back to a shop that has lost its screen.
@@ -190,7 +201,12 @@ mod screen {
         tell: mpsc::Sender<Event>,
     ) {
         loop {
-            let event = match events.recv().await {
+            let event = tokio::select! {
+                event = events.recv() => event,
+                // Ended from elsewhere, by `vend stop`: the screen must not wait for events that nobody sends any more.
+                () = orders.closed() => return,
+            };
+            let event = match event {
                 Ok(event) => event,
                 Err(RecvError::Closed) => return,
                 Err(RecvError::Lagged(missed)) => {

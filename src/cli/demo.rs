@@ -1,10 +1,15 @@
 //! `vend demo`: the whole shop on this machine.
 
 use super::Global;
-use super::exit::{Exit, Outcome, json, runtime, say};
+use super::exit::{Exit, Outcome, block_on, json, runtime, say};
 use super::host::Host;
+use super::run;
+use super::signals::Signals;
 use crate::config::place::Places;
 use crate::demo::{self, BANNER, DemoRelay, NOTE, Regular, Sheet};
+
+/// Why there is no sheet.
+const STOPPED: &str = "the demo was told to end before everything was sold";
 
 /// `vend demo`
 #[derive(Clone, Debug, clap::Args)]
@@ -44,10 +49,17 @@ fn headless(global: &Global, args: &Args) -> Outcome {
         let relay = DemoRelay::start().await.map_err(|e| Exit::failed(&e))?;
         demo::settings(&places.config, &relay.url, false).map_err(|e| Exit::failed(&e))?;
         let host = Host::start(&places, &global.log, None).await?;
-        let sheet = demo::sell(&host.engine, &relay.url, &places.data, args.jobs).await;
-        host.stop(false).await;
+        let mut signals = Signals::listen()?;
+        let orders = host.engine.orders();
+        let sheet = tokio::select! {
+            sheet = demo::sell(&host.engine, &relay.url, &places.data, args.jobs) => sheet.map_err(|error| Exit::failed(&error)),
+            () = orders.closed() => Err(Exit::failed(&STOPPED)),
+            _ = signals.next() => Err(Exit::failed(&STOPPED)),
+        };
+        drop(orders);
+        let ended = run::serve(host, signals, Some(sheet.is_err())).await;
         relay.stop();
-        sheet.map_err(|error| Exit::failed(&error))
+        ended.and(sheet)
     })?;
     if args.json {
         json(&sheet)?;
@@ -93,7 +105,7 @@ fn watched(global: &Global) -> Outcome {
     super::dashboard::must_be_terminal("vend demo --headless")?;
     let places = global.places()?.of_demo();
     places.prepare().map_err(|error| Exit::failed(&error))?;
-    runtime()?.block_on(async {
+    block_on(async {
         // Before its settings are written: they name the relay of the demo that runs.
         if let Some(client) = super::ask::connect(&places).await {
             return super::dashboard::attach(global, &places, client, Some(BANNER)).await;

@@ -88,6 +88,20 @@ pub fn json(value: &impl serde::Serialize) -> Outcome {
     say(&text)
 }
 
+/// How long work on files may go on when a command is over; a read that never ends must not keep the process.
+const LEFT_OVER: std::time::Duration = std::time::Duration::from_secs(1);
+
+/// Runs a command that hosts or shows a shop.
+///
+/// # Errors
+/// The command's own.
+pub fn block_on(work: impl Future<Output = Outcome>) -> Outcome {
+    let runtime = runtime()?;
+    let outcome = runtime.block_on(work);
+    runtime.shutdown_timeout(LEFT_OVER);
+    outcome
+}
+
 /// A runtime for one command.
 ///
 /// # Errors

@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, mpsc};
 use tokio::time::Instant;
 
 use super::Global;
-use super::exit::{Exit, Outcome, runtime, say};
+use super::exit::{Exit, Outcome, block_on, say};
 use super::host::Host;
+use super::signals::Signals;
 use crate::domain::command::{Command, Reply};
 use crate::domain::event::{Event, News};
 use crate::domain::health::ShopState;
@@ -20,6 +20,9 @@ const FIRST_PAUSE: Duration = Duration::from_secs(5);
 /// Between later tries, at most.
 const LONGEST_PAUSE: Duration = Duration::from_mins(1);
 
+/// The longest that the end may take once it was asked for twice. What is cut off is taken up by the next start.
+const AT_ONCE: Duration = Duration::from_secs(5);
+
 /// `vend run`
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub struct Args {
@@ -28,11 +31,12 @@ pub struct Args {
     events: bool,
 }
 
-/// Runs until SIGTERM, SIGINT or `vend stop`. The first signal lets running jobs finish, a second one does not wait.
+/// Runs until SIGTERM, SIGINT, SIGQUIT or `vend stop`. The first signal lets running jobs finish, a second one does not wait.
 pub fn main(global: &Global, args: Args) -> Outcome {
     let places = global.prepared()?;
-    runtime()?.block_on(async {
+    block_on(async {
         let host = Host::start(&places, &global.log, None).await?;
+        let signals = Signals::listen()?;
         let printer = args
             .events
             .then(|| tokio::spawn(print(host.engine.listen())));
@@ -41,7 +45,7 @@ pub fn main(global: &Global, args: Args) -> Outcome {
             return Err(Exit::failed(&detail));
         }
         let keeper = tokio::spawn(keep_trying(host.engine.listen(), host.engine.orders()));
-        let served = serve(host).await;
+        let served = serve(host, signals, None).await;
         keeper.abort();
         // Aborted: nothing to learn from it.
         let _ = keeper.await;
@@ -54,30 +58,35 @@ pub fn main(global: &Global, args: Args) -> Outcome {
     })
 }
 
-/// Keeps the shop until it is told to end.
-pub async fn serve(host: Host) -> Outcome {
-    let failed = |error: std::io::Error| Exit::failed(&error);
-    let mut term = signal(SignalKind::terminate()).map_err(failed)?;
-    let mut int = signal(SignalKind::interrupt()).map_err(failed)?;
-    let mut hup = signal(SignalKind::hangup()).map_err(failed)?;
+/// Keeps the shop until it is told to end; `told` where it was already, and whether it was not to wait for running jobs.
+pub async fn serve(host: Host, mut signals: Signals, told: Option<bool>) -> Outcome {
     let orders = host.engine.orders();
     let ended = host.ended();
     tokio::pin!(ended);
-    let mut asked = 0_u32;
     let mut stops = tokio::task::JoinSet::new();
-    loop {
-        tokio::select! {
-            () = &mut ended => return Ok(()),
-            _ = term.recv() => asked += 1,
-            _ = int.recv() => asked += 1,
-            // A terminal that goes away does not end the shop.
-            _ = hup.recv() => continue,
-        }
-        let (orders, now) = (orders.clone(), asked > 1);
+    let mut stop = |now| {
+        let orders = orders.clone();
         stops.spawn(async move {
             crate::engine::ask(&orders, Command::Stop { now }).await;
         });
+    };
+    if let Some(now) = told {
+        stop(now);
     }
+    loop {
+        let times = tokio::select! {
+            () = &mut ended => return Ok(()),
+            times = signals.next() => times.saturating_add(u32::from(told.is_some())),
+        };
+        stop(times > 1);
+        if times > 1 {
+            break;
+        }
+    }
+    if tokio::time::timeout(AT_ONCE, ended).await.is_err() {
+        tracing::warn!("not everything had ended when the process was told twice to end");
+    }
+    Ok(())
 }
 
 /// Goes online again where that failed: nobody watches, and after a reboot the model server, the wallet or the network may

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::desk::StepError;
 use super::preflight::{self, NotReady, Opened, Place};
 use super::shop::Shop;
-use super::trade::{Closing, Trade};
+use super::trade::{Closing, Hurry, Trade};
 use super::trials::Trials;
 use super::{Order, cases, ends, figures, holds, invoicer, load, lookup, payments, status};
 use crate::config;
@@ -27,7 +27,7 @@ enum Phase {
     Offline,
     Starting(JoinHandle<Result<Opened, NotReady>>),
     Open(Box<Trade>),
-    Closing(JoinHandle<()>, CancellationToken),
+    Closing(JoinHandle<()>, Hurry),
 }
 
 struct Supervisor {
@@ -276,7 +276,7 @@ impl Supervisor {
             }
             Phase::Closing(task, hurry) => {
                 if now {
-                    hurry.cancel();
+                    hurry.cancel.cancel();
                 }
                 self.phase = Phase::Closing(task, hurry);
                 done("going offline already")
@@ -287,7 +287,7 @@ impl Supervisor {
     fn close(&mut self, trade: Box<Trade>, closing: Closing) {
         self.shop
             .set_state(ShopState::Draining, "finishing the running jobs");
-        let hurry = CancellationToken::new();
+        let hurry = Hurry::default();
         let (shop, ring, hurried) = (self.shop.clone(), Ring(self.ended.clone()), hurry.clone());
         let task = tokio::spawn(async move {
             let _ring = ring;
@@ -311,7 +311,7 @@ impl Supervisor {
             }
             Phase::Closing(task, hurry) => {
                 if now {
-                    hurry.cancel();
+                    hurry.leave.cancel();
                 }
                 self.phase = Phase::Closing(task, hurry);
             }

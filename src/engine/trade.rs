@@ -40,6 +40,15 @@ pub enum Closing {
     Leave,
 }
 
+/// How a shop that is closing may be hurried.
+#[derive(Clone, Debug, Default)]
+pub struct Hurry {
+    /// Running jobs are cancelled, and their buyers told.
+    pub cancel: CancellationToken,
+    /// The process ends: running jobs are left for its next run.
+    pub leave: CancellationToken,
+}
+
 impl Trade {
     /// Starts every part.
     #[must_use]
@@ -90,7 +99,7 @@ impl Trade {
     }
 
     /// Stops every part in order: no new jobs, running ones end, what is signed goes out, relays close.
-    pub async fn close(self, shop: Arc<Shop>, closing: Closing, hurry: CancellationToken) {
+    pub async fn close(self, shop: Arc<Shop>, closing: Closing, hurry: Hurry) {
         let Self {
             market,
             intake,
@@ -115,15 +124,20 @@ impl Trade {
         let mut working = work.1;
         tokio::select! {
             done = &mut working => if done.is_err() { died(&shop) },
-            () = hurry.cancelled() => {
+            () = hurry.cancel.cancelled() => {
                 cancel_running(&shop).await;
+                joined(&shop, working).await;
+            }
+            () = hurry.leave.cancelled() => {
+                cut.cancel();
                 joined(&shop, working).await;
             }
         }
         if closing != Closing::Leave {
             tokio::select! {
                 () = flushed(&shop) => {}
-                () = hurry.cancelled() => {}
+                () = hurry.cancel.cancelled() => {}
+                () = hurry.leave.cancelled() => {}
                 () = tokio::time::sleep(FLUSH) => {}
             }
         } else if given_back {

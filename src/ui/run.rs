@@ -8,7 +8,7 @@ use futures::StreamExt as _;
 use futures::future::{BoxFuture, FutureExt as _};
 use futures::stream::FuturesUnordered;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::app::{Action, App, Input};
@@ -60,7 +60,9 @@ pub async fn run(link: Link, options: Options) -> Result<Leave, UiError> {
         path: options.config_path,
         called_back,
     };
-    let leave = session.watch(&mut screen, link.events, hangup).await;
+    let leave = session
+        .watch(&mut screen, link.events, hangup, link.told_to_end)
+        .await;
     if leave == Leave::TerminalGone {
         // Without /dev/null nothing better can be done, and nobody is there to be told.
         let _ = screen.let_go();
@@ -96,6 +98,7 @@ impl Session {
         screen: &mut Screen,
         mut events: mpsc::Receiver<Event>,
         mut hangup: Signal,
+        mut told_to_end: watch::Receiver<u32>,
     ) -> Leave {
         // Dropped on return, before the terminal is let go: its thread would spin on a terminal that is gone.
         let mut keys = EventStream::new();
@@ -125,6 +128,7 @@ impl Session {
                     },
                     Some(Err(_)) | None => return Leave::TerminalGone,
                 },
+                Ok(()) = told_to_end.changed() => return Leave::Told,
                 // A terminal that is still there gets itself back, and is told how the shop goes on.
                 _ = hangup.recv() => return if Screen::is_there() {
                     Leave::Detach
@@ -161,7 +165,7 @@ impl Session {
                         continue;
                     }
                     // The engine has ended; there is nothing left to show.
-                    None => return self.without_engine(),
+                    None => return Leave::EngineEnded,
                 },
             };
             dirty = true;
@@ -183,14 +187,6 @@ impl Session {
             if Instant::now() >= until {
                 return;
             }
-        }
-    }
-
-    const fn without_engine(&self) -> Leave {
-        if self.app.attached {
-            Leave::Detach
-        } else {
-            Leave::Quit { now: false }
         }
     }
 
