@@ -6,6 +6,7 @@ pub mod advice;
 pub mod announce;
 pub mod books;
 pub mod buyer;
+pub mod clock;
 pub mod command;
 pub mod desk;
 pub mod detail;

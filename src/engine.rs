@@ -10,6 +10,7 @@ pub mod desk;
 pub mod disk;
 mod ends;
 mod figures;
+mod held_back;
 mod holds;
 mod invoicer;
 mod last_look;
@@ -72,6 +73,7 @@ impl Engine {
         settings: Settings,
         place: Place,
     ) -> Result<Self, LedgerError> {
+        clock::start();
         let boot = BootId(Hex32(rand::random()));
         let shop = Shop::new(ledger, keys, settings, boot);
         recovery::recover(&shop).await?;

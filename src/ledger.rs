@@ -9,6 +9,7 @@ mod list;
 mod outbox;
 mod rows;
 mod schema;
+mod shift;
 mod thread;
 mod wallets;
 

@@ -240,6 +240,21 @@ impl Relays {
         self.inner.own.iter().map(|line| line.lamp.now()).collect()
     }
 
+    /// How many seconds each own relay's clock is ahead of ours, for those that say.
+    #[must_use]
+    pub fn clocks(&self) -> Vec<i64> {
+        let own = self.inner.own.iter();
+        own.filter_map(|line| line.clock.secs()).collect()
+    }
+
+    /// Our clock was set by `ms` milliseconds: what was asked for by the old one is asked for anew.
+    pub fn clock_stepped(&self, ms: i64) {
+        for line in &self.inner.own {
+            line.clock.shift(ms);
+            line.intake.clock_stepped();
+        }
+    }
+
     /// The most proof of work any own relay wants (NIP-13 bits), from its `pow:` refusals and its NIP-11 document; at most
     /// [`POW_CAP`].
     #[must_use]

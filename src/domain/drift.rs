@@ -46,6 +46,14 @@ impl Drift {
         self.0.store(off / 1_000, Ordering::Relaxed);
     }
 
+    /// Our own clock was set by `ms` milliseconds.
+    pub fn shift(&self, ms: i64) {
+        if let Some(secs) = self.secs() {
+            self.0
+                .store(secs.saturating_sub(ms / 1_000), Ordering::Relaxed);
+        }
+    }
+
     /// How many whole seconds it is ahead of ours; below zero: behind.
     #[must_use]
     pub fn secs(&self) -> Option<i64> {

@@ -47,6 +47,8 @@ pub enum Seen {
 pub struct Look {
     /// When it began.
     pub began: Time,
+    /// The same moment by the invoice's own clock: what its age is counted by.
+    pub invoice_time: Time,
     /// The beginning of the last look that showed nothing paid or held: what is held now can't have come before.
     pub unheld_at: Option<Time>,
     /// Was the wallet told just before to cancel, and did it say yes?
@@ -59,6 +61,7 @@ impl Look {
     pub const fn at(began: Time) -> Self {
         Self {
             began,
+            invoice_time: began,
             unheld_at: None,
             canceled: false,
         }
@@ -125,12 +128,12 @@ fn open(job: &Job, invoice: &Invoice, seen: &Seen, look: &Look) -> Finding {
     if let (PayOrder::Hold, Seen::Held { amount }) = (job.terms.order, seen) {
         return payment_came(job, invoice, *amount, look);
     }
-    let over = invoice.expires_at.is_some_and(|at| look.began >= at);
+    let over = invoice.expires_at.is_some_and(|at| look.invoice_time >= at);
     let unknown = *seen == Seen::Unknown;
     if over {
         return Step(Input::NotPaid {
             unknown,
-            began: look.began,
+            began: look.invoice_time,
         });
     }
     if unknown {
@@ -158,6 +161,8 @@ fn payment_came(job: &Job, invoice: &Invoice, amount: Option<Msat>, look: &Look)
         return Alarm("a payment is held for an invoice that can't be read".to_owned());
     };
     // It can't have come after this look, whatever a wallet's clock, or ours before it was set back, said.
+    // When it was made, by our clock.
+    let made_at = look.began.minus(look.invoice_time.since(made_at));
     let since = look.unheld_at.unwrap_or(made_at).max(made_at);
     let since = since.min(look.began);
     Step(Input::Held {

@@ -118,6 +118,8 @@ pub enum Input {
         /// When the look began.
         began: Time,
     },
+    /// The clock was ahead when the invoice was called unpaid: its time is not over.
+    NotExpired,
     /// Somebody cancels it.
     Cancel {
         /// The buyer (kind 5) or the seller.
@@ -148,6 +150,7 @@ impl Input {
             Self::NotHeld { .. } => "given_back",
             Self::Paid { .. } => "paid",
             Self::NotPaid { .. } => "not_paid",
+            Self::NotExpired => "not_expired",
             Self::Cancel { .. } | Self::ShopCloses => "cancelled",
             Self::Retry => "retried",
         }
@@ -244,6 +247,7 @@ pub fn step(job: &Job, input: Input, now: Time) -> Result<Step, NoStep> {
         Input::HoldEnds => next.hold_ends(),
         Input::NotHeld { was, unknown } => next.not_held(was, unknown),
         Input::NotPaid { unknown, began } => next.not_paid(unknown, began),
+        Input::NotExpired => next.not_expired(),
         Input::Cancel { by_buyer } => next.cancel(by_buyer),
         Input::ShopCloses => next.shop_closes(),
         Input::Retry => next.retry(),

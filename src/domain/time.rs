@@ -1,7 +1,8 @@
 //! Moments. Rules that depend on time take it as an argument; only the engine reads the clock.
 
 use std::fmt;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::sync::{PoisonError, RwLock};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use time::OffsetDateTime;
@@ -9,18 +10,73 @@ use time::format_description::well_known::Rfc3339;
 
 const MS_PER_SEC: i64 = 1_000;
 
+/// What [`Time::now`] goes by in this process.
+static ANCHOR: RwLock<Option<Anchor>> = RwLock::new(None);
+
+/// A moment on both clocks: the one on the wall, and the one that nobody can set.
+#[derive(Clone, Copy, Debug)]
+pub struct Anchor {
+    /// On the wall.
+    pub wall: Time,
+    /// The same moment on the monotonic clock.
+    pub steady: Instant,
+}
+
+impl Anchor {
+    /// What the wall clock would show at this monotonic moment, had nobody set it.
+    #[must_use]
+    pub fn now(&self, steady: Instant) -> Time {
+        self.wall
+            .plus(steady.saturating_duration_since(self.steady))
+    }
+
+    /// [`Time::now`] goes by this from now on.
+    pub fn put(self) {
+        *ANCHOR.write().unwrap_or_else(PoisonError::into_inner) = Some(self);
+    }
+}
+
+/// By how many milliseconds a test has moved the wall clock under this program.
+#[cfg(feature = "crash-points")]
+fn moved() -> i64 {
+    let file = std::env::var_os("VEND_CLOCK_FILE");
+    let text = file.and_then(|file| std::fs::read_to_string(file).ok());
+    text.and_then(|text| text.trim().parse().ok()).unwrap_or(0)
+}
+
+/// Nothing.
+#[cfg(not(feature = "crash-points"))]
+const fn moved() -> i64 {
+    0
+}
+
 /// A moment in milliseconds since the Unix epoch; in JSON RFC 3339 UTC.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Time(pub i64);
 
 impl Time {
-    /// The clock on the wall.
+    /// Now. Where the process has a clock that watches for steps ([`Anchor`]), this goes on by monotonic time, and takes over
+    /// a step of the wall clock only when every stored due time was moved with it.
     #[must_use]
     pub fn now() -> Self {
+        let anchor = *ANCHOR.read().unwrap_or_else(PoisonError::into_inner);
+        anchor.map_or_else(Self::wall, |anchor| anchor.now(Instant::now()))
+    }
+
+    /// The clock on the wall, which anybody can set at any moment.
+    #[must_use]
+    pub fn wall() -> Self {
         let since = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default();
-        Self(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+        let ms = i64::try_from(since.as_millis()).unwrap_or(i64::MAX);
+        Self(ms.saturating_add(moved()))
+    }
+
+    /// This moment and `ms` milliseconds, which may be below zero.
+    #[must_use]
+    pub const fn shifted(self, ms: i64) -> Self {
+        Self(self.0.saturating_add(ms))
     }
 
     /// From Nostr's and BOLT 11's whole seconds.

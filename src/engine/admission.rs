@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::crash;
 use super::desk::StepError;
+use super::held_back::HeldBack;
 use super::shop::{Market, Shop};
 use super::zaps::Zaps;
 use crate::config::Settings;
@@ -61,6 +62,7 @@ pub struct Admission {
     errors: DefaultDirectRateLimiter,
     early: Mutex<Vec<(EventId, PublicKey)>>,
     fetching: Semaphore,
+    held_back: HeldBack,
     zaps: Zaps,
 }
 
@@ -88,6 +90,7 @@ impl Admission {
             errors: RateLimiter::direct(per_minute(ERRORS_PER_MINUTE)),
             early: Mutex::default(),
             fetching: Semaphore::new(FETCHING),
+            held_back: HeldBack::default(),
         })
     }
 
@@ -121,6 +124,12 @@ impl Admission {
                     flush.as_mut().reset(tokio::time::Instant::now() + TELL_EVERY);
                 }
                 Some(_) = slow.join_next(), if !slow.is_empty() => untold = true,
+                () = self.shop.clock.changed.notified() => {
+                    for (relay, event) in self.held_back.take() {
+                        let event = Box::new(event);
+                        untold |= self.hear(RelayNews::Event { relay, event }, &mut slow).await;
+                    }
+                }
                 _ = tidy.tick() => {
                     // Keyed limiters grow with every key they meet.
                     self.per_buyer.retain_recent();
@@ -271,7 +280,16 @@ impl Admission {
         let settings = self.shop.settings();
         let us = self.shop.keys.public_key();
         let now = Time::now();
-        request::screen(event, &us, now, settings.limits.max_request_age_secs)?;
+        if let Err(reason) = request::screen(event, &us, now, settings.limits.max_request_age_secs)
+        {
+            if reason == DropReason::Stale {
+                self.held_back.keep(relay, event);
+                if !self.shop.clock.is_right() {
+                    return Ok(());
+                }
+            }
+            return Err(reason.into());
+        }
         if is_blocked(&settings, &event.pubkey) {
             return Err(DropReason::Blocked.into());
         }

@@ -11,7 +11,6 @@ use super::desk;
 use super::shop::{Market, Shop};
 use crate::domain::announce::{self, Handler};
 use crate::domain::event::{Level, News};
-use crate::domain::time::Time;
 use crate::nostr::Verdict;
 
 /// The `d` tag: one shop, one announcement, replaced each time.
@@ -35,7 +34,7 @@ pub async fn announce(shop: Arc<Shop>, market: Market, stop: CancellationToken) 
 
 fn events(shop: &Shop) -> Vec<UnsignedEvent> {
     let settings = shop.settings();
-    let (us, now) = (shop.keys.public_key(), Time::now());
+    let (us, now) = (shop.keys.public_key(), shop.signed_at(None));
     let mut models = vec![settings.text.model.clone()];
     models.extend(settings.text.allow_models.iter().cloned());
     let name = match settings.nostr.name.as_str() {

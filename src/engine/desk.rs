@@ -190,7 +190,7 @@ impl Shop {
             &keys.public_key(),
             &draft.reply,
             hint,
-            Time::now(),
+            self.signed_at(Some(Time::from_secs(request.created_at.as_secs()))),
             &|scheme, to, text| encrypt(&keys, scheme, to, text),
         )
         .map_err(StepError::Signing)?;

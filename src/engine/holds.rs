@@ -11,7 +11,6 @@ use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::clock::Clock;
 use super::crash;
 use super::desk::StepError;
 use super::payments::{Came, Told, issued, learned};
@@ -52,11 +51,13 @@ pub async fn work(shop: Arc<Shop>, stop: CancellationToken) {
     let mut cares: HashMap<RequestId, Care> = HashMap::new();
     let mut acting: JoinSet<(RequestId, Care)> = JoinSet::new();
     let mut busy: HashSet<RequestId> = HashSet::new();
-    let mut clock = Clock::start();
+    let mut steps = shop.clock.steps();
     let mut closed: Option<Instant> = None;
     while !stop.is_cancelled() {
         closed = closed_since(&shop, closed);
-        if clock.set_back().is_some() {
+        let stepped = shop.clock.steps();
+        if stepped != steps {
+            steps = stepped;
             for care in cares.values_mut() {
                 care.next = Time(0);
             }

@@ -26,6 +26,8 @@ use crate::wallet::{Issued, NewInvoice, Wallet, WalletError};
 
 /// Wallet calls at once.
 const AT_ONCE: usize = 4;
+/// No job waits for its next try for longer, whatever another clock wrote into the ledger.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
 /// Bad invoices in a row before the job is given up.
 const BAD_INVOICES: u32 = 3;
 /// The payer reads this; never the prompt.
@@ -69,7 +71,10 @@ pub async fn work(shop: Arc<Shop>, stop: CancellationToken) {
 
 async fn next_due(shop: &Shop) -> Duration {
     match shop.ledger.next_due(["inferred", "quoting"]).await {
-        Ok(Some(at)) => at.since(Time::now()).max(Duration::from_millis(50)),
+        Ok(Some(at)) => at
+            .since(Time::now())
+            .min(LONGEST_WAIT)
+            .max(Duration::from_millis(50)),
         Ok(None) => Duration::from_secs(3_600),
         Err(_) => Duration::from_secs(5),
     }

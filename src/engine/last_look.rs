@@ -107,9 +107,7 @@ impl Shop {
         }
         let look = Look::at(Time::now());
         let looking = async {
-            let purse = self.purse_of(&made_by).await?;
-            let seen = purse.wallet.lookup(issued).await;
-            purse.heard(&seen);
+            let seen = self.look(&made_by, &issued).await?;
             seen.map_err(|error| error.to_string())
         };
         let Ok(Ok(seen)) = tokio::time::timeout(PATIENCE, looking).await else {

@@ -60,6 +60,12 @@ fn judge(shop: &Shop, market: &Market) {
     }
     let mut down: Vec<String> = shop.cramped().into_iter().collect();
     down.extend(shop.ledger_trouble());
+    let clock = shop.clock.fault();
+    down.extend(
+        clock
+            .filter(|fault| fault.light == Light::Down)
+            .map(|fault| fault.words),
+    );
     let relays = market.relays.health();
     for relay in relays.iter().filter(|relay| relay.light == Light::Down) {
         down.push(format!("relay {}: {}", relay.url, relay.detail));

@@ -82,7 +82,8 @@ async fn launch(
     // Given-up events are looked for at least this often.
     let mut wait = Duration::from_secs(30);
     for (relay, at) in due {
-        if at > now {
+        // One that is further ahead than any wait was written under another clock.
+        if at > now && at.since(now) <= LONGEST_PAUSE * 3 {
             wait = wait.min(at.since(now));
         } else if busy.insert(relay.clone()) {
             let (shop, relays, stop) = (shop.clone(), relays.clone(), stop.clone());
@@ -165,6 +166,9 @@ async fn send(shop: &Arc<Shop>, relays: &Relays, due: Due) -> Round {
     }
     crash::point("publish.recorded");
     let accepted = settled == Settled::Ok;
+    if settled == Settled::Refused {
+        shop.clock.refused(&words);
+    }
     shop.tell(News::Published {
         id: due.job,
         role: due.role.word().to_owned(),

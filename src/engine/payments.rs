@@ -3,12 +3,11 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::clock::Clock;
 use super::crash;
 use super::desk::StepError;
 use super::shop::Shop;
@@ -32,6 +31,8 @@ const AFTER_ERROR: Duration = Duration::from_secs(5);
 
 struct Watch {
     job: Job,
+    /// When its invoice was made, where this run of the program saw it made.
+    made: Option<Instant>,
     next: Time,
     fails: u32,
     /// When the last look began that showed nothing paid or held.
@@ -67,15 +68,15 @@ pub async fn work(shop: Arc<Shop>, stop: CancellationToken) {
     let mut looking: JoinSet<(RequestId, Looked)> = JoinSet::new();
     let mut busy: HashSet<RequestId> = HashSet::new();
     // The first look at everything is now: money may have come while nobody was here.
-    reload(&shop, &mut watches).await;
-    let mut clock = Clock::start();
+    reload(&shop, &mut watches, true).await;
+    let mut steps = shop.clock.steps();
     while !stop.is_cancelled() {
-        if let Some(back) = clock.set_back() {
-            let secs = back.as_secs();
-            let words = format!(
-                "this machine's clock was set back by {secs} s: every open invoice is looked at now"
-            );
-            shop.notice(Level::Warn, "wallet", &words);
+        let stepped = shop.clock.steps();
+        if stepped != steps {
+            steps = stepped;
+            for watch in watches.values_mut() {
+                watch.unheld_at = None;
+            }
             hurry(&mut watches, None);
         }
         let open = shop.has_wallets();
@@ -85,7 +86,7 @@ pub async fn work(shop: Arc<Shop>, stop: CancellationToken) {
         let wait = earliest(&watches, &busy, open, looking.len());
         tokio::select! {
             () = stop.cancelled() => {}
-            () = shop.bells.looks.notified() => reload(&shop, &mut watches).await,
+            () = shop.bells.looks.notified() => reload(&shop, &mut watches, false).await,
             hint = hinted(shop.wallet()) => hurry(&mut watches, hint),
             Some(done) = looking.join_next(), if !looking.is_empty() => match done {
                 Ok((id, looked)) => {
@@ -103,8 +104,8 @@ pub async fn work(shop: Arc<Shop>, stop: CancellationToken) {
 
 /// What came of a look.
 enum Looked {
-    /// When it began, and what it saw.
-    At(Time, Result<Seen, WalletError>),
+    /// The look, and what it saw.
+    At(Look, Result<Seen, WalletError>),
     /// There is no wallet to ask, and why.
     Nobody(String),
 }
@@ -126,7 +127,7 @@ fn hurry(watches: &mut HashMap<RequestId, Watch>, hint: Option<PaymentHash>) {
     }
 }
 
-async fn reload(shop: &Shop, watches: &mut HashMap<RequestId, Watch>) {
+async fn reload(shop: &Shop, watches: &mut HashMap<RequestId, Watch>, first: bool) {
     let jobs = match shop.ledger.watched(Time::now()).await {
         Ok(jobs) => jobs,
         Err(error) => return shop.ledger_failed(&error),
@@ -143,7 +144,8 @@ async fn reload(shop: &Shop, watches: &mut HashMap<RequestId, Watch>) {
                     watch.next = Time(0);
                 }
             })
-            .or_insert(Watch {
+            .or_insert_with(|| Watch {
+                made: is_new(&job, first).then(Instant::now),
                 job,
                 next: Time(0),
                 fails: 0,
@@ -151,6 +153,29 @@ async fn reload(shop: &Shop, watches: &mut HashMap<RequestId, Watch>) {
                 nobody: false,
                 told: Told::default(),
             });
+    }
+}
+
+/// Was the invoice made just now? Else its age is known by its own date alone.
+fn is_new(job: &Job, first: bool) -> bool {
+    let invoice = job.invoice.as_ref();
+    let open = invoice.is_some_and(|invoice| {
+        invoice.state == InvoiceState::Open && invoice.looks == 0 && invoice.late_looks == 0
+    });
+    !first && open
+}
+
+/// What the clock of the invoice's maker shows: from its making on by monotonic time, where that was seen, so that no wrong
+/// clock of ours makes it look expired.
+fn invoice_time(watch: &Watch) -> Time {
+    let made_at = watch
+        .job
+        .invoice
+        .as_ref()
+        .and_then(|invoice| invoice.made_at);
+    match (watch.made, made_at) {
+        (Some(made), Some(made_at)) => made_at.plus(made.elapsed()),
+        _ => Time::now(),
     }
 }
 
@@ -174,11 +199,15 @@ fn launch(
             continue;
         };
         let (id, shop, made_by) = (watch.job.id, shop.clone(), invoice.made_by());
+        let look = Look {
+            invoice_time: invoice_time(watch),
+            unheld_at: watch.unheld_at,
+            ..Look::at(now)
+        };
         busy.insert(id);
         looking.spawn(async move {
-            let began = Time::now();
             match shop.look(&made_by, &issued).await {
-                Ok(seen) => (id, Looked::At(began, seen)),
+                Ok(seen) => (id, Looked::At(look, seen)),
                 Err(words) => (id, Looked::Nobody(words)),
             }
         });
@@ -258,8 +287,8 @@ async fn learn(
         return;
     };
     let now = Time::now();
-    let (began, seen) = match looked {
-        Looked::At(began, seen) => (began, seen),
+    let (look, seen) = match looked {
+        Looked::At(look, seen) => (look, seen),
         Looked::Nobody(words) => {
             watch.nobody = true;
             watch.next = now.plus(OTHER_WALLET);
@@ -268,13 +297,8 @@ async fn learn(
         }
     };
     watch.fails = if seen.is_err() { watch.fails + 1 } else { 0 };
-    let look = Look {
-        began,
-        unheld_at: watch.unheld_at,
-        canceled: false,
-    };
     if seen == Ok(Seen::Pending) {
-        watch.unheld_at = Some(began);
+        watch.unheld_at = Some(look.began);
     }
     match learned(shop, &watch.job, seen, &look, &mut watch.told).await {
         // Nothing is judged while the wallet can't be asked, and it is asked until it answers.
@@ -283,7 +307,10 @@ async fn learn(
             if let Came::Step(after) = came {
                 watch.job = *after;
             }
-            watch.next = again_at(&watch.job, now);
+            // By the invoice's time, told in ours.
+            let there = invoice_time(watch);
+            let again = again_at(&watch.job, there);
+            watch.next = again.map_or(Time(i64::MAX), |again| now.plus(again.since(there)));
         }
         // What the wallet said is asked for again: the ledger must have it.
         Err(()) => watch.next = now.plus(AFTER_ERROR),
@@ -347,9 +374,9 @@ pub async fn learned(
     }
 }
 
-/// When to look next; the end of time where the invoice is final.
-fn again_at(job: &Job, now: Time) -> Time {
-    let next = job.invoice.as_ref().and_then(|invoice| {
+/// When to look next; none where the invoice is final.
+fn again_at(job: &Job, now: Time) -> Option<Time> {
+    job.invoice.as_ref().and_then(|invoice| {
         // What is held is looked after elsewhere.
         if !matches!(
             invoice.state,
@@ -364,6 +391,5 @@ fn again_at(job: &Job, now: Time) -> Time {
             invoice.late_looks,
             Duration::from_secs(job.terms.check_every_secs),
         )
-    });
-    next.unwrap_or(Time(i64::MAX))
+    })
 }

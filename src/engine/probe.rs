@@ -8,9 +8,9 @@ use nostr::{Keys, RelayUrl};
 
 use super::preflight::{Place, open_pool};
 use crate::config::Settings;
-use crate::domain::drift;
 use crate::domain::health::{Check, CheckKind, CheckStatus, Light};
 use crate::domain::text::clean;
+use crate::domain::{clock, drift};
 use crate::nostr::AuthSeen;
 
 pub use wallet::{opened, wallet};
@@ -60,7 +60,21 @@ pub async fn relay(url: &str, keys: &Keys) -> Check {
         .map(|info| info.min_pow)
         .filter(|bits| *bits > 0)
         .map_or_else(String::new, |bits| format!(", wants {bits} bits of work"));
+    let off = seen.clock_off_secs.and_then(drift::noted);
     match seen.subscribed {
+        Ok(ms) if off.is_some() => {
+            let apart = clock::apart(off.unwrap_or_default());
+            let detail = format!(
+                "listens for our kinds in {ms} ms{auth}{pow}, but its clock is {apart} of this machine's, and it may refuse our events"
+            );
+            check(
+                CheckKind::Relay,
+                url,
+                CheckStatus::Warn,
+                &detail,
+                clock::FIX,
+            )
+        }
         Ok(ms) => row(
             CheckStatus::Ok,
             &format!("listens for our kinds in {ms} ms{auth}{pow}"),

@@ -10,6 +10,7 @@ use tokio::sync::{Notify, broadcast, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::cases::Doubts;
+use super::clock::ClockState;
 use super::disk;
 use super::last_look::LastLooks;
 use super::purse::Purses;
@@ -102,6 +103,8 @@ pub struct Shop {
     /// The wallet's health as it says itself.
     pub(super) bare_health: Mutex<WalletHealth>,
     market: RwLock<Option<Market>>,
+    /// What is known of this machine's clock.
+    pub(super) clock: ClockState,
     /// Looks at held payments directly before their results leave.
     pub(super) last_looks: LastLooks,
     /// Why the ledger failed last; none once it works.
@@ -136,6 +139,7 @@ impl Shop {
             purses: Mutex::default(),
             bare_health: Mutex::default(),
             market: RwLock::new(None),
+            clock: ClockState::default(),
             last_looks: LastLooks::default(),
             ledger_trouble: Mutex::default(),
         })

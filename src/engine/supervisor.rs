@@ -11,7 +11,7 @@ use super::preflight::{self, NotReady, Opened, Place};
 use super::shop::Shop;
 use super::trade::{Closing, Hurry, Trade};
 use super::trials::Trials;
-use super::{Order, cases, ends, figures, holds, invoicer, load, lookup, payments, status};
+use super::{Order, cases, clock, ends, figures, holds, invoicer, load, lookup, payments, status};
 use crate::config;
 use crate::config::Settings;
 use crate::domain::command::{Command, Reply};
@@ -56,6 +56,7 @@ pub async fn run(shop: Arc<Shop>, place: Place, mut inbox: mpsc::Receiver<Order>
         tokio::spawn(holds::work(shop.clone(), stop.clone())),
         tokio::spawn(figures::work(shop.clone(), stop.clone())),
         tokio::spawn(load::work(shop.clone(), stop.clone())),
+        tokio::spawn(clock::work(shop.clone(), stop.clone())),
     ];
     let mut supervisor = Supervisor {
         shop: shop.clone(),

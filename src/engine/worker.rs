@@ -24,6 +24,8 @@ use crate::inference::{Ask, InferenceError, Progress};
 
 /// Queued jobs looked at in one round.
 const ROUND: u32 = 64;
+/// No waiting job waits for longer, whatever another clock wrote into the ledger.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
 /// At most four tellings of progress a second for each job.
 const PROGRESS_EVERY: Duration = Duration::from_millis(250);
 
@@ -68,7 +70,10 @@ pub async fn work(
 async fn next_due(shop: &Shop) -> Duration {
     const LONG: Duration = Duration::from_secs(3_600);
     match shop.ledger.next_due(["queued", "queued"]).await {
-        Ok(Some(at)) => at.since(Time::now()).max(Duration::from_millis(20)),
+        Ok(Some(at)) => at
+            .since(Time::now())
+            .min(LONGEST_WAIT)
+            .max(Duration::from_millis(20)),
         Ok(None) => LONG,
         Err(error) => {
             shop.ledger_failed(&error);

@@ -3,6 +3,7 @@
 use nostr::EventId;
 use rusqlite::{Connection, OptionalExtension, params};
 
+use super::shift::LONGEST_WAIT_MS;
 use super::{Ledger, LedgerError};
 use crate::domain::id::RequestId;
 use crate::domain::reply::Role;
@@ -141,10 +142,11 @@ impl Ledger {
                 let mut statement = connection.prepare_cached(
                     "SELECT o.out_id, o.job_id, o.role, o.event_json, d.attempts
                      FROM delivery d JOIN outbox o ON o.out_id = d.out_id
-                     WHERE d.state = 'due' AND d.next_at <= ?1 AND d.relay = ?2 AND o.not_after > ?1
-                     ORDER BY d.out_id LIMIT ?3",
+                     WHERE d.state = 'due' AND (d.next_at <= ?1 OR d.next_at > ?1 + ?4) AND d.relay = ?2
+                       AND o.not_after > ?1 ORDER BY d.out_id LIMIT ?3",
                 )?;
-                let rows = statement.query_map(params![now.0, relay, limit], |row| {
+                let bound = LONGEST_WAIT_MS;
+                let rows = statement.query_map(params![now.0, relay, limit, bound], |row| {
                     Ok((
                         row.get::<_, i64>(0)?,
                         row.get::<_, Option<Vec<u8>>>(1)?,

@@ -6,7 +6,9 @@ use nostr::RelayUrl;
 use serde::Deserialize;
 
 use super::words::WORDS;
+use crate::domain::drift::Drift;
 use crate::domain::text::clean;
+use crate::domain::time::Time;
 
 /// The most bytes of a document that are read.
 const MAX_BYTES: usize = 64 * 1024;
@@ -43,25 +45,34 @@ struct Document {
 }
 
 /// Reads the document of a relay; none where there is none or it can't be read, which is no fault.
-pub(super) async fn read(url: &RelayUrl) -> Option<RelayInfo> {
+/// What its answer says of the time goes into `clock`.
+pub(super) async fn read(url: &RelayUrl, clock: &Drift) -> Option<RelayInfo> {
     let http = url.as_str().replacen("ws", "http", 1);
-    parse(&fetch(&http, "application/nostr+json").await?)
+    parse(&fetch(&http, "application/nostr+json", clock).await?)
 }
 
 /// A small JSON document at an address of the seller's own settings: at most 64 KiB within ten seconds, no redirects; none
 /// where it can't be had.
 pub async fn document(url: &str) -> Option<Vec<u8>> {
-    fetch(url, "application/json").await
+    fetch(url, "application/json", &Drift::default()).await
 }
 
-async fn fetch(url: &str, accept: &str) -> Option<Vec<u8>> {
+async fn fetch(url: &str, accept: &str, clock: &Drift) -> Option<Vec<u8>> {
     let client = reqwest::Client::builder()
         .timeout(WAIT)
         .redirect(reqwest::redirect::Policy::none())
         .build()
         .ok()?;
     let request = client.get(url).header("Accept", accept);
-    let mut response = request.send().await.ok()?.error_for_status().ok()?;
+    let asked = Time::now();
+    let response = request.send().await.ok()?;
+    let date = response.headers().get(reqwest::header::DATE);
+    clock.heard(
+        date.map(reqwest::header::HeaderValue::as_bytes),
+        asked,
+        Time::now(),
+    );
+    let mut response = response.error_for_status().ok()?;
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.ok()? {
         if body.len() + chunk.len() > MAX_BYTES {

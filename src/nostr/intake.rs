@@ -113,6 +113,13 @@ impl Intake {
         self.alive();
     }
 
+    /// Our clock was set: the cursor is no later than now, and the whole window is asked for.
+    pub(super) fn clock_stepped(&self) {
+        self.cursor.fetch_min(Time::now().secs(), Ordering::Relaxed);
+        self.gap.store(true, Ordering::SeqCst);
+        self.gapped.notify_one();
+    }
+
     /// Was something dropped since the last time this was asked? From here on the cursor stands still until
     /// [`Intake::caught_up`].
     pub(super) fn take_gap(&self) -> bool {

@@ -15,6 +15,7 @@ use super::lamp::Lamp;
 use super::seen::Seen;
 use super::words::WORDS;
 use super::{RelayNews, RelaysConfig, Timing, lock};
+use crate::domain::drift::Drift;
 use crate::domain::text::clean;
 
 /// The most bytes a frame may have: an event and its envelope.
@@ -159,6 +160,8 @@ pub(super) struct Line {
     pub(super) own: bool,
     pub(super) lamp: Lamp,
     pub(super) intake: Intake,
+    /// How far its clock is off ours, by its HTTP answers.
+    pub(super) clock: Drift,
     pub(super) link: watch::Sender<Link>,
     pub(super) auth: watch::Sender<Auth>,
     /// Sockets of this line that are not closed yet.
@@ -193,6 +196,7 @@ impl Line {
             url,
             own,
             intake: Intake::new(cursor, common),
+            clock: Drift::default(),
             link: watch::Sender::new(Link::Connecting),
             auth: watch::Sender::new(Auth::None),
             sockets: watch::Sender::new(0),

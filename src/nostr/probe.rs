@@ -10,6 +10,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use super::info::{self, RelayInfo};
 use super::line::Auth;
 use super::{RelayNews, Relays, RelaysConfig, Timing};
+use crate::domain::drift::Drift;
 
 /// The kinds a probe subscribes to: the text jobs this shop serves (NIP-90).
 const KINDS: [u16; 2] = [5050, 5100];
@@ -36,6 +37,8 @@ pub struct Probe {
     pub subscribed: Result<u64, String>,
     /// Its NIP-11 document, where it has one.
     pub info: Option<RelayInfo>,
+    /// How many seconds its clock is ahead of ours, by its HTTP answer.
+    pub clock_off_secs: Option<i64>,
 }
 
 /// Connects to a relay, authenticates where asked to, subscribes once, and leaves. Takes at most about `timeout` and the
@@ -44,12 +47,14 @@ pub async fn probe(url: &RelayUrl, keys: &Keys, timeout: Duration) -> Probe {
     let until = Instant::now() + timeout;
     let (news, mut inbox) = mpsc::channel(64);
     let relays = Relays::start(config(url, keys, timeout), news);
-    let read_info = info::read(url);
+    let clock = Drift::default();
+    let read_info = info::read(url, &clock);
     let look = look(&relays, &mut inbox, until);
     let (mut seen, info) = tokio::join!(look, async {
         timeout_at(until, read_info).await.ok().flatten()
     });
     seen.info = info;
+    seen.clock_off_secs = clock.secs();
     relays.close().await;
     seen
 }
@@ -77,6 +82,7 @@ async fn look(relays: &Relays, inbox: &mut mpsc::Receiver<RelayNews>, until: Ins
         auth: AuthSeen::NotAsked,
         subscribed: Err("it did not answer the subscription in time".to_owned()),
         info: None,
+        clock_off_secs: None,
     };
     while let Ok(Some(item)) = timeout_at(until, inbox.recv()).await {
         let RelayNews::Health(health) = item else {

@@ -112,7 +112,7 @@ impl<'a> Session<'a> {
         cancel: &CancellationToken,
     ) -> Ended {
         let line = self.line.clone();
-        let mut info = std::pin::pin!(info::read(&line.url).fuse());
+        let mut info = std::pin::pin!(info::read(&line.url, &line.clock).fuse());
         loop {
             if self.on_time(Instant::now()) == Tick::Deaf {
                 return Ended::Deaf;

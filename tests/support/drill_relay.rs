@@ -453,8 +453,12 @@ async fn swallow(stream: &mut TcpStream) {
 
 async fn answer(stream: &mut TcpStream, status: &str, body: &str) {
     let length = body.len();
+    let date = time::OffsetDateTime::now_utc()
+        .format(&time::format_description::well_known::Rfc2822)
+        .unwrap()
+        .replace("+0000", "GMT");
     let head = format!(
-        "HTTP/1.1 {status}\r\nContent-Type: application/nostr+json\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n"
+        "HTTP/1.1 {status}\r\nDate: {date}\r\nContent-Type: application/nostr+json\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n"
     );
     // The request is read, so that closing does not reset the connection before the answer is read. Errors mean that the
     // client has gone, which is its right.

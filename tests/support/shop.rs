@@ -106,11 +106,24 @@ impl Home {
         command
     }
 
+    /// The file by which a test moves the wall clock under the shop (feature `crash-points`).
+    fn clock_file(&self) -> PathBuf {
+        self.folder.path().join("clock")
+    }
+
+    /// From now on the shop's wall clock is so many milliseconds ahead of the right one.
+    pub fn set_clock(&self, ms: i64) {
+        let draft = self.folder.path().join("clock.draft");
+        fs::write(&draft, ms.to_string()).unwrap();
+        fs::rename(draft, self.clock_file()).unwrap();
+    }
+
     /// `vend run --events`, to die at a point where one is named.
     pub fn run(&self, crash_at: Option<&str>) -> Running {
         let mut command = self.command();
         command.args(["run", "--events"]).stdout(Stdio::piped());
         command.stderr(Stdio::null());
+        command.env("VEND_CLOCK_FILE", self.clock_file());
         if let Some(point) = crash_at {
             command.env("VEND_CRASH_AT", point);
         }

@@ -256,6 +256,7 @@ impl World {
         };
         let look = Look {
             began: self.now,
+            invoice_time: self.now,
             unheld_at: self.unheld_at,
             canceled,
         };
@@ -340,6 +341,7 @@ proptest! {
 fn looked(job: &Job, seen: Seen, at: u64, canceled: bool) -> Finding {
     let look = Look {
         began: START.plus(secs(at)),
+        invoice_time: START.plus(secs(at)),
         unheld_at: None,
         canceled,
     };
@@ -358,6 +360,7 @@ fn a_payment_is_held_from_the_last_look_that_did_not_show_it() {
     let mut job = job(PayOrder::Hold);
     let look = |unheld_at| Look {
         began: START.plus(secs(500)),
+        invoice_time: START.plus(secs(500)),
         unheld_at,
         canceled: false,
     };

@@ -189,4 +189,26 @@ impl Next {
         self.say("the invoice expired unpaid");
         Taken
     }
+
+    pub(super) fn not_expired(&mut self) -> Verdict {
+        let now = self.now;
+        let job = &mut self.step.job;
+        let Some(invoice) = job.invoice.as_mut().filter(|invoice| {
+            invoice.state == InvoiceState::Expired && invoice.expires_at.is_some_and(|at| at > now)
+        }) else {
+            return Already;
+        };
+        if job.state != State::Unpaid {
+            return Already;
+        }
+        invoice.state = InvoiceState::Open;
+        invoice.late_looks = 0;
+        job.state = if job.delivered {
+            State::PendingPayment
+        } else {
+            State::AwaitingPayment
+        };
+        self.say("this machine's clock was ahead: the invoice can still be paid");
+        Taken
+    }
 }

@@ -177,6 +177,7 @@ fn any_input() -> impl Strategy<Value = Input> {
         }),
         any::<bool>().prop_map(|by_buyer| Input::Cancel { by_buyer }),
         Just(Input::ShopCloses),
+        Just(Input::NotExpired),
         Just(Input::Retry),
     ]
 }

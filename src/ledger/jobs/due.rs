@@ -15,10 +15,12 @@ pub(in crate::ledger) const WATCH_AFTER_EXPIRY: Duration = Duration::from_secs(2
 // The questions about jobs that are alive, asked all day. Each names the condition of the index `jobs_live` to the letter:
 // without it SQLite can't know that the index holds every such job, and reads the whole table.
 const QUEUED: &str = "WHERE j.state = 'queued'
-  AND j.state NOT IN ('paid', 'completed', 'unpaid', 'error', 'cancelled') AND (j.next_at IS NULL OR j.next_at <= ?1)
+  AND j.state NOT IN ('paid', 'completed', 'unpaid', 'error', 'cancelled') AND (j.next_at IS NULL OR j.next_at <= ?1
+    OR j.next_at > ?1 + 900000)
   ORDER BY j.paid_msat > 0 OR i.state IS 'held' DESC, j.bid_msat DESC, j.created_at LIMIT ?2";
 const WANTING_INVOICE: &str = "WHERE j.state IN ('inferred', 'quoting')
-  AND j.state NOT IN ('paid', 'completed', 'unpaid', 'error', 'cancelled') AND (j.next_at IS NULL OR j.next_at <= ?1)
+  AND j.state NOT IN ('paid', 'completed', 'unpaid', 'error', 'cancelled') AND (j.next_at IS NULL OR j.next_at <= ?1
+    OR j.next_at > ?1 + 900000)
   ORDER BY j.created_at LIMIT 64";
 // The plus keeps SQLite from walking every job by its time only to spare itself the sorting of a few.
 const ALIVE: &str = "WHERE j.state NOT IN ('paid', 'completed', 'unpaid', 'error', 'cancelled') ORDER BY +j.created_at";
