@@ -82,6 +82,8 @@ pub struct RelaysConfig {
     pub max_age: Duration,
     /// Zap receipts (NIP-57) that name our key are asked for too, those of the last [`ZAP_WINDOW`].
     pub zaps: bool,
+    /// Only events that name our key (`p`) are asked for: what a buyer waits for. Otherwise any.
+    pub only_ours: bool,
     /// Every wait and rate.
     pub timing: Timing,
 }

@@ -52,6 +52,7 @@ fn config(urls: &[RelayUrl]) -> RelaysConfig {
         since: HashMap::new(),
         max_age: Duration::from_mins(10),
         zaps: false,
+        only_ours: false,
         timing: quick(),
     }
 }

@@ -58,6 +58,7 @@ fn config(urls: Vec<RelayUrl>) -> RelaysConfig {
         since: HashMap::new(),
         max_age: Duration::from_mins(10),
         zaps: false,
+        only_ours: false,
         timing: Timing {
             retry_first: ms(50),
             retry_cap: ms(400),

@@ -255,6 +255,7 @@ async fn relays(
                 .collect(),
             max_age: Duration::from_secs(settings.limits.max_request_age_secs),
             zaps: !settings.nostr.lightning_address.is_empty(),
+            only_ours: false,
             timing: Timing::default(),
         },
         tell,

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use nostr::{Event, JsonUtil, Kind};
+use nostr::{Event, JsonUtil, Kind, PublicKey};
 use tokio::sync::{Notify, mpsc};
 
 use super::line::Common;
@@ -151,7 +151,10 @@ impl Intake {
         if event.kind == Kind::ZapReceipt && self.common.zaps.is_some() {
             return self.zap(relay, event);
         }
-        if !self.kinds.contains(&event.kind.as_u16()) || created < self.oldest_wanted() {
+        if !self.kinds.contains(&event.kind.as_u16())
+            || created < self.oldest_wanted()
+            || self.common.named.is_some_and(|us| !names(&event, us))
+        {
             return Judged::Unasked;
         }
         self.turn(created);
@@ -167,10 +170,7 @@ impl Intake {
         let oldest = Time::now()
             .secs()
             .saturating_sub(ZAP_WINDOW.as_secs() + SLACK);
-        let ours = self
-            .common
-            .zaps
-            .is_some_and(|us| event.tags.public_keys().any(|key| *key == us));
+        let ours = self.common.zaps.is_some_and(|us| names(&event, us));
         if !ours || event.created_at.as_secs() < oldest {
             return Judged::Unasked;
         }
@@ -269,6 +269,10 @@ impl Intake {
         page.oldest = Some(page.oldest.map_or(created, |oldest| oldest.min(created)));
         page.last = Some(Instant::now());
     }
+}
+
+fn names(event: &Event, us: PublicKey) -> bool {
+    event.tags.public_keys().any(|key| *key == us)
 }
 
 fn read(json: &str) -> Option<Event> {

@@ -45,6 +45,8 @@ pub(super) struct Common {
     pub(super) max_age: Duration,
     /// Our key, where zap receipts that name it are asked for.
     pub(super) zaps: Option<PublicKey>,
+    /// Our key, where only what names it is asked for.
+    pub(super) named: Option<PublicKey>,
     pub(super) timing: Timing,
     pub(super) seen: Mutex<Seen>,
     pub(super) cancels: watch::Receiver<Vec<EventId>>,
@@ -63,6 +65,7 @@ impl Common {
             kinds: config.kinds.clone(),
             max_age: config.max_age,
             zaps: config.zaps.then(|| config.keys.public_key()),
+            named: config.only_ours.then(|| config.keys.public_key()),
             timing: config.timing.clone(),
             seen: Mutex::default(),
             cancels,

@@ -68,6 +68,7 @@ fn config(url: &RelayUrl, keys: &Keys, timeout: Duration) -> RelaysConfig {
         // A short window: the answer matters, not the events.
         max_age: Duration::from_mins(1),
         zaps: false,
+        only_ours: false,
         timing: Timing {
             connect_wait: timeout,
             eose_wait: timeout,

@@ -58,9 +58,13 @@ impl Session<'_> {
 
     fn filter(&self, since: u64) -> Filter {
         let kinds = self.common.kinds.iter().copied().map(Kind::from_u16);
-        Filter::new()
+        let filter = Filter::new()
             .kinds(kinds)
-            .since(Timestamp::from_secs(since))
+            .since(Timestamp::from_secs(since));
+        match self.common.named {
+            Some(us) => filter.pubkey(us),
+            None => filter,
+        }
     }
 
     /// An answer is whole: was it cut off?
