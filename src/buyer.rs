@@ -1,28 +1,49 @@
-//! A buyer at work: publishes requests, hears feedback and results, and pays the very invoice that came. `vend request`
-//! and the demo use it; the seller's engine knows nothing of it.
+//! Buying over relays, as `vend request`, the gateway and the demo do. The seller's engine knows nothing of it.
+//!
+//! On the relay layer of the shop (`nostr`), so that a buyer survives what a seller does: ended subscriptions, NIP-42, rate
+//! limits, dead relays, clocks that differ. What becomes of a request is decided by `domain::purchase`; [`shop`] does what it
+//! says, and writes it down first.
 
+mod key;
 mod pay;
+mod resume;
+mod routes;
+mod send;
+mod shop;
 
-use std::collections::HashSet;
+use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
-use nostr::{Event, EventId, Filter, Keys, Kind, PublicKey, RelayUrl};
-use nostr_sdk::{Client, RelayPoolNotification};
-use tokio::sync::{broadcast, mpsc};
-use tokio::task::JoinHandle;
+use nostr::{Event, EventId, Keys, PublicKey, RelayUrl};
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::TaskTracker;
 
 use crate::domain::buyer::{self as words, Answer, Order};
 use crate::domain::id::RequestId;
 use crate::domain::job::Encryption;
 use crate::domain::reply::{FEEDBACK, RESULT_ABOVE_REQUEST};
 use crate::domain::time::Time;
+use crate::nostr::{Relays, RelaysConfig, Timing};
 
-pub use pay::{Paid, Payer};
+pub use key::buyer_key;
+pub use pay::Payer;
+pub use resume::{collect, settle_open};
+pub use routes::Inbox;
+pub use shop::{Record, Trip, buy};
 
-/// Answers that may wait to be read.
-const ANSWERS: usize = 4_096;
-/// How long a relay may take to be reached.
-const CONNECT: Duration = Duration::from_secs(10);
+use routes::{Ready, Routes};
+
+/// What relays tell and was not read yet.
+const NEWS: usize = 1_024;
+
+/// Sellers' clocks differ from ours, and relays keep answers: nothing that may be one is left out for its time.
+const WINDOW: Duration = Duration::from_secs(48 * 3600);
+
+/// How long leaving may take.
+const LEAVE: Duration = Duration::from_secs(1);
 
 /// Why a buyer could not buy.
 #[derive(Debug, thiserror::Error)]
@@ -33,67 +54,96 @@ pub enum BuyerError {
     /// No relay took the request.
     #[error("no relay took the request: {0}")]
     NotSent(String),
-    /// The client failed.
-    #[error("the relays can't be used: {0}")]
-    Client(String),
+    /// What is to be known after a crash could not be written down, so nothing was done.
+    #[error(transparent)]
+    Ledger(#[from] crate::ledger::LedgerError),
 }
 
-/// One answer, with who gave it.
+/// One answer, with who gave it. Id and signature were checked.
 #[derive(Clone, Debug)]
 pub struct Heard {
     /// The request it answers.
     pub request: RequestId,
     /// The event's id.
     pub event: EventId,
+    /// The event's kind.
+    pub kind: u16,
     /// Who gave it.
     pub seller: PublicKey,
     /// What it says.
     pub answer: Answer,
 }
 
-/// A buyer who is connected.
+/// A buyer who is connected. Clones share one set of connections.
+#[derive(Clone)]
 pub struct Buyer {
-    client: Client,
+    inner: Arc<Inner>,
+}
+
+struct Inner {
     keys: Keys,
-    relays: Vec<RelayUrl>,
-    listening: JoinHandle<()>,
-    answers: mpsc::Receiver<Heard>,
+    relays: Relays,
+    routes: Routes,
+    ready: watch::Receiver<Ready>,
+    tasks: TaskTracker,
+    cancel: CancellationToken,
+    _end: DropGuard,
 }
 
 impl Buyer {
-    /// Connects, and listens for answers to requests of this kind from now on.
+    /// Connects in the background, and listens for answers that name this key to requests of these kinds. What answers none of
+    /// the requests that are followed goes to `late`, where one is given.
     ///
-    /// # Errors
-    /// Where a relay can't be added.
-    pub async fn connect(keys: Keys, relays: Vec<RelayUrl>, kind: u16) -> Result<Self, BuyerError> {
-        let client = Client::new(keys.clone());
-        let failed = |error: &dyn std::fmt::Display| BuyerError::Client(error.to_string());
-        for relay in &relays {
-            client
-                .add_relay(relay.clone())
-                .await
-                .map_err(|error| failed(&error))?;
-        }
-        client.connect().await;
-        client.wait_for_connection(CONNECT).await;
-        let notifications = client.notifications();
-        let kinds = [kind + RESULT_ABOVE_REQUEST, FEEDBACK].map(Kind::from_u16);
-        let filter = Filter::new().kinds(kinds).pubkey(keys.public_key()).since(
-            nostr::Timestamp::from_secs(Time::now().secs().saturating_sub(5)),
+    /// Needs a tokio runtime.
+    #[must_use]
+    pub fn connect(
+        keys: Keys,
+        relays: Vec<RelayUrl>,
+        kinds: &[u16],
+        late: Option<mpsc::Sender<Heard>>,
+    ) -> Self {
+        let mut listened: Vec<u16> = kinds
+            .iter()
+            .map(|kind| kind.saturating_add(RESULT_ABOVE_REQUEST))
+            .collect();
+        listened.push(FEEDBACK);
+        let (news, inbox) = mpsc::channel(NEWS);
+        let relays = Relays::start(
+            RelaysConfig {
+                urls: relays,
+                keys: keys.clone(),
+                kinds: listened,
+                since: HashMap::new(),
+                max_age: WINDOW,
+                zaps: false,
+                only_ours: true,
+                timing: timing(),
+            },
+            news,
         );
-        client
-            .subscribe(filter, None)
-            .await
-            .map_err(|error| failed(&error))?;
-        let (tell, answers) = mpsc::channel(ANSWERS);
-        let listening = tokio::spawn(listen(notifications, keys.clone(), tell));
-        Ok(Self {
-            client,
-            keys,
-            relays,
-            listening,
-            answers,
-        })
+        let cancel = CancellationToken::new();
+        let tasks = TaskTracker::new();
+        let routes = Routes::default();
+        let (tell_ready, ready) = watch::channel(Ready::default());
+        tasks.spawn(routes::run(
+            inbox,
+            keys.clone(),
+            routes.clone(),
+            late,
+            (relays.own(), tell_ready),
+            cancel.child_token(),
+        ));
+        Self {
+            inner: Arc::new(Inner {
+                keys,
+                relays,
+                routes,
+                ready,
+                tasks,
+                _end: cancel.clone().drop_guard(),
+                cancel,
+            }),
+        }
     }
 
     /// Signs a request; publishing it is [`Self::send`].
@@ -101,91 +151,105 @@ impl Buyer {
     /// # Errors
     /// Where the order can't be written or encrypted.
     pub fn write(&self, order: &Order) -> Result<Event, BuyerError> {
+        let keys = &self.inner.keys;
         words::order(
             order,
-            &self.keys.public_key(),
+            &keys.public_key(),
             Time::now(),
-            &|scheme, to, text| encrypt(&self.keys, scheme, to, text),
+            &|scheme, to, text| encrypt(keys, scheme, to, text),
         )
         .map_err(BuyerError::Order)?
-        .sign_with_keys(&self.keys)
+        .sign_with_keys(keys)
         .map_err(|error| BuyerError::Order(error.to_string()))
     }
 
-    /// Publishes a request to every relay of this buyer.
+    /// Hears what answers this request from now on, only from `to` where it is given.
+    #[must_use]
+    pub fn follow(&self, request: RequestId, to: Option<PublicKey>) -> Inbox {
+        self.inner.routes.follow(request, to)
+    }
+
+    /// Waits until a relay listens, or every one has failed, or `until`. A relay that keeps nothing tells only those who
+    /// listened before.
+    pub async fn ready(&self, until: Instant) {
+        let mut ready = self.inner.ready.clone();
+        let settled = ready.wait_for(|ready| ready.listening || ready.settled);
+        // Where it takes longer the request goes out all the same: relays that keep answers give them later.
+        let _ = tokio::time::timeout_at(until, settled).await;
+    }
+
+    /// Publishes a request to every relay of this buyer; goes on in the background with those that do not take it yet, until
+    /// `until`. Returns with the first that has taken it.
     ///
     /// # Errors
-    /// Where no relay took it.
-    pub async fn send(&self, request: &Event) -> Result<RequestId, BuyerError> {
-        let sent = self
-            .client
-            .send_event_to(self.relays.clone(), request)
-            .await
-            .map_err(|error| BuyerError::NotSent(error.to_string()))?;
-        if sent.success.is_empty() {
-            let why: Vec<String> = sent
-                .failed
-                .iter()
-                .map(|(relay, why)| format!("{relay}: {}", crate::domain::text::clean(why, 120)))
-                .collect();
-            return Err(BuyerError::NotSent(why.join("; ")));
-        }
+    /// Where no relay took it in time, or none ever will.
+    pub async fn send(&self, request: &Event, until: Instant) -> Result<RequestId, BuyerError> {
+        let inner = &self.inner;
+        send::to_all(&inner.relays, &inner.tasks, &inner.cancel, request, until).await?;
         Ok(RequestId(request.id))
     }
 
-    /// The next answer to any request of this buyer; none when the connection is gone for good.
-    pub async fn hear(&mut self) -> Option<Heard> {
-        self.answers.recv().await
+    /// Takes a request back (kind 5), in the background: its seller need not go on.
+    pub fn withdraw(&self, request: &Event) {
+        let unsigned = words::withdrawal(request, Time::now());
+        let Ok(event) = unsigned.sign_with_keys(&self.inner.keys) else {
+            tracing::warn!(request = %request.id, "a withdrawal could not be signed");
+            return;
+        };
+        let buyer = self.clone();
+        let until = Instant::now() + Duration::from_secs(30);
+        let cancel = self.inner.cancel.clone();
+        self.inner.tasks.spawn(async move {
+            let sending = buyer.send(&event, until);
+            let sent = tokio::select! {
+                () = cancel.cancelled() => return,
+                sent = sending => sent,
+            };
+            if let Err(error) = sent {
+                tracing::info!(request = %event.id, %error, "a withdrawal was not taken");
+            }
+        });
     }
 
     /// The buyer's key.
     #[must_use]
     pub fn public_key(&self) -> PublicKey {
-        self.keys.public_key()
+        self.inner.keys.public_key()
     }
 
-    /// Leaves.
+    /// How each relay is.
+    #[must_use]
+    pub fn relays(&self) -> Vec<crate::domain::health::RelayHealth> {
+        self.inner.relays.health()
+    }
+
+    /// Leaves, within about a second.
     pub async fn leave(self) {
-        self.client.shutdown().await;
-        self.listening.abort();
-        // Aborted: there is nothing to learn from how it ended.
-        let _ = self.listening.await;
+        let inner = &self.inner;
+        inner.cancel.cancel();
+        inner.tasks.close();
+        let leaving = async {
+            inner.tasks.wait().await;
+            inner.relays.clone().close().await;
+        };
+        if tokio::time::timeout(LEAVE, leaving).await.is_err() {
+            tracing::debug!("a relay is slow to part");
+        }
     }
 }
 
-async fn listen(
-    mut notifications: broadcast::Receiver<RelayPoolNotification>,
-    keys: Keys,
-    tell: mpsc::Sender<Heard>,
-) {
-    let mut seen: HashSet<EventId> = HashSet::new();
-    loop {
-        let event = match notifications.recv().await {
-            Ok(RelayPoolNotification::Event { event, .. }) => event,
-            Ok(RelayPoolNotification::Shutdown) | Err(broadcast::error::RecvError::Closed) => {
-                return;
-            }
-            Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => continue,
-        };
-        // The client's cache believes a claimed id; a buyer who pays must not.
-        if seen.contains(&event.id) || event.verify().is_err() {
-            continue;
-        }
-        seen.insert(event.id);
-        let Some((request, answer)) = words::read_answer(&event, &|scheme, from, text| {
-            decrypt(&keys, scheme, from, text)
-        }) else {
-            continue;
-        };
-        let heard = Heard {
-            request,
-            event: event.id,
-            seller: event.pubkey,
-            answer,
-        };
-        if tell.send(heard).await.is_err() {
-            return;
-        }
+/// A person waits: relays are tried again sooner than a shop does it.
+fn timing() -> Timing {
+    let secs = Duration::from_secs;
+    Timing {
+        retry_first: secs(1),
+        retry_cap: secs(15),
+        closed_first: secs(1),
+        closed_cap: secs(30),
+        restricted_wait: secs(60),
+        overlap: WINDOW,
+        close_wait: Duration::from_millis(300),
+        ..Timing::default()
     }
 }
 

@@ -16,6 +16,8 @@ mod jobs;
 mod keys;
 mod log;
 mod prompt;
+mod purchases;
+mod qr;
 mod receipts;
 mod recover;
 mod request;
@@ -101,6 +103,8 @@ enum Sub {
     Stop(ask::Now),
     /// Be a buyer: publish a request and print what comes back
     Request(request::Args),
+    /// What `vend request --pay` and the gateway bought and paid
+    Purchases(purchases::Args),
     /// Jobs in the ledger
     Jobs(jobs::Args),
     /// Earnings, funnel, drop reasons, per model and per day
@@ -154,6 +158,7 @@ fn dispatch(cli: Cli) -> Outcome {
         Some(Sub::Offline(now)) => ask::offline(&global, now),
         Some(Sub::Stop(now)) => ask::stop(&global, now),
         Some(Sub::Request(args)) => request::main(&args, &global),
+        Some(Sub::Purchases(args)) => purchases::main(&global, &args),
         Some(Sub::Jobs(args)) => jobs::main(&global, &args),
         Some(Sub::Stats(json)) => stats::main(&global, json),
         Some(Sub::Receipts(args)) => receipts::main(&global, &args),

@@ -25,6 +25,7 @@ pub mod load;
 pub mod model_name;
 pub mod msat;
 pub mod price;
+pub mod purchase;
 pub mod query;
 pub mod refusal;
 pub mod reply;

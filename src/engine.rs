@@ -5,7 +5,7 @@ mod announce;
 pub mod audit;
 pub mod cases;
 mod clock;
-pub mod crash;
+pub use crate::crash;
 pub mod desk;
 pub mod disk;
 mod ends;

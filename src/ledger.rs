@@ -7,6 +7,7 @@ mod filter;
 mod jobs;
 mod list;
 mod outbox;
+mod purchases;
 mod rows;
 mod schema;
 mod shift;
@@ -26,6 +27,7 @@ pub use figures::Counted;
 pub use jobs::{JobFilter, Verdict};
 pub use list::Page;
 pub use outbox::{Due, Settled, SignedDraft};
+pub use purchases::{Bought, Caps, Intent, NewPurchase, Progress, Via};
 
 /// Why the ledger can't be used, or did not take a change.
 #[derive(Debug, thiserror::Error)]

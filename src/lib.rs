@@ -6,6 +6,7 @@ pub mod buyer;
 pub mod cli;
 pub mod config;
 pub mod control;
+pub mod crash;
 pub mod demo;
 pub mod domain;
 pub mod engine;

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 /// Rooms that each room may use, beside itself.
 const MAY: &[(&str, &[&str])] = &[
     ("domain", &[]),
+    ("crash", &[]),
     ("config", &["domain"]),
     ("identity", &["domain", "config"]),
     ("ledger", &["domain", "config"]),
@@ -15,10 +16,21 @@ const MAY: &[(&str, &[&str])] = &[
     ("wallet", &["domain", "config"]),
     (
         "engine",
-        &["domain", "config", "ledger", "nostr", "inference", "wallet"],
+        &[
+            "domain",
+            "config",
+            "ledger",
+            "nostr",
+            "inference",
+            "wallet",
+            "crash",
+        ],
     ),
     ("control", &["domain", "engine"]),
-    ("buyer", &["domain", "config", "wallet"]),
+    (
+        "buyer",
+        &["domain", "config", "ledger", "nostr", "wallet", "crash"],
+    ),
     ("demo", &["domain", "config", "wallet", "engine", "buyer"]),
     ("ui", &["domain", "config", "store"]),
 ];
@@ -82,7 +94,7 @@ fn no_room_knows_one_that_it_may_not() {
 fn only_its_own_room_touches_a_thing() {
     let owners: &[(&str, &[&str])] = &[
         ("rusqlite", &["ledger"]),
-        ("nostr_sdk", &["nostr", "buyer"]),
+        ("nostr_sdk", &["nostr"]),
         ("nostr_relay_builder", &["demo"]),
         ("tokio_tungstenite", &["wallet"]),
         ("reqwest", &["inference", "wallet", "nostr"]),

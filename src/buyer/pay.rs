@@ -3,13 +3,11 @@
 use std::time::Duration;
 
 use crate::domain::buyer::Due;
-use crate::domain::id::Preimage;
-use crate::domain::msat::Msat;
-use crate::wallet::nwc::NwcPayer;
-use crate::wallet::sandbox::SandboxPayer;
-
-/// How long the buyer's wallet may look for a way to the seller's.
-const PAY: Duration = Duration::from_mins(1);
+use crate::domain::id::PaymentHash;
+use crate::domain::invoice::Network;
+use crate::domain::purchase::{Paid, Payment, Trace};
+use crate::wallet::nwc::{NwcPayer, PayError};
+use crate::wallet::sandbox::{PayError as SandboxError, SandboxPayer};
 
 /// Who pays.
 pub enum Payer {
@@ -19,17 +17,6 @@ pub enum Payer {
     Nwc(Box<NwcPayer>),
 }
 
-/// What was paid.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Paid {
-    /// To the seller.
-    pub amount: Msat,
-    /// For the way, where the wallet says.
-    pub fee: Option<Msat>,
-    /// The proof, where the wallet gives it; it opens the invoice's hash.
-    pub preimage: Option<Preimage>,
-}
-
 impl Payer {
     /// Is it play money?
     #[must_use]
@@ -37,32 +24,68 @@ impl Payer {
         matches!(self, Self::Sandbox(_))
     }
 
+    /// Which wallet this is: what another run must open again to learn of a payment.
+    #[must_use]
+    pub fn identity(&self) -> String {
+        match self {
+            Self::Sandbox(_) => "sandbox".to_owned(),
+            Self::Nwc(payer) => payer.identity(),
+        }
+    }
+
+    /// The network that it pays on, where that is known within `wait`.
+    pub async fn network(&self, wait: Duration) -> Option<Network> {
+        match self {
+            Self::Sandbox(_) => Some(Network::Regtest),
+            Self::Nwc(payer) => payer.network(wait).await,
+        }
+    }
+
     /// Pays an invoice that was found due, once.
-    ///
-    /// # Errors
-    /// A sentence for the buyer, which says so where it is not known whether the payment was made.
-    pub async fn pay(&self, due: &Due) -> Result<Paid, String> {
+    pub async fn pay(&self, due: &Due, wait: Duration) -> Payment {
         match self {
             Self::Sandbox(payer) => {
                 let (payer, bolt11) = (payer.clone(), due.bolt11.clone());
                 let paid = tokio::task::spawn_blocking(move || payer.pay(&bolt11)).await;
-                let paid = paid.map_err(|error| error.to_string())?;
-                let paid = paid.map_err(|error| error.to_string())?;
-                Ok(Paid {
-                    amount: paid.amount,
-                    fee: None,
-                    preimage: None,
-                })
+                match paid {
+                    Ok(Ok(paid)) => Payment::Paid(Paid {
+                        amount: paid.amount,
+                        fee: None,
+                        preimage: None,
+                    }),
+                    // The books failed in the middle: the mark may be there.
+                    Ok(Err(error @ SandboxError::Sandbox(_))) => {
+                        Payment::NotKnown(error.to_string())
+                    }
+                    Ok(Err(error)) => Payment::NotPaid(error.to_string()),
+                    Err(error) => Payment::NotKnown(error.to_string()),
+                }
             }
-            Self::Nwc(payer) => {
-                let receipt = payer.pay(&due.bolt11, &due.hash, PAY).await;
-                let receipt = receipt.map_err(|error| error.to_string())?;
-                Ok(Paid {
+            Self::Nwc(payer) => match payer.pay(&due.bolt11, &due.hash, wait).await {
+                Ok(receipt) => Payment::Paid(Paid {
                     amount: due.amount,
                     fee: receipt.fee,
                     preimage: Some(receipt.preimage),
-                })
+                }),
+                Err(error @ PayError::NotPaid(_)) => Payment::NotPaid(error.to_string()),
+                Err(error @ PayError::NotKnown(_)) => Payment::NotKnown(error.to_string()),
+            },
+        }
+    }
+
+    /// What became of a payment that an earlier run asked for.
+    ///
+    /// # Errors
+    /// A sentence, where the wallet does not say.
+    pub async fn trace(&self, hash: &PaymentHash) -> Result<Trace, String> {
+        match self {
+            Self::Sandbox(payer) => {
+                let (payer, hash) = (payer.clone(), *hash);
+                let found = tokio::task::spawn_blocking(move || payer.trace(&hash)).await;
+                let found = found.map_err(|error| error.to_string())?;
+                found.map_err(|error| error.to_string())
             }
+            Self::Nwc(payer) => payer.trace(hash).await.map_err(|error| error.to_string()),
         }
     }
 }

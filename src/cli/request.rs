@@ -1,28 +1,36 @@
 //! `vend request`: be a buyer.
 
+use std::io::IsTerminal;
 use std::time::Duration;
 
-use nostr::{Keys, PublicKey, RelayUrl};
+use nostr::{Event, Keys, PublicKey, RelayUrl};
 use serde::Serialize;
+use tokio::time::Instant;
 
-use super::exit::{Exit, Outcome, json, runtime, say};
-use super::{Global, prompt};
-use crate::buyer::{Buyer, Heard, Payer};
+use super::exit::{Exit, Outcome, json, say};
+use super::{Global, prompt, qr};
+use crate::buyer::{Buyer, Payer, Record, Trip, buy, buyer_key, settle_open};
 use crate::config::load;
 use crate::config::place::Places;
 use crate::domain::Hex32;
-use crate::domain::buyer::{Answer, Order, Status, due};
+use crate::domain::buyer::{Due, Order};
 use crate::domain::id::RequestId;
 use crate::domain::job::Encryption;
 use crate::domain::msat::{MAX_MSAT, Msat};
-use crate::domain::text::{clean, clean_lines};
+use crate::domain::purchase::{Act, End, Terms};
+use crate::domain::text::clean_lines;
 use crate::domain::time::Time;
+use crate::ledger::{Ledger, NewPurchase, Via};
 use crate::wallet::nwc::NwcPayer;
 use crate::wallet::open::SANDBOX_FOLDER;
 use crate::wallet::sandbox::SandboxPayer;
 
 /// What is paid at most through a real wallet where --bid does not say, sats.
 const NWC_MOST_SATS: u64 = 1_000;
+/// The most of an answer that is printed, characters.
+const LONGEST_ANSWER: usize = 1_000_000;
+/// How long the wallet may take to say which network it is on; the request goes out meanwhile.
+const NETWORK: Duration = Duration::from_secs(5);
 
 /// `vend request`
 #[derive(Clone, Debug, clap::Args)]
@@ -51,11 +59,17 @@ pub struct Args {
     #[arg(long, value_name = "K", default_value_t = 5050, value_parser = clap::value_parser!(u16).range(5000..=5999))]
     kind: u16,
     /// Pay what is asked, once: nwc with your own wallet (connection string from `VEND_BUYER_NWC`, or asked for), sandbox with
-    /// the play money in --data-dir
+    /// the play money in --data-dir. `vend purchases` shows what was bought
     #[arg(long, value_enum)]
     pay: Option<Pay>,
+    /// Ask for the answer as it comes, and print it so
+    #[arg(long)]
+    stream: bool,
+    /// With an invoice to pay by hand: wait until it is paid or over
+    #[arg(long, conflicts_with = "pay")]
+    wait: bool,
     /// How long to wait, seconds
-    #[arg(long, value_name = "S", default_value_t = 120, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "S", default_value_t = 120, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     timeout: u64,
     /// One JSON document at the end
     #[arg(long)]
@@ -68,7 +82,7 @@ enum Scheme {
     Nip44,
 }
 
-#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 enum Pay {
     /// Your wallet over Nostr Wallet Connect
     Nwc,
@@ -99,30 +113,47 @@ struct Told {
     at: Time,
     status: &'static str,
     extra: Option<String>,
+    seller: PublicKey,
 }
 
 /// Asks, prints what comes, pays if told to.
 pub fn main(args: &Args, global: &Global) -> Outcome {
+    let began = Instant::now();
     let places = global.places()?;
     let relays = relays(args, &places)?;
     let order = order(args, &relays)?;
-    let payer = payer(args, &places)?;
-    let sheet = runtime()?.block_on(buy(args, relays, &order, payer))?;
+    let runtime = super::exit::runtime()?;
+    let sheet = runtime.block_on(async {
+        let till = till(args, &places)?;
+        shop(args, global, relays, &order, till, began).await
+    });
+    // A name that does not resolve must not keep a buyer whose time is over.
+    runtime.shutdown_background();
+    let sheet = sheet?;
     if args.json {
         json(&sheet)?;
     }
     if sheet.ok {
         return Ok(());
     }
-    Err(Exit::failed(&sheet.error.unwrap_or_else(|| {
-        format!("no result within {} s", args.timeout)
-    })))
+    let why = sheet
+        .error
+        .unwrap_or_else(|| "there is no answer".to_owned());
+    Err(Exit::failed(&why))
 }
 
-fn payer(args: &Args, places: &Places) -> Result<Option<Payer>, Exit> {
-    Ok(Some(match args.pay {
+/// Who pays, and where it is written down.
+struct Till {
+    keys: Keys,
+    payer: Payer,
+    ledger: Ledger,
+}
+
+fn till(args: &Args, places: &Places) -> Result<Option<Till>, Exit> {
+    let payer = match args.pay {
         None => return Ok(None),
         Some(Pay::Sandbox) => {
+            places.prepare().map_err(|error| Exit::failed(&error))?;
             let payer = SandboxPayer::open(&places.data.join(SANDBOX_FOLDER));
             Payer::Sandbox(payer.map_err(|error| Exit::failed(&error))?)
         }
@@ -131,8 +162,16 @@ fn payer(args: &Args, places: &Places) -> Result<Option<Payer>, Exit> {
             let payer = NwcPayer::open(&uri).map_err(|error| {
                 Exit::failed(&format!("the wallet to pay with can't be used: {error}"))
             })?;
+            places.prepare().map_err(|error| Exit::failed(&error))?;
             Payer::Nwc(Box::new(payer))
         }
+    };
+    let ledger = Ledger::open(&places.database()).map_err(|error| Exit::failed(&error))?;
+    let keys = buyer_key(&places.data).map_err(|error| Exit::failed(&error))?;
+    Ok(Some(Till {
+        keys,
+        payer,
+        ledger,
     }))
 }
 
@@ -159,6 +198,9 @@ fn order(args: &Args, relays: &[RelayUrl]) -> Result<Order, Exit> {
             PublicKey::parse(key).map_err(|_| Exit::usage("--to wants an npub or 64 hex digits"))
         })
         .transpose()?;
+    let stream = args
+        .stream
+        .then(|| ("stream".to_owned(), "true".to_owned()));
     Ok(Order {
         kind: args.kind,
         prompt: args.prompt.clone(),
@@ -173,128 +215,91 @@ fn order(args: &Args, relays: &[RelayUrl]) -> Result<Order, Exit> {
             Some(Scheme::Nip44) => Encryption::Nip44,
             None => Encryption::Plain,
         },
+        params: stream.into_iter().collect(),
     })
 }
 
-async fn buy(
+async fn shop(
     args: &Args,
+    global: &Global,
     relays: Vec<RelayUrl>,
     order: &Order,
-    payer: Option<Payer>,
+    till: Option<Till>,
+    began: Instant,
 ) -> Result<Sheet, Exit> {
     let failed = |error| Exit::failed(&error);
-    let mut buyer = Buyer::connect(Keys::generate(), relays, order.kind)
-        .await
-        .map_err(failed)?;
+    let until = began + Duration::from_secs(args.timeout);
+    let keys = till
+        .as_ref()
+        .map_or_else(Keys::generate, |till| till.keys.clone());
+    let buyer = Buyer::connect(keys, relays, &[order.kind], None);
     let request = buyer.write(order).map_err(failed)?;
-    let id = buyer.send(&request).await.map_err(failed)?;
-    let mut sheet = Sheet {
-        id: Some(id),
-        ..Sheet::default()
+    let payer = till.as_ref().map(|till| &till.payer);
+    let network = match payer {
+        Some(payer) => {
+            payer
+                .network(NETWORK.min(until.saturating_duration_since(began) / 2))
+                .await
+        }
+        None => None,
     };
-    progress(args, &format!("request {id} is out"))?;
-    let over = tokio::time::sleep(Duration::from_secs(args.timeout));
-    tokio::pin!(over);
-    while sheet.result_id.is_none() && sheet.error.is_none() {
-        tokio::select! {
-            () = &mut over => break,
-            heard = buyer.hear() => {
-                let Some(heard) = heard else { break };
-                let expected = order.to.is_none_or(|seller| seller == heard.seller);
-                if heard.request == id && expected {
-                    hear(args, &mut sheet, heard, payer.as_ref()).await?;
+    let record = till.as_ref().map(|till| Record {
+        ledger: till.ledger.clone(),
+        new: begun(&request, order),
+        caps: None,
+    });
+    let trip = Trip {
+        request: &request,
+        terms: Terms {
+            kind: order.kind,
+            to: order.to,
+            pays: payer.is_some(),
+            most: most(args),
+            network,
+        },
+        payer,
+        record: record.as_ref(),
+        until,
+        wait_for_invoice: args.wait,
+    };
+    let mut screen = Screen::new(args, global, request.id);
+    screen.line(&format!("request {} goes out", request.id));
+    let end = {
+        let mut show = |act: &Act| screen.show(act);
+        let buying = buy(&buyer, trip, &mut show);
+        tokio::pin!(buying);
+        match &till {
+            // Payments of earlier runs are asked about meanwhile; what is not decided by the end is asked the next time.
+            Some(till) => tokio::select! {
+                end = &mut buying => end,
+                Err(error) = settle_open(&till.ledger, &till.payer) => {
+                    tracing::warn!(%error, "earlier purchases");
+                    (&mut buying).await
                 }
-            }
+            },
+            None => (&mut buying).await,
         }
-    }
+    };
+    let sheet = match end {
+        Ok(end) => Ok(screen.sheet(end)),
+        Err(error) => Err(Exit::failed(&error)),
+    };
     buyer.leave().await;
-    sheet.ok = sheet.result_id.is_some() && sheet.error.is_none();
-    Ok(sheet)
+    sheet
 }
 
-fn progress(args: &Args, line: &str) -> Outcome {
-    if args.json { Ok(()) } else { say(line) }
-}
-
-async fn hear(args: &Args, sheet: &mut Sheet, heard: Heard, payer: Option<&Payer>) -> Outcome {
-    sheet.seller = Some(heard.seller);
-    let (asked, bolt11) = match heard.answer {
-        Answer::Feedback {
-            status,
-            extra,
-            amount,
-            bolt11,
-        } => {
-            let extra = extra.map(|text| clean(&text, 400));
-            progress(
-                args,
-                &format!("{}: {}", status.word(), extra.as_deref().unwrap_or("")),
-            )?;
-            if status == Status::Error {
-                sheet.error = Some(extra.clone().unwrap_or_else(|| "refused".to_owned()));
-            }
-            sheet.feedback.push(Told {
-                at: Time::now(),
-                status: status.word(),
-                extra,
-            });
-            (amount, bolt11)
-        }
-        Answer::Result {
-            content,
-            amount,
-            bolt11,
-            model,
-        } => {
-            progress(args, &clean_lines(&content, 100_000))?;
-            sheet.result_id = Some(heard.event.to_hex());
-            sheet.content = Some(content);
-            sheet.amount_msat = amount;
-            sheet.bolt11.clone_from(&bolt11);
-            sheet.model = model;
-            (amount, bolt11)
-        }
-    };
-    if let (Some(bolt11), Some(payer)) = (bolt11, payer) {
-        pay(args, sheet, &bolt11, asked, payer).await?;
-    }
-    Ok(())
-}
-
-/// Pays at most one invoice for a request: what another seller asks too, or the same one again, stays unpaid.
-async fn pay(
-    args: &Args,
-    sheet: &mut Sheet,
-    bolt11: &str,
-    asked: Option<Msat>,
-    payer: &Payer,
-) -> Outcome {
-    if sheet.paid_msat > Msat::ZERO {
-        return progress(args, "not paid again: one invoice was paid already");
-    }
-    let paid = match due(bolt11, asked, most(args), Time::now()) {
-        Ok(due) => payer.pay(&due).await,
-        Err(why) => Err(why),
-    };
-    match paid {
-        Ok(paid) => {
-            sheet.paid_msat = paid.amount;
-            sheet.fee_msat = paid.fee;
-            sheet.preimage = paid.preimage.map(|preimage| preimage.0);
-            let fee = paid.fee.map_or_else(String::new, |fee| {
-                format!(" and {} for the way", fee.display())
-            });
-            let play = if payer.is_play_money() {
-                " (play money)"
-            } else {
-                ""
-            };
-            progress(args, &format!("paid {}{fee}{play}", paid.amount.display()))
-        }
-        Err(why) => {
-            sheet.error = Some(clean(&why, 400));
-            Ok(())
-        }
+fn begun(request: &Event, order: &Order) -> NewPurchase {
+    NewPurchase {
+        id: Hex32(rand::random()),
+        request_id: RequestId(request.id),
+        via: Via::Request,
+        kind: order.kind,
+        encryption: order.encrypt,
+        seller: order.to,
+        model: order.model.clone(),
+        bid: order.bid,
+        body: None,
+        at: Time::now(),
     }
 }
 
@@ -305,4 +310,168 @@ fn most(args: &Args) -> Msat {
         (None, Some(Pay::Nwc)) => Msat::from_sats(NWC_MOST_SATS),
         (None, _) => Msat(MAX_MSAT),
     }
+}
+
+/// What a person sees, and the sheet that is drawn up meanwhile.
+struct Screen {
+    quiet: bool,
+    stream: bool,
+    ascii: bool,
+    play_money: bool,
+    /// Characters of the answer that are printed already.
+    printed: usize,
+    sheet: Sheet,
+}
+
+impl Screen {
+    fn new(args: &Args, global: &Global, id: nostr::EventId) -> Self {
+        Self {
+            quiet: args.json,
+            stream: args.stream,
+            ascii: global.ascii,
+            play_money: args.pay == Some(Pay::Sandbox),
+            printed: 0,
+            sheet: Sheet {
+                id: Some(RequestId(id)),
+                ..Sheet::default()
+            },
+        }
+    }
+
+    fn line(&mut self, line: &str) {
+        if self.quiet {
+            return;
+        }
+        if std::mem::take(&mut self.printed) > 0 {
+            // A part of an answer was in the middle of its line. A reader who has left is noticed at the end.
+            let _ = say("");
+        }
+        // A reader who has left does not end a purchase that may be paid already.
+        let _ = say(line);
+    }
+
+    fn show(&mut self, act: &Act) {
+        match act {
+            Act::Feedback {
+                seller,
+                status,
+                words,
+            } => {
+                self.sheet.seller = Some(*seller);
+                let text = words.as_deref().unwrap_or("");
+                self.line(&format!("{}: {text}", status.word()));
+                self.sheet.feedback.push(Told {
+                    at: Time::now(),
+                    status: status.word(),
+                    extra: words.clone(),
+                    seller: *seller,
+                });
+            }
+            Act::Partial { text, .. } => self.partial(text),
+            Act::Fault { seller, words } => {
+                let npub = crate::identity::npub(seller);
+                self.line(&format!("{npub}: {words}"));
+            }
+            Act::Invoice { due, .. } => self.invoice(due),
+            Act::Pay { due, .. } => {
+                self.sheet.amount_msat = Some(due.amount);
+                self.sheet.bolt11 = Some(due.bolt11.clone());
+                self.line(&format!("paying {}", due.amount.display()));
+            }
+            Act::End(_) => {}
+        }
+    }
+
+    /// Prints what is new of the answer so far.
+    fn partial(&mut self, text: &str) {
+        if self.quiet || !self.stream {
+            return;
+        }
+        let shown = clean_lines(text, LONGEST_ANSWER);
+        let new: String = shown.chars().skip(self.printed).collect();
+        self.printed += new.chars().count();
+        print_part(&new);
+    }
+
+    fn invoice(&mut self, due: &Due) {
+        self.sheet.amount_msat = Some(due.amount);
+        self.sheet.bolt11 = Some(due.bolt11.clone());
+        self.line(&format!(
+            "to pay: {}, until {}",
+            due.amount.display(),
+            due.expires_at
+        ));
+        self.line(&due.bolt11.clone());
+        if std::io::stdout().is_terminal() {
+            for line in qr::lines(&due.bolt11, self.ascii).unwrap_or_default() {
+                self.line(&line);
+            }
+        }
+    }
+
+    fn sheet(mut self, end: End) -> Sheet {
+        match end {
+            End::Delivered {
+                delivery,
+                paid,
+                unsure,
+            } => {
+                self.answer(&delivery.content);
+                let sheet = &mut self.sheet;
+                sheet.ok = unsure.is_none();
+                sheet.seller = Some(delivery.seller);
+                sheet.result_id = Some(delivery.event.to_hex());
+                sheet.content = Some(delivery.content);
+                sheet.model = delivery.model;
+                sheet.amount_msat = delivery.amount.or(sheet.amount_msat);
+                sheet.bolt11 = delivery.bolt11.or(sheet.bolt11.take());
+                sheet.error = unsure;
+                if let Some(paid) = paid {
+                    self.paid(&paid);
+                }
+            }
+            End::Failed { words, .. } | End::Unsure { words, .. } => self.sheet.error = Some(words),
+            End::Lost {
+                seller,
+                paid,
+                words,
+            } => {
+                self.sheet.seller = Some(seller);
+                self.paid(&paid);
+                self.sheet.error = Some(words);
+            }
+        }
+        self.sheet
+    }
+
+    /// The answer, or the rest of it where its beginning was printed as it came.
+    fn answer(&mut self, content: &str) {
+        if self.quiet {
+            return;
+        }
+        let shown = clean_lines(content, LONGEST_ANSWER);
+        let rest: String = shown.chars().skip(self.printed).collect();
+        print_part(&rest);
+        self.printed = 0;
+        let _ = say("");
+    }
+
+    fn paid(&mut self, paid: &crate::domain::purchase::Paid) {
+        self.sheet.paid_msat = paid.amount;
+        self.sheet.fee_msat = paid.fee;
+        self.sheet.preimage = paid.preimage.map(|preimage| preimage.0);
+        let fee = paid.fee.map_or_else(String::new, |fee| {
+            format!(" and {} for the way", fee.display())
+        });
+        let play = if self.play_money { " (play money)" } else { "" };
+        self.line(&format!("paid {}{fee}{play}", paid.amount.display()));
+    }
+}
+
+/// Writes without a line's end, at once.
+fn print_part(text: &str) {
+    use std::io::Write;
+    let mut out = std::io::stdout();
+    // A reader who has left does not end a purchase that may be paid already.
+    let _ = write!(out, "{text}").and_then(|()| out.flush());
 }

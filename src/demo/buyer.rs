@@ -1,18 +1,23 @@
 //! The demo's buyer.
 
-use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use nostr::{Keys, PublicKey, RelayUrl};
+use futures::StreamExt;
+use nostr::{Event, Keys, PublicKey, RelayUrl};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{DemoError, failed};
-use crate::buyer::Buyer;
-use crate::domain::buyer::{Answer, Order, Status};
+use crate::buyer::{Buyer, Payer, Trip, buy as purchase};
+use crate::domain::buyer::{Due, Order};
 use crate::domain::id::RequestId;
+use crate::domain::invoice::Network;
 use crate::domain::job::Encryption;
-use crate::domain::msat::Msat;
+use crate::domain::msat::{MAX_MSAT, Msat};
+use crate::domain::purchase::{Act, End, Terms};
 use crate::wallet::sandbox::SandboxPayer;
 
 /// How long the buyer waits for its last answer.
@@ -70,14 +75,36 @@ fn order(number: usize, relay: &str, seller: PublicKey) -> Order {
         relays: vec![relay.to_owned()],
         to: (encrypt != Encryption::Plain || number.is_multiple_of(2)).then_some(seller),
         encrypt,
+        ..Order::default()
     }
 }
 
-async fn come_in(relay: &str) -> Result<Buyer, DemoError> {
+fn come_in(relay: &str) -> Result<Buyer, DemoError> {
     let url = RelayUrl::parse(relay).map_err(failed)?;
-    Buyer::connect(Keys::generate(), vec![url], KIND)
-        .await
-        .map_err(failed)
+    Ok(Buyer::connect(Keys::generate(), vec![url], &[KIND], None))
+}
+
+/// One request to this seller.
+fn trip<'a>(
+    request: &'a Event,
+    seller: PublicKey,
+    payer: Option<&'a Payer>,
+    until: Instant,
+) -> Trip<'a> {
+    Trip {
+        request,
+        terms: Terms {
+            kind: KIND,
+            to: Some(seller),
+            pays: payer.is_some(),
+            most: Msat(MAX_MSAT),
+            network: Some(Network::Regtest),
+        },
+        payer,
+        record: None,
+        until,
+        wait_for_invoice: false,
+    }
 }
 
 /// Buys `jobs` answers and pays for each.
@@ -90,71 +117,37 @@ pub async fn buy(
     seller: PublicKey,
     jobs: u32,
 ) -> Result<Bought, DemoError> {
-    let mut buyer = come_in(relay).await?;
-    let payer = SandboxPayer::open(sandbox).map_err(failed)?;
+    let buyer = come_in(relay)?;
+    let payer = Payer::Sandbox(SandboxPayer::open(sandbox).map_err(failed)?);
+    let until = Instant::now() + PATIENCE;
     let mut bought = Bought::default();
-    let mut open: HashMap<RequestId, bool> = HashMap::new();
-    let mut number = 0;
-    let patience = tokio::time::sleep(PATIENCE);
-    tokio::pin!(patience);
-    while number < jobs as usize || !open.is_empty() {
-        if number < jobs as usize && open.len() < AT_ONCE {
-            let request = buyer.write(&order(number, relay, seller)).map_err(failed)?;
-            let id = buyer.send(&request).await.map_err(failed)?;
-            open.insert(id, false);
-            bought.requests.push(id);
-            number += 1;
-            continue;
-        }
-        tokio::select! {
-            () = &mut patience => break,
-            heard = buyer.hear() => {
-                let Some(heard) = heard else { break };
-                if heard.seller != seller || !open.contains_key(&heard.request) {
-                    continue;
-                }
-                let paid = pay(&payer, &heard.answer).await?;
-                bought.paid += paid;
-                if is_last(&heard.answer) {
-                    bought.delivered += u64::from(matches!(heard.answer, Answer::Result { .. }));
-                    open.remove(&heard.request);
-                }
+    let mut requests = Vec::with_capacity(jobs as usize);
+    for number in 0..jobs as usize {
+        requests.push(buyer.write(&order(number, relay, seller)).map_err(failed)?);
+    }
+    bought.requests = requests
+        .iter()
+        .map(|request| RequestId(request.id))
+        .collect();
+    let ends = futures::stream::iter(&requests).map(|request| {
+        let (buyer, trip) = (buyer.clone(), trip(request, seller, Some(&payer), until));
+        async move { purchase(&buyer, trip, &mut |_| {}).await }
+    });
+    let ends: Vec<_> = ends.buffer_unordered(AT_ONCE).collect().await;
+    for end in ends {
+        match end.map_err(failed)? {
+            End::Delivered { paid, .. } => {
+                bought.delivered += 1;
+                bought.paid += paid.map_or(Msat::ZERO, |paid| paid.amount);
+            }
+            End::Lost { paid, .. } => bought.paid += paid.amount,
+            End::Failed { words, .. } | End::Unsure { words, .. } => {
+                tracing::warn!(%words, "the demo's buyer");
             }
         }
     }
     buyer.leave().await;
     Ok(bought)
-}
-
-/// A result, or the word that there will be none.
-fn is_last(answer: &Answer) -> bool {
-    matches!(
-        answer,
-        Answer::Result { .. }
-            | Answer::Feedback {
-                status: Status::Error,
-                ..
-            }
-    )
-}
-
-/// The invoice that came, if one came.
-const fn invoice(answer: &Answer) -> Option<&String> {
-    let (Answer::Feedback { bolt11, .. } | Answer::Result { bolt11, .. }) = answer;
-    bolt11.as_ref()
-}
-
-/// Pays the invoice that came, if one came.
-async fn pay(payer: &SandboxPayer, answer: &Answer) -> Result<Msat, DemoError> {
-    let Some(bolt11) = invoice(answer).cloned() else {
-        return Ok(Msat::ZERO);
-    };
-    let payer = payer.clone();
-    let paid = tokio::task::spawn_blocking(move || payer.pay(&bolt11))
-        .await
-        .map_err(failed)?
-        .map_err(failed)?;
-    Ok(paid.amount)
 }
 
 /// Asks every few seconds and pays after a moment, until stopped.
@@ -168,33 +161,56 @@ pub async fn regular(relay: String, sandbox: PathBuf, seller: PublicKey, stop: C
 }
 
 async fn ask_and_pay(relay: &str, sandbox: &Path, seller: PublicKey) -> Result<(), DemoError> {
-    let mut buyer = come_in(relay).await?;
+    let buyer = come_in(relay)?;
     let payer = SandboxPayer::open(sandbox).map_err(failed)?;
     let mut number = usize::from(rand::random::<u8>());
-    let mut next = tokio::time::Instant::now() + Duration::from_secs(2);
+    let mut next = Instant::now() + Duration::from_secs(2);
+    let mut open = JoinSet::new();
     loop {
-        tokio::select! {
-            () = tokio::time::sleep_until(next) => {
-                let request = buyer.write(&order(number, relay, seller)).map_err(failed)?;
-                if let Err(error) = buyer.send(&request).await {
-                    tracing::warn!(%error, "the demo's buyer");
-                }
-                number += 1;
-                let pause = 3 + u64::from(rand::random::<u8>() % 5);
-                next = tokio::time::Instant::now() + Duration::from_secs(pause);
-            }
-            heard = buyer.hear() => {
-                let Some(heard) = heard else { return Ok(()) };
-                if heard.seller == seller && invoice(&heard.answer).is_some() {
-                    // A person takes a moment to pay.
-                    tokio::time::sleep(Duration::from_millis(1_500)).await;
-                    if let Err(error) = pay(&payer, &heard.answer).await {
-                        tracing::warn!(%error, "the demo's buyer could not pay");
-                    }
-                }
+        tokio::time::sleep_until(next).await;
+        // Those that have ended.
+        while open.try_join_next().is_some() {}
+        let request = buyer.write(&order(number, relay, seller)).map_err(failed)?;
+        open.spawn(ask_and_pay_one(
+            buyer.clone(),
+            request,
+            seller,
+            payer.clone(),
+        ));
+        number += 1;
+        next = Instant::now() + Duration::from_secs(3 + u64::from(rand::random::<u8>() % 5));
+    }
+}
+
+/// An answer that waits for its payment is to be seen for a moment.
+async fn ask_and_pay_one(buyer: Buyer, request: Event, seller: PublicKey, payer: SandboxPayer) {
+    let (tell, mut bills) = mpsc::channel::<Due>(4);
+    let paying = async {
+        while let Some(due) = bills.recv().await {
+            tokio::time::sleep(Duration::from_millis(1_500)).await;
+            let payer = payer.clone();
+            let paid = tokio::task::spawn_blocking(move || payer.pay(&due.bolt11)).await;
+            if let Ok(Err(error)) = paid {
+                tracing::warn!(%error, "the demo's buyer did not pay");
             }
         }
-    }
+    };
+    let buying = async {
+        let trip = trip(&request, seller, None, Instant::now() + PATIENCE);
+        let mut tell = Some(tell);
+        let end = purchase(&buyer, trip, &mut |act| {
+            if let (Act::Invoice { due, .. }, Some(tell)) = (act, &tell) {
+                // Four bills for one request are three too many.
+                let _ = tell.try_send(due.clone());
+            }
+        })
+        .await;
+        tell.take();
+        if let Err(error) = end {
+            tracing::warn!(%error, "the demo's buyer");
+        }
+    };
+    tokio::join!(paying, buying);
 }
 
 #[cfg(test)]

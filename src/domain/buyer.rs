@@ -17,6 +17,9 @@ pub use due::{Due, due};
 /// The longest free text of a feedback that is kept, characters.
 const LONGEST_EXTRA: usize = 4_096;
 
+/// The longest part of an answer that is kept, bytes. No relay carries more.
+const LONGEST_PARTIAL: usize = 1024 * 1024;
+
 /// The longest invoice that is believed, bytes.
 const LONGEST_INVOICE: usize = 4_096;
 
@@ -41,6 +44,26 @@ pub struct Order {
     pub to: Option<PublicKey>,
     /// How it is sent. Only a request to one seller can be encrypted.
     pub encrypt: Encryption,
+    /// Further parameters (`["param", name, value]`).
+    pub params: Vec<(String, String)>,
+}
+
+impl Default for Order {
+    /// Nothing asked yet: a plain text request to whoever hears it.
+    fn default() -> Self {
+        Self {
+            kind: 5050,
+            prompt: String::new(),
+            model: None,
+            max_tokens: None,
+            bid: None,
+            output: None,
+            relays: Vec::new(),
+            to: None,
+            encrypt: Encryption::Plain,
+            params: Vec::new(),
+        }
+    }
 }
 
 /// The unsigned request. Encrypted, prompt and parameters are inside the content; bid, relays, output and the seller's
@@ -86,6 +109,23 @@ pub fn order(
     ))
 }
 
+/// The unsigned withdrawal of a request (kind 5, NIP-09): its seller need not go on.
+#[must_use]
+pub fn withdrawal(request: &Event, now: Time) -> UnsignedEvent {
+    let kind = request.kind.as_u16().to_string();
+    let list = [
+        tags::make("e", [request.id.to_hex().as_str()]),
+        tags::make("k", [kind.as_str()]),
+    ];
+    UnsignedEvent::new(
+        request.pubkey,
+        Timestamp::from_secs(now.secs()),
+        Kind::EventDeletion,
+        list,
+        "",
+    )
+}
+
 /// What an encrypted request hides.
 fn asked(order: &Order) -> Vec<Tag> {
     let mut list = vec![tags::make("i", [order.prompt.as_str(), "text"])];
@@ -95,6 +135,9 @@ fn asked(order: &Order) -> Vec<Tag> {
     if let Some(most) = order.max_tokens {
         let most = most.to_string();
         list.push(tags::make("param", ["max_tokens", most.as_str()]));
+    }
+    for (name, value) in &order.params {
+        list.push(tags::make("param", [name.as_str(), value.as_str()]));
     }
     list
 }
@@ -170,13 +213,16 @@ pub enum Answer {
     Feedback {
         /// How far it is.
         status: Status,
-        /// Free text; its hostile characters are gone. None where it could not be decrypted.
+        /// Free text; its hostile characters are gone, but for a part of the answer, which is as it came. None where it could
+        /// not be decrypted.
         extra: Option<String>,
         /// What is asked.
         amount: Option<Msat>,
         /// The invoice as written; not checked.
         bolt11: Option<String>,
     },
+    /// A result that can't be opened with this buyer's key.
+    Sealed,
     /// A result.
     Result {
         /// The answer as it came: from a stranger, and not yet made safe to show.
@@ -192,7 +238,7 @@ pub enum Answer {
 
 /// Reads a seller's event whose id and signature were verified. Whether that seller was asked is for the caller to judge.
 ///
-/// None where it is neither a feedback nor a result, names no request, or is a result that cannot be decrypted.
+/// None where it is neither a feedback nor a result, or names no request.
 #[must_use]
 pub fn read_answer(event: &Event, decrypt: &Decrypt) -> Option<(RequestId, Answer)> {
     let kind = event.kind.as_u16();
@@ -205,8 +251,11 @@ pub fn read_answer(event: &Event, decrypt: &Decrypt) -> Option<(RequestId, Answe
     let id = named(event, "e").find_map(|tag| EventId::from_hex(tags::value(tag)).ok())?;
     let (amount, bolt11) = asks(event);
     let answer = if is_result {
+        let Some(content) = opened(event, decrypt) else {
+            return Some((RequestId(id), Answer::Sealed));
+        };
         Answer::Result {
-            content: opened(event, decrypt)?,
+            content,
             amount,
             bolt11,
             model: named(event, "model")
@@ -214,10 +263,14 @@ pub fn read_answer(event: &Event, decrypt: &Decrypt) -> Option<(RequestId, Answe
                 .map(|tag| clean_lines(tags::value(tag), 128)),
         }
     } else {
-        let status = named(event, "status").next()?;
+        let tag = named(event, "status").next()?;
+        let status = Status::from_word(tags::value(tag))?;
         Answer::Feedback {
-            status: Status::from_word(tags::value(status))?,
-            extra: extra(event, status, decrypt),
+            status,
+            extra: match status {
+                Status::Partial => partial(event, tag, decrypt),
+                _ => extra(event, tag, decrypt),
+            },
             amount,
             bolt11,
         }
@@ -247,6 +300,16 @@ fn extra(event: &Event, status: &[String], decrypt: &Decrypt) -> Option<String> 
     };
     let text = clean_lines(text.trim(), LONGEST_EXTRA);
     (!text.is_empty()).then_some(text)
+}
+
+/// The answer so far, to the letter: the result begins with it.
+fn partial(event: &Event, status: &[String], decrypt: &Decrypt) -> Option<String> {
+    let text = if event.content.is_empty() {
+        status.get(2).cloned().unwrap_or_default()
+    } else {
+        opened(event, decrypt)?
+    };
+    (!text.is_empty() && text.len() <= LONGEST_PARTIAL).then_some(text)
 }
 
 /// `["amount", msat, bolt11?]`

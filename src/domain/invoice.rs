@@ -286,14 +286,20 @@ fn check_amount(invoice: &SignedRawBolt11Invoice, asked: Msat) -> Result<(), Inv
     }
 }
 
-fn check_network(invoice: &SignedRawBolt11Invoice, asked: Network) -> Result<(), InvoiceFault> {
-    let found = match invoice.currency() {
+/// The word of the network that an invoice is of.
+#[must_use]
+pub fn network_word(invoice: &SignedRawBolt11Invoice) -> &'static str {
+    match invoice.currency() {
         Currency::Bitcoin => "bitcoin",
         Currency::BitcoinTestnet => "testnet",
         Currency::Signet => "signet",
         Currency::Regtest => "regtest",
         Currency::Simnet => "simnet",
-    };
+    }
+}
+
+fn check_network(invoice: &SignedRawBolt11Invoice, asked: Network) -> Result<(), InvoiceFault> {
+    let found = network_word(invoice);
     if found == asked.word() {
         Ok(())
     } else {

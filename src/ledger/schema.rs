@@ -216,7 +216,42 @@ const IDENTITIES: &str = "
 UPDATE invoices SET wallet_identity = NULL WHERE wallet IN ('lnbits', 'nwc') AND wallet_identity IS NOT NULL;
 ";
 
-const VERSIONS: [&str; 6] = [FIRST, HOURS, LISTS, DESK, HOLDS, IDENTITIES];
+/// What was bought. `body`: the hash of what a program asked the gateway for. A payment hash stands here once.
+const PURCHASES: &str = "
+CREATE TABLE purchases (
+  id                  BLOB PRIMARY KEY CHECK (length(id) = 32),
+  request_id          BLOB NOT NULL UNIQUE,
+  via                 TEXT NOT NULL,
+  kind                INTEGER NOT NULL,
+  encryption          TEXT NOT NULL,
+  status              TEXT NOT NULL,
+  seller              BLOB,
+  model               TEXT,
+  bid_msat            INTEGER,
+  due_msat            INTEGER CHECK (due_msat > 0),
+  paid_msat           INTEGER NOT NULL DEFAULT 0 CHECK (paid_msat >= 0),
+  fee_msat            INTEGER,
+  payment_hash        BLOB UNIQUE,
+  bolt11              TEXT,
+  invoice_expires_at  INTEGER,
+  payer               TEXT,
+  prompt_tokens       INTEGER,
+  completion_tokens   INTEGER,
+  elapsed_ms          INTEGER,
+  error               TEXT,
+  body                BLOB,
+  intent_at           INTEGER,
+  created_at          INTEGER NOT NULL,
+  updated_at          INTEGER NOT NULL
+) STRICT;
+CREATE INDEX purchases_time ON purchases (created_at);
+CREATE INDEX purchases_intent ON purchases (intent_at) WHERE intent_at IS NOT NULL;
+CREATE INDEX purchases_seller ON purchases (seller, created_at);
+CREATE INDEX purchases_open ON purchases (status) WHERE status IN ('asked', 'paying', 'paid', 'lost');
+CREATE INDEX purchases_body ON purchases (body, created_at) WHERE body IS NOT NULL;
+";
+
+const VERSIONS: [&str; 7] = [FIRST, HOURS, LISTS, DESK, HOLDS, IDENTITIES, PURCHASES];
 
 /// Every version of the tables, oldest first.
 pub(super) fn migrations() -> Migrations<'static> {

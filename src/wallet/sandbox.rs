@@ -24,6 +24,7 @@ use crate::domain::health::{Light, WalletHealth};
 use crate::domain::id::{PaymentHash, Preimage};
 use crate::domain::invoice::{InvoiceFault, Network};
 use crate::domain::msat::Msat;
+use crate::domain::purchase::Trace;
 use crate::domain::time::Time;
 
 const BACKEND: &str = "sandbox";
@@ -293,5 +294,17 @@ impl SandboxPayer {
         let payment = self.book.pay(bolt11, Time::now())?;
         hints::tell(&self.book.dir, payment.payment_hash);
         Ok(payment)
+    }
+
+    /// What became of a payment. Blocks on files, for milliseconds.
+    ///
+    /// # Errors
+    /// Books that can't be used.
+    pub fn trace(&self, hash: &PaymentHash) -> Result<Trace, SandboxError> {
+        Ok(match self.book.look(hash, Time::now())? {
+            Entry::Paid { .. } | Entry::Held(_) => Trace::Made { fee: None },
+            Entry::Canceled => Trace::Failed,
+            Entry::Unknown | Entry::Open(_) | Entry::Expired => Trace::Unknown,
+        })
     }
 }

@@ -168,6 +168,7 @@ impl Home {
             relays: Vec::new(),
             to: Some(self.seller.public_key()),
             encrypt: scheme,
+            ..Order::default()
         };
         let key = buyer.secret_key();
         buyer::order(

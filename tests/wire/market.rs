@@ -102,6 +102,7 @@ pub fn order(to: Option<PublicKey>, encrypt: Encryption) -> Order {
         relays: vec![HINT.to_owned()],
         to,
         encrypt,
+        ..Order::default()
     }
 }
 

@@ -1,7 +1,7 @@
 //! Is a seller's invoice one that a buyer may pay?
 
 use crate::domain::id::PaymentHash;
-use crate::domain::invoice;
+use crate::domain::invoice::{self, Network};
 use crate::domain::msat::Msat;
 use crate::domain::time::Time;
 
@@ -14,17 +14,29 @@ pub struct Due {
     pub hash: PaymentHash,
     /// What it asks for.
     pub amount: Msat,
+    /// Until when it can be paid.
+    pub expires_at: Time,
 }
 
 /// Reads an invoice that came with a feedback or a result. `asked` is the amount beside it (NIP-90, `amount`), `most` what the
-/// buyer pays at most.
+/// buyer pays at most, `network` the one that the buyer's wallet pays on, where it is known.
 ///
 /// # Errors
-/// A sentence for the buyer: it is none, names no payment or no amount, asks for another amount than the seller said or for
-/// more than the buyer pays, or has expired.
-pub fn due(bolt11: &str, asked: Option<Msat>, most: Msat, now: Time) -> Result<Due, String> {
+/// A sentence for the buyer: it is none, names no payment or no amount, is of another network, asks for another amount than the
+/// seller said or for more than the buyer pays, or has expired.
+pub fn due(
+    bolt11: &str,
+    asked: Option<Msat>,
+    most: Msat,
+    network: Option<Network>,
+    now: Time,
+) -> Result<Due, String> {
     let read = invoice::read(bolt11).map_err(|fault| format!("not paid: {fault}"))?;
     let no = |why: String| Err(format!("not paid: the invoice {why}"));
+    let found = invoice::network_word(&read);
+    if let Some(ours) = network.filter(|ours| ours.word() != found) {
+        return no(format!("is of {found}, and the wallet pays on {ours}"));
+    }
     let Some(hash) = invoice::payment_hash(&read) else {
         return no("has no payment hash".to_owned());
     };
@@ -46,13 +58,15 @@ pub fn due(bolt11: &str, asked: Option<Msat>, most: Msat, now: Time) -> Result<D
             "asks for {found}, and you pay {most} at most: --bid says how much"
         ));
     }
-    if invoice::times(&read).1 <= now {
+    let expires_at = invoice::times(&read).1;
+    if expires_at <= now {
         return no("has expired".to_owned());
     }
     Ok(Due {
         bolt11: bolt11.to_owned(),
         hash,
         amount,
+        expires_at,
     })
 }
 
@@ -88,7 +102,7 @@ mod tests {
 
     fn read(bolt11: &str, asked: Option<u64>, most: u64, after: u64) -> Result<Due, String> {
         let now = Time::from_secs(MADE_AT + after);
-        due(bolt11, asked.map(Msat), Msat(most), now)
+        due(bolt11, asked.map(Msat), Msat(most), None, now)
     }
 
     #[test]
@@ -98,8 +112,26 @@ mod tests {
             bolt11: text.clone(),
             hash: PaymentHash(Hex32([1; 32])),
             amount: Msat(21_000),
+            expires_at: Time::from_secs(MADE_AT + 600),
         };
         assert_eq!(read(&text, Some(21_000), 21_000, 599), Ok(want));
+    }
+
+    #[test]
+    fn an_invoice_of_another_network_is_not_paid() {
+        let text = bolt11(Some(21_000));
+        let on = |network| {
+            due(
+                &text,
+                Some(Msat(21_000)),
+                Msat(21_000),
+                Some(network),
+                Time::from_secs(MADE_AT),
+            )
+        };
+        assert!(on(Network::Bitcoin).is_ok());
+        let words = on(Network::Regtest).unwrap_err();
+        assert!(words.contains("of bitcoin"), "{words}");
     }
 
     #[test]

@@ -11,8 +11,9 @@ use super::connection::{Connection, NwcError};
 use super::link::Link;
 use super::shared::Sent;
 use crate::domain::id::{PaymentHash, Preimage};
-use crate::domain::invoice;
+use crate::domain::invoice::{self, Network};
 use crate::domain::msat::Msat;
+use crate::domain::purchase::Trace;
 use crate::wallet::WalletError;
 
 /// How long a wallet is asked what became of a payment.
@@ -87,6 +88,48 @@ impl NwcPayer {
             Err(error) => error,
         };
         self.look(hash).await.ok_or(PayError::NotKnown(why))
+    }
+
+    /// The wallet's public key: which wallet this is, whatever connection leads to it.
+    #[must_use]
+    pub fn identity(&self) -> String {
+        self.link.shared.connection.wallet.to_hex()
+    }
+
+    /// The network that the wallet is on, where it says so within `wait`.
+    pub async fn network(&self, wait: Duration) -> Option<Network> {
+        let told = self.link.ask("get_info", json!({}), wait, None).await;
+        let told = told.ok()?.ok()?;
+        let info = answers::Info::read(&told, &self.link.shared.connection);
+        Network::from_word(info.network?.as_str())
+    }
+
+    /// What the wallet knows of a payment that an earlier run asked for.
+    ///
+    /// # Errors
+    /// Where the wallet does not answer, or does not say.
+    pub async fn trace(&self, hash: &PaymentHash) -> Result<Trace, WalletError> {
+        let params = json!({"payment_hash": hash.to_string()});
+        let found = match self.link.ask("lookup_invoice", params, LOOK, None).await? {
+            Ok(found) => found,
+            Err(refusal) if refusal.is("NOT_FOUND") => return Ok(Trace::Unknown),
+            Err(refusal) => return Err(refusal.error()),
+        };
+        if let Some(receipt) = proven(&found, hash).filter(|_| answers::is_settled(&found)) {
+            return Ok(Trace::Made { fee: receipt.fee });
+        }
+        let outgoing = found["type"].as_str() != Some("incoming");
+        Ok(match found["state"].as_str() {
+            Some("failed") if outgoing => Trace::Failed,
+            _ if outgoing => Trace::Pending,
+            // The seller's side of it, in the same wallet: it says nothing of what was sent.
+            _ => Trace::Unknown,
+        })
+    }
+
+    /// Ends the connection.
+    pub async fn close(&self) {
+        self.link.close().await;
     }
 
     /// What became of a payment whose answer did not come.

@@ -33,6 +33,18 @@ pub const POINTS: &[&str] = &[
     "paid.after",
 ];
 
+/// Every point of a purchase (`buyer`), apart from those of a sale: a test walks through these too.
+pub const BUYER_POINTS: &[&str] = &[
+    "buy.begun",
+    "buy.sent",
+    "buy.intent.before",
+    "buy.intent.after",
+    "buy.paid.before",
+    "buy.paid.after",
+    "buy.delivered.before",
+    "buy.delivered.after",
+];
+
 /// Dies here if a test asked for it.
 #[cfg(feature = "crash-points")]
 pub fn point(name: &str) {

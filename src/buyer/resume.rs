@@ -1,0 +1,165 @@
+//! Purchases that an earlier run left open: what the wallet and the relays know of them.
+
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use super::{Heard, Payer};
+use crate::domain::buyer::Answer;
+use crate::domain::purchase::{
+    Act, Became, Delivery, End, Paid, Payment, Purchase, PurchaseStatus, Terms, became,
+};
+use crate::domain::time::Time;
+use crate::ledger::{Bought, Ledger, LedgerError, Progress};
+
+/// No request is waited for longer than this.
+const LONGEST_WAIT: Duration = Duration::from_secs(24 * 3600);
+
+/// Open purchases that are looked at in one go.
+const AT_ONCE: u32 = 200;
+
+/// Asks the wallet about every payment that is not decided, and writes down what became of it. Returns how many are still open.
+///
+/// # Errors
+/// Where the ledger can't be used. A wallet that does not answer leaves a purchase as it is.
+pub async fn settle_open(ledger: &Ledger, payer: &Payer) -> Result<usize, LedgerError> {
+    let now = Time::now();
+    ledger
+        .purchases_abandon(now.minus(LONGEST_WAIT), now)
+        .await?;
+    let mut open = 0;
+    let identity = payer.identity();
+    for bought in ledger.purchases(true, AT_ONCE).await? {
+        let undecided = bought.view.status == PurchaseStatus::Paying || is_unsure(&bought);
+        if !undecided || bought.payer.as_ref() != Some(&identity) {
+            continue;
+        }
+        if !settle(ledger, payer, &bought).await? {
+            open += 1;
+        }
+    }
+    Ok(open)
+}
+
+/// Its answer came, and it is not known whether it was paid.
+fn is_unsure(bought: &Bought) -> bool {
+    bought.view.status == PurchaseStatus::Delivered && bought.view.paid_msat.is_zero()
+}
+
+/// True where it is decided now.
+async fn settle(ledger: &Ledger, payer: &Payer, bought: &Bought) -> Result<bool, LedgerError> {
+    let (Some(hash), Some(expires_at)) = (bought.view.payment_hash, bought.invoice_expires_at)
+    else {
+        return Ok(false);
+    };
+    let trace = match payer.trace(&hash).await {
+        Ok(trace) => trace,
+        Err(error) => {
+            tracing::info!(id = %bought.view.id, %error, "the wallet does not say what became of a payment");
+            return Ok(false);
+        }
+    };
+    let now = Time::now();
+    let delivered = bought.view.status == PurchaseStatus::Delivered;
+    let (status, progress) = match became(trace, expires_at, now) {
+        Became::Open => return Ok(false),
+        Became::Paid { fee } => (
+            if delivered {
+                PurchaseStatus::Delivered
+            } else {
+                PurchaseStatus::Paid
+            },
+            Progress {
+                paid: bought.due,
+                fee,
+                error: Some(String::new()),
+                ..Progress::default()
+            },
+        ),
+        Became::NotPaid => (
+            if delivered {
+                PurchaseStatus::Delivered
+            } else {
+                PurchaseStatus::Failed
+            },
+            Progress {
+                error: Some("it was not paid".to_owned()),
+                ..Progress::default()
+            },
+        ),
+    };
+    ledger
+        .purchase_goes_on(bought.view.id, status, progress, now)
+        .await?;
+    Ok(true)
+}
+
+/// Takes up answers to purchases of earlier runs that were paid, for `wait` or until none is awaited; only the paid seller's
+/// result is one. Returns what came.
+///
+/// # Errors
+/// Where the ledger can't be used.
+pub async fn collect(
+    ledger: &Ledger,
+    late: &mut mpsc::Receiver<Heard>,
+    wait: Duration,
+) -> Result<Vec<(Bought, Delivery)>, LedgerError> {
+    let until = Instant::now() + wait;
+    let mut awaited = ledger.purchases(true, AT_ONCE).await?;
+    awaited.retain(|bought| bought.view.status != PurchaseStatus::Delivered);
+    let mut came = Vec::new();
+    while !awaited.is_empty() {
+        let Ok(Some(heard)) = tokio::time::timeout_at(until, late.recv()).await else {
+            break;
+        };
+        let Some(place) = awaited
+            .iter()
+            .position(|bought| bought.view.request_id == heard.request)
+        else {
+            continue;
+        };
+        let Some(delivery) = answer_to(&awaited[place], heard) else {
+            continue;
+        };
+        let bought = awaited.swap_remove(place);
+        let progress = Progress {
+            model: delivery.model.clone(),
+            error: Some(String::new()),
+            ..Progress::default()
+        };
+        let delivered = PurchaseStatus::Delivered;
+        ledger
+            .purchase_goes_on(bought.view.id, delivered, progress, Time::now())
+            .await?;
+        came.push((bought, delivery));
+    }
+    Ok(came)
+}
+
+/// The answer, where this is the paid seller's.
+fn answer_to(bought: &Bought, heard: Heard) -> Option<Delivery> {
+    if !matches!(heard.answer, Answer::Result { .. }) {
+        return None;
+    }
+    let seller = bought.view.seller?;
+    let terms = Terms {
+        kind: bought.kind,
+        to: Some(seller),
+        pays: true,
+        most: bought.due.unwrap_or_default(),
+        network: None,
+    };
+    let paid = Payment::Paid(Paid {
+        amount: bought.view.paid_msat,
+        fee: bought.view.fee_msat,
+        preimage: None,
+    });
+    let mut purchase = Purchase::resumed(terms, seller, paid);
+    let now = Time::now();
+    let acts = purchase.heard(heard.seller, heard.event, heard.kind, heard.answer, now);
+    acts.into_iter().find_map(|act| match act {
+        Act::End(End::Delivered { delivery, .. }) => Some(delivery),
+        _ => None,
+    })
+}
