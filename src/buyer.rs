@@ -42,6 +42,9 @@ const NEWS: usize = 1_024;
 /// Sellers' clocks differ from ours, and relays keep answers: nothing that may be one is left out for its time.
 const WINDOW: Duration = Duration::from_secs(48 * 3600);
 
+/// Results of common kinds (NIP-90) are heard whatever was asked for, so that one of the wrong kind can be told.
+const OTHER_RESULTS: [u16; 7] = [6_000, 6_001, 6_002, 6_050, 6_100, 6_200, 6_300];
+
 /// How long leaving may take.
 const LEAVE: Duration = Duration::from_secs(1);
 
@@ -106,7 +109,9 @@ impl Buyer {
             .iter()
             .map(|kind| kind.saturating_add(RESULT_ABOVE_REQUEST))
             .collect();
-        listened.push(FEEDBACK);
+        listened.extend(OTHER_RESULTS.into_iter().chain([FEEDBACK]));
+        listened.sort_unstable();
+        listened.dedup();
         let (news, inbox) = mpsc::channel(NEWS);
         let relays = Relays::start(
             RelaysConfig {

@@ -72,43 +72,56 @@ pub async fn buy(
     crash::point("buy.begun");
     let mut inbox = buyer.follow(RequestId(trip.request.id), trip.terms.to);
     buyer.ready(trip.until.min(began + LISTEN)).await;
-    if let Err(error) = buyer.send(trip.request, trip.until).await {
-        let failed = Progress {
-            error: Some(error.to_string()),
-            ..Progress::default()
-        };
-        note(trip.record, PurchaseStatus::Failed, failed).await;
-        return Err(error);
-    }
-    crash::point("buy.sent");
+    let record = trip.record;
+    let sending = buyer.send(trip.request, trip.until).boxed();
     let end = Walk {
         purchase: Purchase::new(trip.terms.clone()),
+        sending: Some(sending),
         paying: None,
         until: trip.until,
         trip,
         began,
+        heard: false,
     }
     .run(&mut inbox, tell)
     .await;
-    Ok(end)
+    if let Err(error) = &end {
+        let failed = said(&error.to_string());
+        note(record, PurchaseStatus::Failed, failed).await;
+    }
+    end
 }
 
 struct Walk<'a> {
     trip: Trip<'a>,
     purchase: Purchase,
+    /// The request on its way. A relay that took it and lost its OK is known by the answers alone.
+    sending: Option<BoxFuture<'a, Result<RequestId, BuyerError>>>,
     paying: Option<BoxFuture<'a, Payment>>,
     until: Instant,
     began: Instant,
 }
 
 impl Walk<'_> {
-    async fn run(mut self, inbox: &mut Inbox, tell: &mut (dyn FnMut(&Act) + Send)) -> End {
+    async fn run(
+        mut self,
+        inbox: &mut Inbox,
+        tell: &mut (dyn FnMut(&Act) + Send),
+    ) -> Result<End, BuyerError> {
         loop {
             let acts = tokio::select! {
                 biased;
-                payment = outcome(&mut self.paying) => {
+                payment = done(&mut self.paying) => {
                     self.paying = None;
                     self.paid(payment).await
+                }
+                sent = done(&mut self.sending) => {
+                    self.sending = None;
+                    crash::point("buy.sent");
+                    match sent {
+                        Err(error) if !self.heard => return Err(error),
+                        _ => Vec::new(),
+                    }
                 }
                 heard = inbox.next() => match heard {
                     Some(heard) => self.purchase.heard(
@@ -127,7 +140,7 @@ impl Walk<'_> {
             };
             if let Some(end) = self.act(acts, inbox, tell).await {
                 self.write_end(&end).await;
-                return end;
+                return Ok(end);
             }
         }
     }
@@ -243,10 +256,10 @@ impl Walk<'_> {
     }
 }
 
-/// Waits for ever where nothing is being paid.
-async fn outcome(paying: &mut Option<BoxFuture<'_, Payment>>) -> Payment {
-    match paying {
-        Some(paying) => paying.await,
+/// Waits for ever where nothing is under way.
+async fn done<T>(under_way: &mut Option<BoxFuture<'_, T>>) -> T {
+    match under_way {
+        Some(under_way) => under_way.await,
         None => std::future::pending().await,
     }
 }
