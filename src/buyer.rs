@@ -15,7 +15,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use nostr::{Event, EventId, Keys, PublicKey, RelayUrl};
+use nostr::{Event, EventId, Keys, PublicKey, RelayUrl, UnsignedEvent};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -30,7 +30,7 @@ use crate::nostr::{Relays, RelaysConfig, Timing};
 
 pub use key::buyer_key;
 pub use pay::Payer;
-pub use resume::{collect, settle_open};
+pub use resume::{collect, settle_open, take_up};
 pub use routes::Inbox;
 pub use shop::{Record, Trip, buy};
 
@@ -44,6 +44,9 @@ const WINDOW: Duration = Duration::from_secs(48 * 3600);
 
 /// Results of common kinds (NIP-90) are heard whatever was asked for, so that one of the wrong kind can be told.
 const OTHER_RESULTS: [u16; 7] = [6_000, 6_001, 6_002, 6_050, 6_100, 6_200, 6_300];
+
+/// How long an event that nobody waits for is tried.
+const BACKGROUND: Duration = Duration::from_secs(30);
 
 /// How long leaving may take.
 const LEAVE: Duration = Duration::from_secs(1);
@@ -196,24 +199,39 @@ impl Buyer {
 
     /// Takes a request back (kind 5), in the background: its seller need not go on.
     pub fn withdraw(&self, request: &Event) {
-        let unsigned = words::withdrawal(request, Time::now());
+        self.send_in_background(words::withdrawal(request, Time::now()));
+    }
+
+    fn send_in_background(&self, unsigned: UnsignedEvent) {
         let Ok(event) = unsigned.sign_with_keys(&self.inner.keys) else {
-            tracing::warn!(request = %request.id, "a withdrawal could not be signed");
+            tracing::warn!("an event of the buyer could not be signed");
             return;
         };
-        let buyer = self.clone();
-        let until = Instant::now() + Duration::from_secs(30);
-        let cancel = self.inner.cancel.clone();
+        let relays = self.inner.relays.clone();
+        let (tasks, cancel) = (self.inner.tasks.clone(), self.inner.cancel.clone());
+        let until = Instant::now() + BACKGROUND;
         self.inner.tasks.spawn(async move {
-            let sending = buyer.send(&event, until);
+            let sending = send::to_all(&relays, &tasks, &cancel, &event, until);
             let sent = tokio::select! {
                 () = cancel.cancelled() => return,
                 sent = sending => sent,
             };
             if let Err(error) = sent {
-                tracing::info!(request = %event.id, %error, "a withdrawal was not taken");
+                tracing::info!(event = %event.id, %error, "not taken");
             }
         });
+    }
+
+    /// Asks a seller for a sign of life, in the background.
+    pub fn ping(&self, seller: &PublicKey) {
+        let unsigned = words::ping(&self.public_key(), seller, Time::now());
+        self.send_in_background(unsigned);
+    }
+
+    /// When a seller last answered a ping of ours.
+    #[must_use]
+    pub fn pong_of(&self, seller: &PublicKey) -> Option<Time> {
+        self.inner.routes.pong_of(seller)
     }
 
     /// The buyer's key.

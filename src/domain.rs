@@ -31,6 +31,7 @@ pub mod refusal;
 pub mod reply;
 pub mod request;
 pub mod screen;
+pub mod sellers;
 pub mod stats;
 pub mod step;
 pub mod telemetry;

@@ -14,6 +14,7 @@ use serde_json::Value;
 use shop::Home;
 use tokio::process::Command;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 use vend::buyer::{Buyer, Trip, buy};
 use vend::domain::buyer::Order;
 use vend::domain::msat::{MAX_MSAT, Msat};
@@ -70,6 +71,8 @@ async fn ask(relay: &DrillRelay, sell: impl AsyncFnOnce(Event)) -> (End, Vec<Act
         record: None,
         until: Instant::now() + LONGEST,
         wait_for_invoice: false,
+        first_word: None,
+        cancel: CancellationToken::new(),
     };
     let mut acts = Vec::new();
     let mut keep = |act: &Act| acts.push(act.clone());

@@ -1,5 +1,6 @@
 //! Purchases that an earlier run left open: what the wallet and the relays know of them.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -7,6 +8,7 @@ use tokio::time::Instant;
 
 use super::{Heard, Payer};
 use crate::domain::buyer::Answer;
+use crate::domain::id::RequestId;
 use crate::domain::purchase::{
     Act, Became, Delivery, End, Paid, Payment, Purchase, PurchaseStatus, Terms, became,
 };
@@ -95,8 +97,7 @@ async fn settle(ledger: &Ledger, payer: &Payer, bought: &Bought) -> Result<bool,
     Ok(true)
 }
 
-/// Takes up answers to purchases of earlier runs that were paid, for `wait` or until none is awaited; only the paid seller's
-/// result is one. Returns what came.
+/// Takes up answers to purchases of earlier runs, for `wait` or until none is awaited. Returns what came.
 ///
 /// # Errors
 /// Where the ledger can't be used.
@@ -106,23 +107,51 @@ pub async fn collect(
     wait: Duration,
 ) -> Result<Vec<(Bought, Delivery)>, LedgerError> {
     let until = Instant::now() + wait;
-    let mut awaited = ledger.purchases(true, AT_ONCE).await?;
-    awaited.retain(|bought| bought.view.status != PurchaseStatus::Delivered);
+    let mut awaited: HashSet<RequestId> = ledger
+        .purchases(true, AT_ONCE)
+        .await?
+        .into_iter()
+        .filter(|bought| bought.view.status != PurchaseStatus::Delivered)
+        .map(|bought| bought.view.request_id)
+        .collect();
     let mut came = Vec::new();
     while !awaited.is_empty() {
         let Ok(Some(heard)) = tokio::time::timeout_at(until, late.recv()).await else {
             break;
         };
-        let Some(place) = awaited
-            .iter()
-            .position(|bought| bought.view.request_id == heard.request)
-        else {
+        if !awaited.contains(&heard.request) {
             continue;
-        };
-        let Some(delivery) = answer_to(&awaited[place], heard) else {
-            continue;
-        };
-        let bought = awaited.swap_remove(place);
+        }
+        if let Some((bought, delivery)) = take_up(ledger, heard).await? {
+            awaited.remove(&bought.view.request_id);
+            came.push((bought, delivery));
+        }
+    }
+    Ok(came)
+}
+
+/// Takes up one answer to a purchase of an earlier run that was paid, or may have been; only the paid seller's result is one.
+///
+/// # Errors
+/// Where the ledger can't be used.
+pub async fn take_up(
+    ledger: &Ledger,
+    heard: Heard,
+) -> Result<Option<(Bought, Delivery)>, LedgerError> {
+    if !matches!(heard.answer, Answer::Result { .. }) {
+        return Ok(None);
+    }
+    let Some(bought) = ledger.purchase_of(heard.request).await? else {
+        return Ok(None);
+    };
+    let awaited = matches!(
+        bought.view.status,
+        PurchaseStatus::Paying | PurchaseStatus::Paid | PurchaseStatus::Lost
+    );
+    let Some(delivery) = answer_to(&bought, heard) else {
+        return Ok(None);
+    };
+    if awaited {
         let progress = Progress {
             model: delivery.model.clone(),
             error: Some(String::new()),
@@ -132,16 +161,15 @@ pub async fn collect(
         ledger
             .purchase_goes_on(bought.view.id, delivered, progress, Time::now())
             .await?;
-        came.push((bought, delivery));
+    } else if bought.view.status != PurchaseStatus::Delivered || bought.view.payment_hash.is_none()
+    {
+        return Ok(None);
     }
-    Ok(came)
+    Ok(Some((bought, delivery)))
 }
 
 /// The answer, where this is the paid seller's.
 fn answer_to(bought: &Bought, heard: Heard) -> Option<Delivery> {
-    if !matches!(heard.answer, Answer::Result { .. }) {
-        return None;
-    }
     let seller = bought.view.seller?;
     let terms = Terms {
         kind: bought.kind,

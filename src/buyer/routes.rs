@@ -8,8 +8,9 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::{Heard, decrypt};
-use crate::domain::buyer::read_answer;
+use crate::domain::buyer::{is_pong, read_answer};
 use crate::domain::id::RequestId;
+use crate::domain::time::Time;
 use crate::nostr::RelayNews;
 
 /// Answers to one request that may wait to be read; beyond it a flood is dropped.
@@ -29,10 +30,15 @@ struct Route {
     tell: mpsc::Sender<Heard>,
 }
 
+/// Sellers whose answer to a ping is remembered.
+const MAX_PONGS: usize = 4_096;
+
 /// Who waits for which request.
 #[derive(Clone, Default)]
 pub(super) struct Routes {
     open: Arc<Mutex<HashMap<RequestId, Route>>>,
+    /// When each seller last answered a ping.
+    pongs: Arc<Mutex<HashMap<PublicKey, Time>>>,
 }
 
 impl Routes {
@@ -50,21 +56,34 @@ impl Routes {
         }
     }
 
-    /// False where nobody waits for this request.
-    fn hand(&self, heard: Heard) -> Result<(), Heard> {
+    /// When a seller last answered a ping of ours.
+    pub(super) fn pong_of(&self, seller: &PublicKey) -> Option<Time> {
+        let pongs = self.pongs.lock().unwrap_or_else(PoisonError::into_inner);
+        pongs.get(seller).copied()
+    }
+
+    fn pong(&self, seller: PublicKey) {
+        let mut pongs = self.pongs.lock().unwrap_or_else(PoisonError::into_inner);
+        if pongs.len() < MAX_PONGS || pongs.contains_key(&seller) {
+            pongs.insert(seller, Time::now());
+        }
+    }
+
+    /// Gives it back where nobody waits for this request.
+    fn hand(&self, heard: Heard) -> Option<Heard> {
         let open = self.lock();
         let Some(route) = open.get(&heard.request) else {
-            return Err(heard);
+            return Some(heard);
         };
         if route.to.is_some_and(|to| to != heard.seller) {
             // Nobody asked this one: its words take no place.
             tracing::debug!(request = %heard.request, seller = %heard.seller, "answered unasked");
-            return Ok(());
+            return None;
         }
         if route.tell.try_send(heard).is_err() {
             tracing::warn!("too many answers to one request at once: one was dropped");
         }
-        Ok(())
+        None
     }
 }
 
@@ -120,6 +139,9 @@ pub(super) async fn run(
                     decrypt(&keys, scheme, from, text)
                 });
                 let Some((request, answer)) = read else {
+                    if is_pong(&event) {
+                        routes.pong(event.pubkey);
+                    }
                     continue;
                 };
                 let heard = Heard {
@@ -129,7 +151,7 @@ pub(super) async fn run(
                     seller: event.pubkey,
                     answer,
                 };
-                if let (Err(heard), Some(late)) = (routes.hand(heard), &late)
+                if let (Some(heard), Some(late)) = (routes.hand(heard), &late)
                     && late.try_send(heard).is_err()
                 {
                     tracing::debug!("too many late answers at once: one was dropped");

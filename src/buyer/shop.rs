@@ -7,6 +7,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use nostr::{Event, PublicKey};
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use super::{Buyer, BuyerError, Inbox, Payer};
 use crate::crash;
@@ -54,6 +55,10 @@ pub struct Trip<'a> {
     pub until: Instant,
     /// Wait until an invoice that has to be paid by hand is over.
     pub wait_for_invoice: bool,
+    /// Give up where nothing at all is heard within this time.
+    pub first_word: Option<Duration>,
+    /// Give up when this is cancelled, unless something was paid by then.
+    pub cancel: CancellationToken,
 }
 
 /// Publishes the request, and goes on until there is an answer, none can come, or time is over. `tell` hears each act.
@@ -100,6 +105,8 @@ struct Walk<'a> {
     paying: Option<BoxFuture<'a, Payment>>,
     until: Instant,
     began: Instant,
+    /// Somebody has said something.
+    heard: bool,
 }
 
 impl Walk<'_> {
@@ -108,7 +115,14 @@ impl Walk<'_> {
         inbox: &mut Inbox,
         tell: &mut (dyn FnMut(&Act) + Send),
     ) -> Result<End, BuyerError> {
+        let silent_at = self.trip.first_word.map(|long| Instant::now() + long);
         loop {
+            let silence = async {
+                match silent_at {
+                    Some(at) => tokio::time::sleep_until(at).await,
+                    None => std::future::pending().await,
+                }
+            };
             let acts = tokio::select! {
                 biased;
                 payment = done(&mut self.paying) => {
@@ -124,15 +138,25 @@ impl Walk<'_> {
                     }
                 }
                 heard = inbox.next() => match heard {
-                    Some(heard) => self.purchase.heard(
-                        heard.seller,
-                        heard.event,
-                        heard.kind,
-                        heard.answer,
-                        Time::now(),
-                    ),
+                    Some(heard) => {
+                        self.heard = true;
+                        self.purchase.heard(
+                            heard.seller,
+                            heard.event,
+                            heard.kind,
+                            heard.answer,
+                            Time::now(),
+                        )
+                    }
                     None => vec![Act::End(self.purchase.give_up("the connection has ended"))],
                 },
+                () = self.trip.cancel.cancelled(), if self.purchase.payee().is_none() => {
+                    vec![Act::End(self.purchase.give_up("nobody waits for the answer any more"))]
+                }
+                () = silence, if !self.heard => {
+                    let secs = self.trip.first_word.unwrap_or_default().as_secs();
+                    vec![Act::End(self.purchase.give_up(&format!("nothing was heard within {secs} s")))]
+                }
                 () = tokio::time::sleep_until(self.until) => {
                     let secs = self.until.saturating_duration_since(self.began).as_secs_f64().round();
                     vec![Act::End(self.purchase.give_up(&format!("no result within {secs} s")))]

@@ -6,6 +6,7 @@ use std::time::Duration;
 use nostr::{Event, Keys, PublicKey, RelayUrl};
 use serde::Serialize;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use super::exit::{Exit, Outcome, json, say};
 use super::{Global, prompt, qr};
@@ -261,6 +262,8 @@ async fn shop(
         record: record.as_ref(),
         until,
         wait_for_invoice: args.wait,
+        first_word: None,
+        cancel: CancellationToken::new(),
     };
     let mut screen = Screen::new(args, global, request.id);
     screen.line(&format!("request {} goes out", request.id));
@@ -313,6 +316,7 @@ fn most(args: &Args) -> Msat {
 }
 
 /// What a person sees, and the sheet that is drawn up meanwhile.
+#[allow(clippy::struct_excessive_bools)] // each is a flag of the command line
 struct Screen {
     quiet: bool,
     stream: bool,

@@ -104,6 +104,8 @@ fn trip<'a>(
         record: None,
         until,
         wait_for_invoice: false,
+        first_word: None,
+        cancel: CancellationToken::new(),
     }
 }
 

@@ -5,10 +5,12 @@ mod due;
 use nostr::{Event, EventId, Kind, PublicKey, Tag, Timestamp, UnsignedEvent};
 
 use super::id::RequestId;
+use super::invoice;
 use super::job::Encryption;
 use super::msat::{MAX_MSAT, Msat};
 use super::reply::{Encrypt, FEEDBACK, RESULT_ABOVE_REQUEST};
 use super::request::{self, Decrypt, REQUEST_KINDS, tags};
+use super::sellers::PING;
 use super::text::clean_lines;
 use super::time::Time;
 
@@ -233,6 +235,8 @@ pub enum Answer {
         bolt11: Option<String>,
         /// The model that answered, as the seller says.
         model: Option<String>,
+        /// Tokens of request and answer (`["usage", prompt, completion]`), as the seller says.
+        usage: Option<(u64, u64)>,
     },
 }
 
@@ -261,6 +265,7 @@ pub fn read_answer(event: &Event, decrypt: &Decrypt) -> Option<(RequestId, Answe
             model: named(event, "model")
                 .next()
                 .map(|tag| clean_lines(tags::value(tag), 128)),
+            usage: named(event, "usage").find_map(usage),
         }
     } else {
         let tag = named(event, "status").next()?;
@@ -278,8 +283,32 @@ pub fn read_answer(event: &Event, decrypt: &Decrypt) -> Option<(RequestId, Answe
     Some((RequestId(id), answer))
 }
 
+/// Is it a seller's answer to a ping?
+#[must_use]
+pub fn is_pong(event: &Event) -> bool {
+    event.kind.as_u16() == FEEDBACK
+        && named(event, "status").any(|tag| tags::value(tag).eq_ignore_ascii_case("pong"))
+}
+
+/// The unsigned ping of a seller.
+#[must_use]
+pub fn ping(us: &PublicKey, seller: &PublicKey, now: Time) -> UnsignedEvent {
+    let list = [tags::make("p", [seller.to_hex().as_str()])];
+    let at = Timestamp::from_secs(now.secs());
+    UnsignedEvent::new(*us, at, Kind::from_u16(PING), list, "")
+}
+
 fn named<'a>(event: &'a Event, wanted: &'static str) -> impl Iterator<Item = &'a [String]> {
     tags::of(event).filter(move |tag| tags::name(tag) == wanted)
+}
+
+/// `["usage", prompt, completion]`: no model counts to a billion.
+fn usage(tag: &[String]) -> Option<(u64, u64)> {
+    let count = |index| {
+        let count: u64 = tags::at(tag, index).parse().ok()?;
+        (count <= 1_000_000_000).then_some(count)
+    };
+    Some((count(1)?, count(2)?))
 }
 
 /// The content in clear.
@@ -322,7 +351,7 @@ fn asks(event: &Event) -> (Option<Msat>, Option<String>) {
         .ok()
         .filter(|msat| *msat <= MAX_MSAT)
         .map(Msat);
-    let invoice = tags::at(tag, 2);
+    let invoice = invoice::bare(tags::at(tag, 2));
     let plausible = !invoice.is_empty()
         && invoice.len() <= LONGEST_INVOICE
         && invoice.bytes().all(|b| b.is_ascii_alphanumeric());

@@ -56,6 +56,8 @@ pub struct Delivery {
     pub amount: Option<Msat>,
     /// The invoice that came with it.
     pub bolt11: Option<String>,
+    /// Tokens of request and answer, as the seller says.
+    pub usage: Option<(u64, u64)>,
 }
 
 /// A payment that was made.
@@ -261,6 +263,7 @@ impl Purchase {
                 amount,
                 bolt11,
                 model,
+                usage,
             } => {
                 let delivery = Delivery {
                     seller,
@@ -269,6 +272,7 @@ impl Purchase {
                     model,
                     amount,
                     bolt11,
+                    usage,
                 };
                 self.result(kind, delivery, now)
             }
@@ -545,11 +549,11 @@ impl Purchase {
         let mut text = words.to_owned();
         for (seller, why) in self.out.iter().take(NAMED) {
             let short: String = seller.to_hex().chars().take(8).collect();
-            text.push_str(&format!("; {short} said: {why}"));
+            text = format!("{text}; {short} said: {why}");
         }
         let more = self.out.len().saturating_sub(NAMED);
         if more > 0 {
-            text.push_str(&format!("; {more} more failed"));
+            text = format!("{text}; {more} more failed");
         }
         text
     }

@@ -3,6 +3,8 @@
 //! The intent to pay is committed here before a wallet is asked. One payment hash stands in one row at most, so that one
 //! invoice can't be sold for two requests.
 
+use std::collections::HashMap;
+
 use nostr::{PublicKey, ToBech32};
 use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
 
@@ -13,10 +15,14 @@ use crate::domain::id::{PaymentHash, RequestId};
 use crate::domain::job::Encryption;
 use crate::domain::msat::Msat;
 use crate::domain::purchase::{PurchaseStatus, PurchaseView};
+use crate::domain::sellers::SellerRecord;
 use crate::domain::time::Time;
 
 /// How far back the cap of a day counts.
 const DAY: std::time::Duration = std::time::Duration::from_secs(24 * 3600);
+
+/// How far back a seller's record goes.
+const RECORD: std::time::Duration = std::time::Duration::from_secs(30 * 24 * 3600);
 
 const COLUMNS: &str = "SELECT id, request_id, via, kind, encryption, status, seller, model, bid_msat, due_msat, paid_msat,
   fee_msat, payment_hash, bolt11, invoice_expires_at, payer, prompt_tokens, completion_tokens, elapsed_ms, error, body,
@@ -125,6 +131,8 @@ pub struct Bought {
     pub invoice_expires_at: Option<Time>,
     /// The wallet that was to pay it.
     pub payer: Option<String>,
+    /// The hash of what a program asked for.
+    pub body: Option<Hex32>,
 }
 
 impl Ledger {
@@ -219,6 +227,51 @@ impl Ledger {
             .await
     }
 
+    /// The newest purchase since then of what a program asked for, where one was paid, or may have been.
+    ///
+    /// # Errors
+    /// Where the ledger can't be read.
+    pub async fn purchase_by_body(
+        &self,
+        body: Hex32,
+        since: Time,
+    ) -> Result<Option<Bought>, LedgerError> {
+        self.writer
+            .call(move |connection| {
+                let sql = format!(
+                    "{COLUMNS} WHERE body = ?1 AND created_at >= ?2 AND intent_at IS NOT NULL
+                     ORDER BY created_at DESC LIMIT 1"
+                );
+                let mut statement = connection.prepare_cached(&sql)?;
+                let mut found = statement.query(params![body.0, since.0])?;
+                found.next()?.map(bought).transpose()
+            })
+            .await
+    }
+
+    /// What the gateway spent in the last 24 hours, and what may be on its way.
+    ///
+    /// # Errors
+    /// Where the ledger can't be read.
+    pub async fn spent_today(&self, now: Time) -> Result<Msat, LedgerError> {
+        self.writer
+            .call(move |connection| spent_since(connection, now.minus(DAY)))
+            .await
+    }
+
+    /// What each seller did for us in the last 30 days.
+    ///
+    /// # Errors
+    /// Where the ledger can't be read.
+    pub async fn seller_records(
+        &self,
+        now: Time,
+    ) -> Result<HashMap<PublicKey, SellerRecord>, LedgerError> {
+        self.lister
+            .call(move |connection| records(connection, now.minus(RECORD)))
+            .await
+    }
+
     /// The purchase of a request, where there is one.
     ///
     /// # Errors
@@ -252,7 +305,7 @@ fn begin(connection: &Connection, new: &NewPurchase) -> Result<(), LedgerError> 
             ":via": new.via.as_str(),
             ":kind": new.kind,
             ":encryption": rows::word(&new.encryption)?,
-            ":seller": new.seller.map(|key| key.to_bytes()),
+            ":seller": new.seller.map(PublicKey::to_bytes),
             ":model": new.model,
             ":bid": new.bid.map(rows::int),
             ":body": new.body.map(|hash| hash.0),
@@ -347,7 +400,7 @@ fn go_on(
         )?
         .execute(named_params! {
             ":status": status.as_str(),
-            ":seller": progress.seller.map(|key| key.to_bytes()),
+            ":seller": progress.seller.map(PublicKey::to_bytes),
             ":model": progress.model,
             ":paid": progress.paid.map(rows::int),
             ":fee": progress.fee.map(rows::int),
@@ -366,6 +419,46 @@ fn go_on(
     }
 }
 
+fn records(
+    connection: &Connection,
+    since: Time,
+) -> Result<HashMap<PublicKey, SellerRecord>, LedgerError> {
+    if !connection.table_exists(None, "purchases")? {
+        return Ok(HashMap::new());
+    }
+    let mut statement = connection.prepare_cached(
+        "SELECT seller, status, paid_msat, elapsed_ms, updated_at FROM purchases
+         WHERE seller IS NOT NULL AND created_at >= ?1 ORDER BY seller, elapsed_ms",
+    )?;
+    let mut found = statement.query(params![since.0])?;
+    let mut all: HashMap<PublicKey, (SellerRecord, Vec<u64>)> = HashMap::new();
+    while let Some(row) = found.next()? {
+        let Ok(key) = PublicKey::from_slice(&row.get::<_, Vec<u8>>("seller")?) else {
+            return Err(LedgerError::Unreadable("a seller's key"));
+        };
+        let (record, times) = all.entry(key).or_default();
+        record.asked += 1;
+        record.paid_msat += rows::msat(row.get("paid_msat")?);
+        let status: String = row.get("status")?;
+        match PurchaseStatus::from_word(&status) {
+            Some(PurchaseStatus::Delivered) => {
+                record.delivered += 1;
+                times.extend(unsigned(row.get("elapsed_ms")?));
+                let at = Time(row.get("updated_at")?);
+                record.last_delivered = record.last_delivered.max(Some(at));
+            }
+            Some(PurchaseStatus::Failed) => record.failed += 1,
+            Some(PurchaseStatus::Lost) => record.lost += 1,
+            _ => {}
+        }
+    }
+    let all = all.into_iter().map(|(key, (mut record, times))| {
+        record.seconds_median = times.get(times.len() / 2).map(|ms| ms.div_ceil(1_000));
+        (key, record)
+    });
+    Ok(all.collect())
+}
+
 fn signed(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
@@ -375,11 +468,7 @@ fn unsigned(value: Option<i64>) -> Option<u64> {
 }
 
 fn bought(row: &Row<'_>) -> Result<Bought, LedgerError> {
-    let hash = |bytes: Option<Vec<u8>>| {
-        bytes
-            .map(|bytes| rows::id32(&bytes, "a payment hash"))
-            .transpose()
-    };
+    let hash = |bytes: Option<Vec<u8>>| bytes.map(|bytes| rows::id32(&bytes, "a hash")).transpose();
     let seller = row
         .get::<_, Option<Vec<u8>>>("seller")?
         .map(|bytes| {
@@ -417,6 +506,7 @@ fn bought(row: &Row<'_>) -> Result<Bought, LedgerError> {
         due: money("due_msat")?,
         invoice_expires_at: row.get::<_, Option<i64>>("invoice_expires_at")?.map(Time),
         payer: row.get("payer")?,
+        body: hash(row.get("body")?)?,
     })
 }
 

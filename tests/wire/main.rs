@@ -44,6 +44,7 @@ fn a_result_is_read_in_every_scheme_and_carries_its_invoice() {
             amount: Some(Msat(21_000)),
             bolt11: Some(INVOICE.to_owned()),
             model: Some("gemma2:latest".to_owned()),
+            usage: None,
         };
         assert_eq!(market.hear(&event), expected);
     }

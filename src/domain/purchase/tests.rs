@@ -65,6 +65,7 @@ fn result(content: &str, invoice: Option<(u8, u64)>) -> Answer {
         amount: invoice.map(|(_, msat)| Msat(msat)),
         bolt11: invoice.map(|(number, msat)| bolt11(number, msat, Currency::Regtest)),
         model: None,
+        usage: None,
     }
 }
 
