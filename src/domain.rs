@@ -2,6 +2,7 @@
 //!
 //! Pure: no runtime, no files, no sockets. Time and randomness come in as arguments where a rule depends on them.
 
+pub mod admission;
 pub mod advice;
 pub mod announce;
 pub mod books;
@@ -15,6 +16,7 @@ pub mod drift;
 pub mod error;
 pub mod event;
 pub mod evidence;
+pub mod fair;
 pub mod health;
 mod hex32;
 pub mod hold;

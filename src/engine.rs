@@ -24,6 +24,7 @@ pub mod probe;
 mod purse;
 mod recovery;
 mod shop;
+mod signs;
 mod status;
 mod supervisor;
 mod trade;

@@ -20,6 +20,7 @@ mod intake;
 mod lamp;
 mod line;
 mod listener;
+mod outlets;
 mod probe;
 mod publish;
 mod seen;
@@ -34,12 +35,13 @@ use std::time::Duration;
 
 use nostr::{Event, EventId, Keys, PublicKey, RelayUrl};
 use nostr_sdk::{Client, ClientOptions};
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 pub use guard::guard_public;
 pub use info::{RelayInfo, document};
+pub use outlets::{Inlets, Outlets, outlets};
 pub use probe::{AuthSeen, Probe, probe};
 pub use timing::Timing;
 
@@ -163,11 +165,12 @@ struct Inner {
 
 impl Relays {
     /// Starts one listener for each relay and returns at once; connecting goes on in the background. What the relays say goes
-    /// to `news`, which should hold some hundreds: when it is full, events are dropped and asked for again later.
+    /// to `news`: when the way of the requests is full, they are dropped and asked for again later.
     ///
     /// Needs a tokio runtime.
     #[must_use]
-    pub fn start(config: RelaysConfig, news: mpsc::Sender<RelayNews>) -> Self {
+    pub fn start(config: RelaysConfig, news: impl Into<Outlets>) -> Self {
+        let news = news.into();
         // Whoever was first has set it, and every part of this program sets the same one.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let cancel = CancellationToken::new();
@@ -203,7 +206,7 @@ impl Relays {
         }
         tasks.spawn(herald::run(
             own.clone(),
-            news,
+            news.signs,
             changed,
             config.timing.clone(),
             cancel.child_token(),
@@ -290,20 +293,16 @@ impl Relays {
         });
     }
 
-    /// Fetches events by id from our own relays and the hint, where [`guard_public`] allows it. What does not carry a wanted
-    /// id and verify is dropped. Returns when all are found, when every relay has answered, or after `timeout`; at most 32 ids.
+    /// Fetches events by id from our own relays and the hints, where [`guard_public`] allows them; all ids in one query of each
+    /// relay. What does not carry a wanted id and verify is dropped. Returns when all are found, when every relay has answered,
+    /// or after `timeout`, the looking up of the hints' addresses included; at most 32 ids.
     pub async fn fetch(
         &self,
         ids: Vec<EventId>,
-        hint: Option<RelayUrl>,
+        hints: Vec<RelayUrl>,
         timeout: Duration,
     ) -> Vec<Event> {
-        let hint = hint.filter(|url| self.own_line(url).is_none());
-        let mut lines = self.inner.own.clone();
-        if let Some(url) = hint {
-            lines.extend(self.inner.guests.line(&url, &self.inner.urls).await.ok());
-        }
-        fetch::fetch(&lines, ids, timeout).await
+        fetch::fetch(&self.inner, ids, hints, timeout).await
     }
 
     /// Ends every subscription and connection, and waits until every task has ended.

@@ -558,11 +558,11 @@ async fn events_are_fetched_by_id_and_only_genuine_ones() {
     one.store([a.clone(), forged(&fake)]);
     two.store([b.clone()]);
     let ids = vec![a.id, b.id, fake.id];
-    let mut found = shop.relays.fetch(ids.clone(), Some(two.url()), LONG).await;
+    let mut found = shop.relays.fetch(ids.clone(), vec![two.url()], LONG).await;
     found.sort_by_key(|event| event.content.clone());
     assert_eq!(found, [a.clone(), b]);
     // Every relay has answered: nothing is waited for in vain.
-    assert_eq!(shop.relays.fetch(ids, None, LONG).await, [a]);
+    assert_eq!(shop.relays.fetch(ids, Vec::new(), LONG).await, [a]);
     assert!(
         one.wait_until(
             |relay| relay

@@ -63,6 +63,12 @@ impl DropReason {
         Self::Offline,
     ];
 
+    /// Could the request be read as a job?
+    #[must_use]
+    pub fn is_understood(self) -> bool {
+        self > Self::UnsupportedInput
+    }
+
     /// The word in JSON and in the ledger.
     #[must_use]
     pub const fn word(self) -> &'static str {

@@ -86,6 +86,8 @@ pub struct Request {
     pub frequency_penalty: Option<f64>,
     /// Fixed randomness.
     pub seed: Option<u64>,
+    /// A parameter that we know has a value that is no number at all.
+    pub bad_param: bool,
     /// The buyer's ceiling. It is read as msat, as NIP-90 has it; a bid written in sats cannot be told apart.
     pub bid: Option<Msat>,
     /// Where the buyer wants the answers too: at most five, ws or wss, syntactically valid. Whether such a host may be
@@ -168,8 +170,7 @@ pub fn encryption(event: &Event) -> Encryption {
 /// Reads a request whose id and signature were verified. `decrypt` is called only where it is encrypted to us.
 ///
 /// # Errors
-/// The first drop reason that holds of `undecryptable`, `no_input`, `unsupported_kind`, `unsupported_input`,
-/// `bad_param`. A kind outside of [`REQUEST_KINDS`] is `unsupported_kind` before anything is looked at.
+/// The first drop reason that holds of `undecryptable`, `no_input`, `unsupported_kind`, `unsupported_input`. A kind outside of [`REQUEST_KINDS`] is `unsupported_kind` before anything is looked at.
 pub fn read(event: &Event, us: &PublicKey, decrypt: &Decrypt) -> Result<Request, DropReason> {
     let kind = event.kind.as_u16();
     if !REQUEST_KINDS.contains(&kind) {
@@ -193,7 +194,7 @@ pub fn read(event: &Event, us: &PublicKey, decrypt: &Decrypt) -> Result<Request,
         return Err(DropReason::UnsupportedInput);
     }
     let mut notes = Notes::default();
-    let params = Params::read(&gathered, &mut notes)?;
+    let params = Params::read(&gathered, &mut notes);
     let relays = relays_of(&gathered, &mut notes);
     note_output(&gathered, &mut notes);
     Ok(Request {
@@ -212,6 +213,7 @@ pub fn read(event: &Event, us: &PublicKey, decrypt: &Decrypt) -> Result<Request,
         top_p: params.top_p,
         frequency_penalty: params.frequency_penalty,
         seed: params.seed,
+        bad_param: params.bad,
         bid: bid(&gathered, &mut notes),
         relays,
         created_at: event.created_at.as_secs(),

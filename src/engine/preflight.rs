@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nostr::RelayUrl;
-use tokio::sync::mpsc;
 
 use super::shop::{Market, Shop};
 use crate::config::schema::PayMode;
@@ -16,7 +15,7 @@ use crate::domain::health::{Check, CheckKind, CheckStatus, Light, ShopState, Wal
 use crate::domain::invoice::Network;
 use crate::domain::text::clean;
 use crate::inference::pool::Pool;
-use crate::nostr::{RelayNews, Relays, RelaysConfig, Timing};
+use crate::nostr::{Inlets, RelayNews, Relays, RelaysConfig, Timing, outlets};
 use crate::wallet::Wallet;
 use crate::wallet::open::WalletOpenError;
 
@@ -24,8 +23,8 @@ use crate::wallet::open::WalletOpenError;
 const RELAY_TIME: Duration = Duration::from_secs(30);
 /// What mends a wallet that can't hold payments.
 pub const HOLD_FIX: &str = "vend config set payment.mode before";
-/// Relay news that may wait.
-const NEWS: usize = 4_096;
+/// Signs of the relays that are kept while the first one is waited for.
+const EARLY: usize = 256;
 
 /// Where things are, and how the built-in model is paced.
 #[derive(Clone, Debug)]
@@ -43,14 +42,14 @@ pub struct Place {
 #[error("{0}")]
 pub struct NotReady(pub String);
 
-/// A market that is open, with the relay news that came while it opened.
+/// A market that is open, with what its relays tell.
 pub struct Opened {
     /// Relays and servers.
     pub market: Market,
-    /// Came already.
+    /// Signs that came while it opened.
     pub early: Vec<RelayNews>,
-    /// Will come.
-    pub news: mpsc::Receiver<RelayNews>,
+    /// All else that came and will come.
+    pub news: Inlets,
 }
 
 impl Shop {
@@ -230,7 +229,7 @@ async fn endpoints(
 async fn relays(
     shop: &Arc<Shop>,
     settings: &Settings,
-) -> Result<(Relays, Vec<RelayNews>, mpsc::Receiver<RelayNews>), NotReady> {
+) -> Result<(Relays, Vec<RelayNews>, Inlets), NotReady> {
     shop.set_state(ShopState::Starting, "waiting for a relay");
     let urls: Vec<RelayUrl> = settings
         .nostr
@@ -243,7 +242,7 @@ async fn relays(
         .cursors()
         .await
         .map_err(|error| NotReady(error.to_string()))?;
-    let (tell, mut news) = mpsc::channel(NEWS);
+    let (tell, mut news) = outlets();
     let relays = Relays::start(
         RelaysConfig {
             urls,
@@ -284,16 +283,11 @@ async fn relays(
 }
 
 /// Waits for the first relay that listens for us.
-async fn first(
-    shop: &Shop,
-    news: &mut mpsc::Receiver<RelayNews>,
-    early: &mut Vec<RelayNews>,
-) -> bool {
-    while let Some(item) = news.recv().await {
+async fn first(shop: &Shop, news: &mut Inlets, early: &mut Vec<RelayNews>) -> bool {
+    while let Some(item) = news.signs.recv().await {
         let RelayNews::Health(relay) = item else {
-            early.push(item);
-            if early.len() >= NEWS {
-                return true;
+            if early.len() < EARLY {
+                early.push(item);
             }
             continue;
         };

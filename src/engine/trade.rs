@@ -73,11 +73,8 @@ impl Trade {
         };
         let intake = {
             let stop = CancellationToken::new();
-            let admission = Admission::new(shop.clone(), market.clone());
-            (
-                stop.clone(),
-                tokio::spawn(admission.work(early, news, stop)),
-            )
+            let task = Admission::work(shop.clone(), market.clone(), early, news, stop.clone());
+            (stop, tokio::spawn(task))
         };
         let stop = CancellationToken::new();
         let beside = vec![

@@ -6,13 +6,15 @@ use std::time::Duration;
 
 use nostr::{Event as Signed, PublicKey};
 use serde_json::Value;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, mpsc};
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use super::shop::Shop;
 use crate::domain::event::{Level, News};
 use crate::domain::time::Time;
 use crate::domain::zap::{self, NoZap};
+use crate::nostr::RelayNews;
 
 /// A provider that did not answer is asked again after this long.
 const ASK_AGAIN: Duration = Duration::from_secs(60);
@@ -44,8 +46,25 @@ impl Zaps {
         }
     }
 
+    /// Takes receipts until `stop`. The address' provider may keep us waiting, so they have a way of their own.
+    pub(super) async fn work(&self, mut news: mpsc::Receiver<RelayNews>, stop: &CancellationToken) {
+        loop {
+            let item = tokio::select! {
+                () = stop.cancelled() => return,
+                item = news.recv() => item,
+            };
+            let Some(item) = item else { return };
+            if let RelayNews::Event { event, .. } = item {
+                tokio::select! {
+                    () = stop.cancelled() => return,
+                    () = self.take(&event) => {}
+                }
+            }
+        }
+    }
+
     /// A receipt came from a relay; its id and signature were checked.
-    pub(super) async fn take(&self, receipt: &Signed) {
+    async fn take(&self, receipt: &Signed) {
         let Some(provider) = self.provider().await else {
             return;
         };

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use rusqlite::{Connection, params};
 
 use super::{Ledger, LedgerError, desk, rows};
+use crate::domain::id::Buyer;
 use crate::domain::job::{Job, State};
 use crate::domain::stats::{DayStats, Funnel, ModelStats, Totals};
 use crate::domain::time::Time;
@@ -152,6 +153,21 @@ fn best_buyers(connection: &Connection) -> Result<BTreeMap<String, DayStats>, Le
         buyers.insert(buyer.to_string(), stats);
     }
     Ok(buyers)
+}
+
+/// Did this buyer ever pay, and did any buyer?
+pub(super) fn paid_before(
+    connection: &Connection,
+    buyer: Buyer,
+) -> Result<(bool, bool), LedgerError> {
+    let this = connection
+        .prepare_cached("SELECT 1 FROM buyer_totals WHERE buyer = ?1 AND revenue_msat > 0")?
+        .exists([buyer.0.as_bytes().as_slice()])?;
+    let any = this
+        || connection
+            .prepare_cached("SELECT 1 FROM buyer_totals WHERE revenue_msat > 0 LIMIT 1")?
+            .exists([])?;
+    Ok((this, any))
 }
 
 fn bump(connection: &Connection, name: &str, by: i64) -> Result<(), LedgerError> {

@@ -7,9 +7,11 @@ use rusqlite::{OptionalExtension, params};
 
 use super::outbox::{self, SignedDraft};
 use super::{Ledger, LedgerError, figures, rows};
+use crate::domain::admission::Record;
 use crate::domain::id::{Buyer, PaymentHash, RequestId};
 use crate::domain::job::{InvoiceState, Job, Status, TimelineEntry};
 use crate::domain::msat::Msat;
+use crate::domain::refusal::DropReason;
 use crate::domain::time::Time;
 
 mod due;
@@ -29,17 +31,9 @@ pub struct JobFilter {
     pub limit: Option<u32>,
 }
 
-/// What was decided about an event.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// Never seen.
-    New,
-    /// A job, a refusal that was answered, or a deletion that came before its request.
-    Known,
-}
-
 impl Ledger {
-    /// Writes a new job with its first events. False where the request was known: then nothing is changed.
+    /// Writes a new job with its first events. Where it says a drop reason nothing is changed: the request was known, or as
+    /// many jobs as may wait do so already.
     ///
     /// # Errors
     /// Where the ledger does not commit.
@@ -48,18 +42,25 @@ impl Ledger {
         job: Job,
         detail: String,
         drafts: Vec<SignedDraft>,
-    ) -> Result<bool, LedgerError> {
+        most_waiting: u32,
+    ) -> Result<Result<(), DropReason>, LedgerError> {
         self.writer
             .call(move |connection| {
-                if is_seen(connection, &job.id.0)? || !rows::insert(connection, &job)? {
-                    return Ok(false);
+                if is_seen(connection, &job.id.0)? || is_job(connection, &job.id.0)? {
+                    return Ok(Err(DropReason::Duplicate));
+                }
+                if due::waiting(connection)? >= most_waiting {
+                    return Ok(Err(DropReason::Busy));
+                }
+                if !rows::insert(connection, &job)? {
+                    return Ok(Err(DropReason::Duplicate));
                 }
                 rows::note(connection, &job.id, job.created_at, "admitted", &detail)?;
                 for draft in &drafts {
                     outbox::put(connection, Some(&job.id), draft)?;
                 }
                 figures::tally(connection, None, &job)?;
-                Ok(true)
+                Ok(Ok(()))
             })
             .await
     }
@@ -217,17 +218,25 @@ impl Ledger {
             .await
     }
 
-    /// Has this event been decided on before?
+    /// What admission must know of a request and its buyer.
     ///
     /// # Errors
     /// Where the ledger can't be read.
-    pub async fn verdict(&self, id: EventId) -> Result<Verdict, LedgerError> {
+    pub async fn record(&self, id: EventId, buyer: Buyer) -> Result<Record, LedgerError> {
         self.reader
             .call(move |connection| {
-                Ok(if is_seen(connection, &id)? || is_job(connection, &id)? {
-                    Verdict::Known
-                } else {
-                    Verdict::New
+                if is_seen(connection, &id)? || is_job(connection, &id)? {
+                    return Ok(Record {
+                        known: true,
+                        ..Record::default()
+                    });
+                }
+                let of_buyers = due::waiting_of(connection, buyer)?;
+                let (paid_before, anybody_paid) = figures::paid_before(connection, buyer)?;
+                Ok(Record {
+                    paid_before,
+                    anybody_paid,
+                    ..of_buyers
                 })
             })
             .await

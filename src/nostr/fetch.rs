@@ -5,44 +5,55 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use nostr::{ClientMessage, Event, EventId, Filter, SubscriptionId};
+use nostr::{ClientMessage, Event, EventId, Filter, RelayUrl, SubscriptionId};
 use nostr_sdk::Relay;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 
 use super::line::{GET, Get, Line};
-use super::lock;
 use super::publish::up;
+use super::{Inner, lock};
 
 /// The most ids of one fetch: a request with more inputs is refused long before.
 const MAX_IDS: usize = 32;
 
+/// The most relays of one fetch that are not our own: a stranger names them.
+const MAX_HINTS: usize = 4;
+
 static NEXT: AtomicU64 = AtomicU64::new(0);
 
-/// Asks every line that is up, and gathers what verifies and is wanted.
+/// A relay that is asked.
+enum Way {
+    Own(Arc<Line>),
+    Hint(RelayUrl),
+}
+
+/// Asks every relay that is up, and gathers what verifies and is wanted.
 pub(super) async fn fetch(
-    lines: &[Arc<Line>],
+    inner: &Inner,
     mut ids: Vec<EventId>,
+    hints: Vec<RelayUrl>,
     wait: Duration,
 ) -> Vec<Event> {
     ids.truncate(MAX_IDS);
     let until = Instant::now() + wait;
     let name = format!("{GET}{}", NEXT.fetch_add(1, Ordering::Relaxed));
+    let ways = ways(inner, hints);
+    let asked_of = ways.len();
     // Each line may find every id and end once.
-    let room = lines.len().max(1) * (ids.len() + 1);
+    let room = asked_of.max(1) * (ids.len() + 1);
     let (sender, mut inbox) = mpsc::channel(room);
     let wanted = Arc::new(ids);
     let asking = futures::future::join_all(
-        lines
-            .iter()
-            .map(|line| ask(line, &name, wanted.clone(), sender.clone(), wait)),
+        ways.into_iter()
+            .map(|way| ask(inner, way, &name, wanted.clone(), sender.clone(), wait)),
     );
     // The asks go out in the background of the gathering: a line that is still connecting delays no other.
     let mut asking = std::pin::pin!(asking);
-    let mut asked: Option<Vec<Option<Asked<'_>>>> = None;
+    let mut asked: Option<Vec<Option<Asked>>> = None;
     let mut found = HashMap::new();
     let mut ends = 0;
-    while found.len() < wanted.len() && ends < lines.len() {
+    while found.len() < wanted.len() && ends < asked_of {
         tokio::select! {
             all = &mut asking, if asked.is_none() => {
                 ends += all.iter().filter(|one| one.is_none()).count();
@@ -60,14 +71,26 @@ pub(super) async fn fetch(
     found.into_values().collect()
 }
 
+/// Our own relays, and the hints that are not among them, each once.
+fn ways(inner: &Inner, hints: Vec<RelayUrl>) -> Vec<Way> {
+    let mut others: Vec<RelayUrl> = Vec::new();
+    for url in hints {
+        if others.len() < MAX_HINTS && !inner.urls.contains(&url) && !others.contains(&url) {
+            others.push(url);
+        }
+    }
+    let own = inner.own.iter().cloned().map(Way::Own);
+    own.chain(others.into_iter().map(Way::Hint)).collect()
+}
+
 /// One line's part; ends its subscription when dropped.
-struct Asked<'a> {
-    line: &'a Line,
+struct Asked {
+    line: Arc<Line>,
     relay: Relay,
     name: String,
 }
 
-impl Drop for Asked<'_> {
+impl Drop for Asked {
     fn drop(&mut self) {
         if lock(&self.line.gets).remove(&self.name).is_some() {
             // A relay that can't be told is not connected, and has forgotten the subscription.
@@ -78,14 +101,19 @@ impl Drop for Asked<'_> {
     }
 }
 
-async fn ask<'a>(
-    line: &'a Line,
+async fn ask(
+    inner: &Inner,
+    way: Way,
     name: &str,
     wanted: Arc<Vec<EventId>>,
     found: mpsc::Sender<Option<Event>>,
     wait: Duration,
-) -> Option<Asked<'a>> {
-    let relay = up(line, wait).await.ok()?;
+) -> Option<Asked> {
+    let line = match way {
+        Way::Own(line) => line,
+        Way::Hint(url) => inner.guests.line(&url, &inner.urls).await.ok()?,
+    };
+    let relay = up(&line, wait).await.ok()?;
     let filter = Filter::new()
         .ids(wanted.iter().copied())
         .limit(wanted.len());

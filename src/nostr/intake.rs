@@ -216,7 +216,11 @@ impl Intake {
         if event.verify().is_err() {
             return self.forged(relay, &event);
         }
-        let permit = match self.common.news.try_reserve() {
+        let permit = match self.common.news.of(event.kind).try_reserve() {
+            // It is only shown, and is asked for again with the next subscription.
+            Err(mpsc::error::TrySendError::Full(())) if event.kind == Kind::ZapReceipt => {
+                return Judged::Dropped;
+            }
             Ok(permit) => permit,
             Err(mpsc::error::TrySendError::Full(())) => return self.dropped(),
             // Nobody listens any more: the shop is closing.
@@ -243,7 +247,7 @@ impl Intake {
 
     /// Tells what is good to know and no loss: not while the channel is more than half full.
     pub(super) fn report(&self, report: RelayNews) {
-        let news = &self.common.news;
+        let news = &self.common.news.signs;
         if news.capacity() > news.max_capacity() / 2 {
             // Where the channel closes meanwhile, nobody wants it.
             let _ = news.try_send(report);

@@ -14,7 +14,7 @@ use super::intake::{Intake, Judged, MAX_EVENT};
 use super::lamp::Lamp;
 use super::seen::Seen;
 use super::words::WORDS;
-use super::{RelayNews, RelaysConfig, Timing, lock};
+use super::{Outlets, RelayNews, RelaysConfig, Timing, lock};
 use crate::domain::drift::Drift;
 use crate::domain::text::clean;
 
@@ -50,14 +50,14 @@ pub(super) struct Common {
     pub(super) timing: Timing,
     pub(super) seen: Mutex<Seen>,
     pub(super) cancels: watch::Receiver<Vec<EventId>>,
-    pub(super) news: mpsc::Sender<RelayNews>,
+    pub(super) news: Outlets,
     pub(super) changed: Arc<Notify>,
 }
 
 impl Common {
     pub(super) fn new(
         config: &RelaysConfig,
-        news: mpsc::Sender<RelayNews>,
+        news: Outlets,
         cancels: watch::Receiver<Vec<EventId>>,
         changed: Arc<Notify>,
     ) -> Self {

@@ -48,14 +48,17 @@ pub struct Agreed {
     pub notes: Vec<String>,
 }
 
-/// Judges model, length and bid, in that order, and brings the parameters within limits.
+/// Judges model, parameters, length and bid, in that order, and brings the parameters within limits.
 ///
 /// Inputs that are still on a relay count nothing here: whoever fetches them looks at the length of the whole prompt.
 ///
 /// # Errors
-/// `unsupported_model`, `prompt_too_long`, `bid_too_low`.
+/// `unsupported_model`, `bad_param`, `prompt_too_long`, `bid_too_low`.
 pub fn agree(request: &Request, offer: &Offer) -> Result<Agreed, DropReason> {
     let (model, substituted) = model(request.model.as_deref(), offer)?;
+    if request.bad_param {
+        return Err(DropReason::BadParam);
+    }
     if request.inputs_left_out > 0 || length(&request.prompt_parts) > offer.prompt_bytes {
         return Err(DropReason::PromptTooLong);
     }

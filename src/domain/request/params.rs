@@ -33,24 +33,23 @@ pub(super) struct Params {
     pub top_p: Option<f64>,
     pub frequency_penalty: Option<f64>,
     pub seed: Option<u64>,
+    /// A known name has a value that is no number at all.
+    pub bad: bool,
 }
 
 impl Params {
     /// Reads them all. An empty value says nothing and is passed over; unknown names are too.
-    ///
-    /// # Errors
-    /// `bad_param` for a known name whose value is no number at all.
-    pub fn read(gathered: &Gathered, notes: &mut Notes) -> Result<Self, DropReason> {
+    pub fn read(gathered: &Gathered, notes: &mut Notes) -> Self {
         let mut params = Self::default();
         for tag in gathered.named("param") {
             let (name, value) = (name_of(tag), tags::at(tag, 2));
             let kept = (clean(&name, LONGEST), clean(value, LONGEST));
             params.raw.push(kept);
             if says_something(value) {
-                params.take(&name, value, notes)?;
+                params.bad |= params.take(&name, value, notes).is_err();
             }
         }
-        Ok(params)
+        params
     }
 
     fn take(&mut self, name: &str, value: &str, notes: &mut Notes) -> Result<(), DropReason> {

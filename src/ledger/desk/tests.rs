@@ -16,12 +16,8 @@ fn file(dir: &tempfile::TempDir) -> std::path::PathBuf {
 async fn put(ledger: &Ledger, mut job: Job, number: u8, change: impl FnOnce(&mut Job)) -> Job {
     job.id = RequestId(EventId::from_byte_array([number; 32]));
     job.invoice = None;
-    assert!(
-        ledger
-            .admit(job.clone(), String::new(), Vec::new())
-            .await
-            .unwrap()
-    );
+    let admitted = ledger.admit(job.clone(), String::new(), Vec::new(), u32::MAX);
+    admitted.await.unwrap().unwrap();
     job.invoice = Some(intent(&job, Msat::from_sats(10)));
     change(&mut job);
     job.rev += 1;

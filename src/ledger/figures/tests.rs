@@ -83,8 +83,9 @@ async fn a_sale_is_owed_while_it_is_open_and_counts_in_its_hour_once_paid() {
     let mut job = job();
     let hour = job.updated_at.hour();
     ledger
-        .admit(job.clone(), String::new(), Vec::new())
+        .admit(job.clone(), String::new(), Vec::new(), u32::MAX)
         .await
+        .unwrap()
         .unwrap();
     change(&ledger, &mut job, |job| {
         job.state = State::PendingPayment;
@@ -154,7 +155,8 @@ async fn a_ledger_without_hours_is_read_all_the_same_and_gets_them_when_opened()
     assert!(totals.hours.is_empty());
     let ledger = Ledger::open(&path).unwrap();
     let job = job();
-    ledger.admit(job, String::new(), Vec::new()).await.unwrap();
+    let admitted = ledger.admit(job, String::new(), Vec::new(), u32::MAX);
+    admitted.await.unwrap().unwrap();
     assert_eq!(ledger.totals().await.unwrap().hours.len(), 1);
 }
 

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use rusqlite::params;
+use rusqlite::{Connection, params};
 
 use super::super::{Ledger, LedgerError, rows};
-use crate::domain::id::BootId;
+use crate::domain::admission::Record;
+use crate::domain::id::{BootId, Buyer};
 use crate::domain::job::Job;
 use crate::domain::time::Time;
 
@@ -27,10 +28,39 @@ const ALIVE: &str = "WHERE j.state NOT IN ('paid', 'completed', 'unpaid', 'error
 const ORPHANED: &str = "WHERE j.state = 'running'
   AND j.state NOT IN ('paid', 'completed', 'unpaid', 'error', 'cancelled') AND (j.boot IS NULL OR j.boot <> ?1)";
 
+const WAITING: &str =
+    "state = 'queued' AND state NOT IN ('paid', 'completed', 'unpaid', 'error', 'cancelled')";
 const WATCHED: &str = "WHERE ((i.state <> 'paid' AND i.state = 'open')
     OR (i.state <> 'paid' AND i.state IN ('expired', 'given_back') AND i.expires_at > ?1))
   ORDER BY i.expires_at";
 const HELD: &str = "WHERE i.state <> 'paid' AND i.state IN ('held', 'taking', 'giving_back') ORDER BY i.hold_until";
+
+/// How many jobs wait.
+pub(super) fn waiting(connection: &Connection) -> Result<u32, LedgerError> {
+    let sql = format!("SELECT count(*) FROM jobs WHERE {WAITING}");
+    Ok(connection
+        .prepare_cached(&sql)?
+        .query_row([], |row| row.get(0))?)
+}
+
+/// How many jobs wait, how many of one buyer, and of how many buyers.
+pub(super) fn waiting_of(connection: &Connection, buyer: Buyer) -> Result<Record, LedgerError> {
+    let sql = format!(
+        "SELECT count(*), coalesce(sum(buyer = ?1), 0), count(DISTINCT buyer) FROM jobs WHERE {WAITING}"
+    );
+    let record =
+        connection
+            .prepare_cached(&sql)?
+            .query_row([buyer.0.as_bytes().as_slice()], |row| {
+                Ok(Record {
+                    waiting: row.get(0)?,
+                    waiting_of_buyer: row.get(1)?,
+                    buyers_waiting: row.get(2)?,
+                    ..Record::default()
+                })
+            })?;
+    Ok(record)
+}
 
 impl Ledger {
     /// Jobs that are not final.
@@ -151,6 +181,14 @@ mod tests {
             let mut steps = plan.raw_query();
             let first: String = steps.next().unwrap().unwrap().get(3).unwrap();
             assert!(first.contains("USING INDEX jobs_live"), "{rest}: {first}");
+        }
+        let sql =
+            format!("EXPLAIN QUERY PLAN SELECT count(DISTINCT buyer) FROM jobs WHERE {WAITING}");
+        let mut plan = connection.prepare(&sql).unwrap();
+        let mut steps = plan.raw_query();
+        while let Some(step) = steps.next().unwrap() {
+            let step: String = step.get(3).unwrap();
+            assert!(!step.contains("SCAN"), "{WAITING}: {step}");
         }
         for rest in [WATCHED, HELD] {
             let sql = format!("EXPLAIN QUERY PLAN {} {rest}", rows::JOB);

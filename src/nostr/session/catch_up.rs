@@ -114,7 +114,7 @@ impl Session<'_> {
         if self.refetch.is_none_or(|at| at > now) {
             return;
         }
-        let news = &self.common.news;
+        let news = &self.common.news.requests;
         if !self.jobs.is_live() || self.more.is_some() || news.capacity() * 2 < news.max_capacity()
         {
             // Not while an answer is on its way, nor before the shop has worked off half of what it has.

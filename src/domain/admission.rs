@@ -1,0 +1,221 @@
+//! Is a request admitted? All rules of SPEC section 4 in their order, from facts that were fetched before.
+//!
+//! Nothing here comes from the network. Inputs that are events are fetched only for a request that is admitted, and
+//! [`complete`] then looks at what was found.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use nostr::{Event, EventId, PublicKey};
+
+use super::fair::{Gate, Rates, Standing, kept_free};
+use super::refusal::DropReason;
+use super::request::{self, Agreed, Decrypt, Offer, Part, Request};
+use super::time::Time;
+
+/// Requests of one buyer whose inputs are fetched at once.
+pub const FETCHED_OF_ONE: u32 = 2;
+/// Requests of all buyers whose inputs are fetched at once.
+pub const FETCHED_OF_ALL: u32 = 16;
+
+/// What the ledger knows of a request and its buyer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Record {
+    /// The request was seen before, or taken back.
+    pub known: bool,
+    /// Waiting jobs.
+    pub waiting: u32,
+    /// Waiting jobs of this buyer.
+    pub waiting_of_buyer: u32,
+    /// Buyers who have waiting jobs.
+    pub buyers_waiting: u32,
+    /// Did this buyer ever pay here?
+    pub paid_before: bool,
+    /// Did any buyer?
+    pub anybody_paid: bool,
+}
+
+/// Requests whose inputs are being fetched.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Fetching {
+    /// Of this buyer.
+    pub of_buyer: u32,
+    /// Of all.
+    pub of_all: u32,
+    /// Buyers who have some.
+    pub buyers: u32,
+}
+
+/// The settings that admission keeps to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// A request may be so old.
+    pub max_request_age_secs: u64,
+    /// Waiting jobs.
+    pub queue: u32,
+    /// Admissions in a minute.
+    pub rates: Rates,
+}
+
+/// The shop itself at this moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Open {
+    /// It takes jobs.
+    pub sells: bool,
+    /// The wallet gives no invoices.
+    pub wallet_down: bool,
+    /// There is too little room on the disk.
+    pub cramped: bool,
+}
+
+/// Everything that a request is judged by.
+pub struct Facts<'a> {
+    /// The seller's key.
+    pub us: &'a PublicKey,
+    /// Opens what was encrypted to it.
+    pub decrypt: &'a Decrypt<'a>,
+    /// Is this buyer not served?
+    pub is_blocked: &'a dyn Fn(&PublicKey) -> bool,
+    /// What is sold.
+    pub offer: Offer<'a>,
+    /// The settings.
+    pub limits: Limits,
+    /// The ledger's part.
+    pub record: Record,
+    /// What is on its way.
+    pub fetching: Fetching,
+    /// The shop's state.
+    pub open: Open,
+}
+
+/// A request that is admitted, if its inputs are found.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Admit {
+    /// As it was understood.
+    pub request: Request,
+    /// What both sides agree on.
+    pub agreed: Agreed,
+    /// It is admitted where no more jobs than this wait, itself included.
+    pub most_waiting: u32,
+}
+
+/// Judges one request whose id and signature were verified. `clock` is the gate's.
+///
+/// # Errors
+/// The first drop reason that holds. All limits are looked at, and counted against, before anything is fetched.
+pub fn admit(
+    event: &Event,
+    facts: &Facts,
+    gate: &mut Gate,
+    now: Time,
+    clock: Duration,
+) -> Result<Admit, DropReason> {
+    if facts.record.known {
+        return Err(DropReason::Duplicate);
+    }
+    request::screen(event, facts.us, now, facts.limits.max_request_age_secs)?;
+    if (facts.is_blocked)(&event.pubkey) {
+        return Err(DropReason::Blocked);
+    }
+    let request = request::read(event, facts.us, facts.decrypt)?;
+    if request.expired(now) {
+        return Err(DropReason::Stale);
+    }
+    let agreed = request::agree(&request, &facts.offer)?;
+    let record = &facts.record;
+    if !gate.pass(
+        request.buyer,
+        record.paid_before,
+        record.anybody_paid,
+        facts.limits.rates,
+        clock,
+    ) {
+        return Err(DropReason::RateLimited);
+    }
+    let most_waiting = room(&request, facts)?;
+    if !facts.open.sells || (facts.open.wallet_down && !agreed.price.is_free()) {
+        return Err(DropReason::Offline);
+    }
+    Ok(Admit {
+        request,
+        agreed,
+        most_waiting,
+    })
+}
+
+/// Is there a place in the queue, on the disk, and among what is fetched? Then how many jobs may wait with this one.
+fn room(request: &Request, facts: &Facts) -> Result<u32, DropReason> {
+    let (record, fetching) = (&facts.record, &facts.fetching);
+    let standing = |mine, buyers| Standing {
+        paid_before: record.paid_before,
+        anybody_paid: record.anybody_paid,
+        mine,
+        buyers,
+    };
+    let queue = facts.limits.queue;
+    let kept = kept_free(
+        queue,
+        standing(record.waiting_of_buyer, record.buyers_waiting),
+    );
+    let most_waiting = queue - kept;
+    if facts.open.cramped || record.waiting.saturating_add(fetching.of_all) >= most_waiting {
+        return Err(DropReason::Busy);
+    }
+    let kept = kept_free(FETCHED_OF_ALL, standing(fetching.of_buyer, fetching.buyers));
+    let fetches = request
+        .prompt_parts
+        .iter()
+        .any(|part| matches!(part, Part::Event { .. }));
+    if fetches && (fetching.of_buyer >= FETCHED_OF_ONE || fetching.of_all + kept >= FETCHED_OF_ALL)
+    {
+        return Err(DropReason::Busy);
+    }
+    Ok(most_waiting)
+}
+
+/// The inputs that must be fetched: ids, and the relays that may have them.
+#[must_use]
+pub fn wanted(request: &Request) -> (Vec<EventId>, Vec<String>) {
+    let (mut ids, mut hints) = (Vec::new(), Vec::new());
+    for part in &request.prompt_parts {
+        if let Part::Event { id, relay, .. } = part {
+            if !ids.contains(id) {
+                ids.push(*id);
+            }
+            hints.extend(relay.clone());
+        }
+    }
+    (ids, hints)
+}
+
+/// The text to answer, with the inputs that were found in their places.
+///
+/// # Errors
+/// `no_input` where one was not found, or nothing is in them; `prompt_too_long`.
+pub fn complete(
+    request: &Request,
+    found: &HashMap<EventId, String>,
+    prompt_bytes: usize,
+) -> Result<String, DropReason> {
+    let mut texts = Vec::with_capacity(request.prompt_parts.len());
+    for part in &request.prompt_parts {
+        match part {
+            Part::Text(text) => texts.push(text.clone()),
+            Part::Event { id, .. } => {
+                let text = found.get(id).ok_or(DropReason::NoInput)?;
+                texts.push(text.clone());
+            }
+        }
+    }
+    let prompt = request::prompt(&texts);
+    if prompt.trim().is_empty() {
+        return Err(DropReason::NoInput);
+    }
+    if prompt.len() > prompt_bytes {
+        return Err(DropReason::PromptTooLong);
+    }
+    Ok(prompt)
+}
+
+#[cfg(test)]
+mod tests;

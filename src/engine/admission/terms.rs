@@ -1,0 +1,211 @@
+//! What the settings say of a request, and the job that comes of an admitted one.
+
+use nostr::{Event as Signed, JsonUtil, PublicKey, RelayUrl};
+
+use crate::config::Settings;
+use crate::config::schema::{OtherModel, PayMode};
+use crate::domain::Hex32;
+use crate::domain::admission::{Admit, Limits};
+use crate::domain::fair::Rates;
+use crate::domain::id::Preimage;
+use crate::domain::job::{Encryption, Invoice, Job, PayOrder, State, Terms, TextParams};
+use crate::domain::model_name::same_model;
+use crate::domain::msat::Msat;
+use crate::domain::price::PriceRule;
+use crate::domain::request::Offer;
+use crate::domain::step;
+use crate::domain::time::Time;
+use crate::engine::shop::Shop;
+
+/// Tokens that a model's template may add to a prompt.
+const TEMPLATE_TOKENS: u32 = 64;
+
+/// What is sold under these settings.
+pub(super) fn offer<'a>(
+    settings: &'a Settings,
+    available: &'a dyn Fn(&str) -> Option<String>,
+    price_of: &'a dyn Fn(&str) -> PriceRule,
+) -> Offer<'a> {
+    Offer {
+        model: &settings.text.model,
+        allow_models: &settings.text.allow_models,
+        available,
+        substitute: settings.text.other_model == OtherModel::Substitute,
+        defaults: defaults(settings),
+        token_ceiling: settings.text.token_ceiling(),
+        prompt_bytes: settings.limits.prompt_bytes as usize,
+        price_of,
+    }
+}
+
+pub(super) fn limits(settings: &Settings) -> Limits {
+    let limits = &settings.limits;
+    Limits {
+        max_request_age_secs: limits.max_request_age_secs,
+        queue: limits.queue,
+        rates: Rates {
+            all: limits.per_minute,
+            each: limits.per_buyer_per_minute,
+        },
+    }
+}
+
+/// The job of an admitted request.
+pub(super) fn job(
+    admit: Admit,
+    event: &Signed,
+    relay: &RelayUrl,
+    prompt: String,
+    order: PayOrder,
+    settings: &Settings,
+) -> Job {
+    let now = Time::now();
+    let Admit {
+        request, agreed, ..
+    } = admit;
+    let mut job = Job {
+        id: request.id,
+        buyer: request.buyer,
+        kind: request.kind,
+        state: State::Queued,
+        rev: 0,
+        encryption: request.encryption,
+        addressed: request.addressed,
+        terms: Terms {
+            model: agreed.model,
+            substituted: agreed.substituted,
+            params: agreed.params,
+            price: agreed.price,
+            order,
+            bid_msat: request.bid,
+            invoice_expiry_secs: settings.payment.invoice_expiry_secs,
+            job_timeout_secs: settings.limits.job_timeout_secs,
+            check_every_secs: settings.payment.check_every_secs,
+            relays: request.relays,
+            seen_on: relay.to_string(),
+        },
+        request_json: Some(event.as_json()),
+        prompt: Some(prompt),
+        answer: None,
+        price: None,
+        paid: Msat::ZERO,
+        owed: Msat::ZERO,
+        attempts: 0,
+        wallet_tries: 0,
+        next_at: None,
+        boot: None,
+        error_code: None,
+        error: None,
+        invoice: None,
+        result_id: None,
+        delivered: false,
+        created_at: now,
+        updated_at: now,
+    };
+    quote(&mut job);
+    job
+}
+
+/// Pay first: the price of the most that the job may use is asked before it runs.
+fn quote(job: &mut Job) {
+    if !matches!(job.terms.order, PayOrder::Before | PayOrder::Hold) {
+        return;
+    }
+    let bytes = job.prompt.as_ref().map_or(0, String::len);
+    // One token is at least one byte, so this is the most that the prompt can be.
+    let input = u32::try_from(bytes)
+        .unwrap_or(u32::MAX)
+        .saturating_add(TEMPLATE_TOKENS);
+    let amount =
+        job.terms
+            .price
+            .price_under(input, job.terms.params.max_tokens, job.terms.bid_msat);
+    job.price = Some(amount);
+    if amount.is_zero() {
+        job.terms.order = PayOrder::Free;
+    } else {
+        job.state = State::Quoting;
+        // Of a hold invoice we keep the secret, and it is in the ledger before the wallet hears of its hash.
+        let holds = job.terms.order == PayOrder::Hold;
+        job.invoice = Some(Invoice {
+            preimage: holds.then(|| Preimage(Hex32(rand::random()))),
+            ..step::intent(job, amount)
+        });
+    }
+}
+
+/// When a buyer pays by the settings alone.
+pub(super) fn order(mode: PayMode, price: &PriceRule) -> PayOrder {
+    match mode {
+        _ if price.is_free() => PayOrder::Free,
+        PayMode::After | PayMode::Credit => PayOrder::After,
+        PayMode::Before => PayOrder::Before,
+        PayMode::Hold => PayOrder::Hold,
+    }
+}
+
+pub(super) const fn word_of(order: PayOrder) -> &'static str {
+    match order {
+        PayOrder::After => "after",
+        PayOrder::Before => "first",
+        PayOrder::Hold => "first, held until delivery",
+        PayOrder::Free => "nothing",
+    }
+}
+
+fn defaults(settings: &Settings) -> TextParams {
+    TextParams {
+        max_tokens: settings.text.max_tokens,
+        temperature: settings.text.temperature,
+        top_k: settings.text.top_k,
+        top_p: settings.text.top_p,
+        frequency_penalty: settings.text.frequency_penalty,
+        seed: None,
+    }
+}
+
+/// The price of a model: its own, or the general one.
+#[must_use]
+pub fn price_rule(settings: &Settings, model: &str) -> PriceRule {
+    let general = &settings.price;
+    general
+        .models
+        .iter()
+        .find(|price| same_model(&price.name, model))
+        .map_or(
+            PriceRule {
+                min_sats: general.min_price_sats,
+                per_1k_input: general.price_per_1k_tokens,
+                per_1k_output: general.price_per_1k_tokens,
+            },
+            |own| PriceRule {
+                min_sats: own.min_price_sats.unwrap_or(general.min_price_sats),
+                per_1k_input: own.price_per_1k_input,
+                per_1k_output: own.price_per_1k_output,
+            },
+        )
+}
+
+pub(super) fn is_blocked(settings: &Settings, buyer: &PublicKey) -> bool {
+    let named = |list: &[String]| {
+        list.iter()
+            .any(|key| PublicKey::parse(key).is_ok_and(|key| key == *buyer))
+    };
+    named(&settings.limits.block)
+        || (!settings.limits.allow.is_empty() && !named(&settings.limits.allow))
+}
+
+pub(super) fn decrypt(
+    shop: &Shop,
+    scheme: Encryption,
+    from: &PublicKey,
+    text: &str,
+) -> Result<String, ()> {
+    use nostr::nips::{nip04, nip44};
+    let key = shop.keys.secret_key();
+    match scheme {
+        Encryption::Plain => Ok(text.to_owned()),
+        Encryption::Nip04 => nip04::decrypt(key, from, text).map_err(drop),
+        Encryption::Nip44 => nip44::decrypt(key, from, text).map_err(drop),
+    }
+}
