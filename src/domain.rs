@@ -9,6 +9,7 @@ pub mod books;
 pub mod buyer;
 pub mod clock;
 pub mod command;
+pub mod credit;
 pub mod desk;
 pub mod detail;
 pub mod dial;

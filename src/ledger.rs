@@ -24,7 +24,7 @@ use thread::Worker;
 
 pub use desk::Unheard;
 pub use figures::Counted;
-pub use jobs::JobFilter;
+pub use jobs::{JobFilter, NewJob};
 pub use list::Page;
 pub use outbox::{Due, Settled, SignedDraft};
 pub use purchases::{Bought, Caps, Intent, NewPurchase, Progress, Via};

@@ -3,14 +3,18 @@
 //! Nothing here comes from the network. Inputs that are events are fetched only for a request that is admitted, and
 //! [`complete`] then looks at what was found.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use nostr::{Event, EventId, PublicKey};
 
+use super::credit::{self, Debt};
 use super::fair::{Gate, Rates, Standing, kept_free};
+use super::id::Preimage;
+use super::job::{Invoice, Job, PayOrder, State};
 use super::refusal::DropReason;
 use super::request::{self, Agreed, Decrypt, Offer, Part, Request};
+use super::step;
 use super::time::Time;
 
 /// Requests of one buyer whose inputs are fetched at once.
@@ -191,12 +195,13 @@ pub fn wanted(request: &Request) -> (Vec<EventId>, Vec<String>) {
 /// The text to answer, with the inputs that were found in their places.
 ///
 /// # Errors
-/// `no_input` where one was not found, or nothing is in them; `prompt_too_long`.
+/// `no_input` where one was not found, or nothing is in them; `prompt_too_long`; `bid_too_low`.
 pub fn complete(
-    request: &Request,
-    found: &HashMap<EventId, String>,
+    admit: &mut Admit,
+    found: &BTreeMap<EventId, String>,
     prompt_bytes: usize,
 ) -> Result<String, DropReason> {
+    let request = &admit.request;
     let mut texts = Vec::with_capacity(request.prompt_parts.len());
     for part in &request.prompt_parts {
         match part {
@@ -214,7 +219,31 @@ pub fn complete(
     if prompt.len() > prompt_bytes {
         return Err(DropReason::PromptTooLong);
     }
+    request::cut_to_bid(&mut admit.agreed, admit.request.bid, prompt.len())?;
     Ok(prompt)
+}
+
+/// Pay first: the price of the most that the job may use is asked before it runs. `preimage`: of a hold invoice, whose secret is
+/// ours.
+pub fn quote(job: &mut Job, preimage: Option<Preimage>) {
+    let amount = credit::most(job);
+    job.price = Some(amount);
+    if amount.is_zero() {
+        job.terms.order = PayOrder::Free;
+        return;
+    }
+    job.state = State::Quoting;
+    job.invoice = Some(Invoice {
+        preimage,
+        ..step::intent(job, amount)
+    });
+}
+
+/// Turns a job whose buyer's credit is used up into one that is paid first.
+pub fn pay_first(job: &mut Job) {
+    job.terms.order = PayOrder::Before;
+    job.debt = Debt::NONE;
+    quote(job, None);
 }
 
 #[cfg(test)]

@@ -3,10 +3,14 @@
 use nostr::EventId;
 use serde::{Deserialize, Serialize};
 
+use super::credit::Debt;
 use super::id::{BootId, Buyer, PaymentHash, Preimage, RequestId};
 use super::msat::Msat;
 use super::price::PriceRule;
 use super::time::Time;
+
+/// From so many interruptions on a job runs alone, so that it takes no other job with it.
+const ALONE_FROM: u32 = 3;
 
 /// Where a job is in its life. Finer than [`Status`], which is what people see.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -181,6 +185,19 @@ pub enum PayOrder {
     Free,
 }
 
+impl PayOrder {
+    /// As the timeline says it, after "pays".
+    #[must_use]
+    pub const fn told(self) -> &'static str {
+        match self {
+            Self::After => "after",
+            Self::Before => "first",
+            Self::Hold => "first, held until delivery",
+            Self::Free => "nothing",
+        }
+    }
+}
+
 /// How the request came, and so how the answers go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -225,6 +242,9 @@ pub struct Terms {
     pub order: PayOrder,
     /// The buyer's ceiling.
     pub bid_msat: Option<Msat>,
+    /// The most input tokens that its prompt can be.
+    #[serde(default)]
+    pub input_tokens_most: u32,
     /// How long the invoice can be paid.
     pub invoice_expiry_secs: u64,
     /// How long the work may take.
@@ -378,8 +398,12 @@ pub struct Job {
     pub paid: Msat,
     /// Paid, but without its work.
     pub owed: Msat,
-    /// Runs of inference so far.
+    /// What it adds to its buyer's debt.
+    pub debt: Debt,
+    /// Runs of inference so far, without those that were interrupted.
     pub attempts: u32,
+    /// Runs that ended because the program did.
+    pub interrupts: u32,
     /// Tries to get an invoice so far.
     pub wallet_tries: u32,
     /// Not before this.
@@ -447,6 +471,12 @@ pub struct JobView {
 }
 
 impl Job {
+    /// Must it run alone? Its runs may be what ended the program.
+    #[must_use]
+    pub const fn runs_alone(&self) -> bool {
+        self.interrupts >= ALONE_FROM
+    }
+
     /// What other programs see.
     #[must_use]
     pub fn view(&self) -> JobView {

@@ -7,6 +7,17 @@ use super::msat::Msat;
 const TOKENS_PER_RATE: u128 = 1_000;
 const MSAT_PER_SAT: u128 = 1_000;
 
+/// Tokens that a model's template may add to a prompt.
+const TEMPLATE_TOKENS: u32 = 64;
+
+/// The most input tokens that a prompt of so many bytes can be: one token is at least one byte.
+#[must_use]
+pub fn most_input_tokens(bytes: usize) -> u32 {
+    u32::try_from(bytes)
+        .unwrap_or(u32::MAX)
+        .saturating_add(TEMPLATE_TOKENS)
+}
+
 /// The prices a job was admitted under, in sats.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PriceRule {
@@ -38,6 +49,19 @@ impl PriceRule {
         bid.map_or(price, |ceiling| {
             price.min(Msat(ceiling.0 - ceiling.0 % 1_000))
         })
+    }
+
+    /// The most output tokens that a ceiling pays for beside so much input; none where it does not even pay for that.
+    #[must_use]
+    pub fn output_within(&self, input_tokens: u32, ceiling: Msat) -> Option<u32> {
+        let sats = u128::from(ceiling.0) / MSAT_PER_SAT;
+        let left = (sats * TOKENS_PER_RATE)
+            .checked_sub(u128::from(input_tokens) * u128::from(self.per_1k_input))?;
+        if sats < u128::from(self.min_sats) {
+            return None;
+        }
+        let output = left.checked_div(u128::from(self.per_1k_output));
+        Some(output.map_or(u32::MAX, |output| u32::try_from(output).unwrap_or(u32::MAX)))
     }
 
     /// The least a job costs.
@@ -91,6 +115,20 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn what_a_bid_pays_for_costs_no_more_than_the_bid(input in 0_u32..200_000, bid in 0_u64..2_000_000, min in 0_u64..50, rate_in in 0_u64..2_000, rate_out in 0_u64..2_000) {
+            let rule = PriceRule { min_sats: min, per_1k_input: rate_in, per_1k_output: rate_out };
+            match rule.output_within(input, Msat(bid)) {
+                Some(output) => {
+                    prop_assert!(rule.price(input, output) <= Msat(bid));
+                    if rate_out > 0 {
+                        prop_assert!(rule.price(input, output + 1) > Msat(bid - bid % 1_000));
+                    }
+                }
+                None => prop_assert!(rule.price(input, 0) > Msat(bid - bid % 1_000)),
+            }
+        }
+
         #[test]
         fn never_below_the_minimum_nor_above_the_money(input: u32, output: u32, min: u64, per in 0_u64..u64::from(u32::MAX)) {
             let rule = PriceRule { min_sats: min, per_1k_input: per, per_1k_output: per };

@@ -21,7 +21,7 @@ use super::refusal::DropReason;
 use super::text::clean;
 use super::time::Time;
 
-pub use agree::{Agreed, Offer, agree, prompt};
+pub use agree::{Agreed, Offer, agree, cut_to_bid, prompt};
 pub use relays::relay_url;
 
 use input::Inputs;

@@ -10,6 +10,7 @@ mod payment;
 
 use std::time::Duration;
 
+use super::credit;
 use super::hold;
 use super::id::{BootId, PaymentHash, Preimage};
 use super::job::{Answer, Invoice, InvoiceState, Job, MadeBy, PayOrder, State};
@@ -17,8 +18,11 @@ use super::msat::Msat;
 use super::reply::{Draft, Reply, Role};
 use super::time::Time;
 
-/// Runs of inference that one job gets.
+/// Runs of inference that one job gets and that fail by themselves.
 pub const MAX_ATTEMPTS: u32 = 3;
+
+/// The longest pause after an interruption.
+const LONGEST_PAUSE_SECS: u64 = 600;
 
 /// Something that happened to a job.
 #[derive(Clone, Debug, PartialEq)]
@@ -124,6 +128,8 @@ pub enum Input {
     Cancel {
         /// The buyer (kind 5) or the seller.
         by_buyer: bool,
+        /// Output tokens that had come by then, where it runs.
+        tokens: u32,
     },
     /// The shop stops or goes offline, and nobody will do the work for what the wallet holds.
     ShopCloses,
@@ -248,12 +254,15 @@ pub fn step(job: &Job, input: Input, now: Time) -> Result<Step, NoStep> {
         Input::NotHeld { was, unknown } => next.not_held(was, unknown),
         Input::NotPaid { unknown, began } => next.not_paid(unknown, began),
         Input::NotExpired => next.not_expired(),
-        Input::Cancel { by_buyer } => next.cancel(by_buyer),
+        Input::Cancel { by_buyer, tokens } => next.cancel(by_buyer, tokens),
         Input::ShopCloses => next.shop_closes(),
         Input::Retry => next.retry(),
     };
     match taken {
-        Verdict::Taken => Ok(next.step),
+        Verdict::Taken => {
+            next.step.job.debt = credit::after(job, &next.step.job, now);
+            Ok(next.step)
+        }
         Verdict::Already => Err(NoStep::Already),
         Verdict::MayHaveLeft => Err(NoStep::MayHaveLeft),
         Verdict::Illegal => Err(NoStep::Illegal {
@@ -287,6 +296,12 @@ pub fn intent(job: &Job, amount: Msat) -> Invoice {
         late_looks: 0,
         next_look_at: None,
     }
+}
+
+/// How long an interrupted job waits: a second at first, twice as long each time, ten minutes at the most.
+fn after_interruptions(times: u32) -> Duration {
+    let secs = 1_u64 << times.saturating_sub(1).min(16);
+    Duration::from_secs(secs.min(LONGEST_PAUSE_SECS))
 }
 
 enum Verdict {
@@ -362,15 +377,17 @@ impl Next {
         if self.step.job.state != State::Running {
             return Illegal;
         }
-        if self.step.job.attempts >= MAX_ATTEMPTS {
-            return self.fail(
-                "processing.interrupted",
-                format!("the program ended {MAX_ATTEMPTS} times in the middle of this job"),
-                Some("The work could not be completed. You were not charged."),
-            );
-        }
-        self.requeue(None);
-        self.say("the program ended in the middle; queued again");
+        let job = &mut self.step.job;
+        // It was not the job that failed, as far as is known: the run does not count.
+        job.attempts = job.attempts.saturating_sub(1);
+        job.interrupts = job.interrupts.saturating_add(1);
+        let wait = after_interruptions(job.interrupts);
+        let alone = if job.runs_alone() { ", alone" } else { "" };
+        self.requeue(Some(self.now.plus(wait)));
+        let secs = wait.as_secs();
+        self.say(format!(
+            "the program ended in the middle; next try in {secs} s{alone}"
+        ));
         Taken
     }
 
@@ -407,11 +424,13 @@ impl Next {
             }
         );
         if job.terms.order == PayOrder::After {
-            job.price = Some(job.terms.price.price_under(
+            let price = job.terms.price.price_under(
                 answer.prompt_tokens,
                 answer.completion_tokens,
                 job.terms.bid_msat,
-            ));
+            );
+            // A server may count more than the text can be; more than was reserved is never asked.
+            job.price = Some(price.min(credit::most(job)));
         }
         job.answer = Some(answer);
         let due = job.price.filter(|price| !price.is_zero());

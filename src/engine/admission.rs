@@ -10,7 +10,7 @@ mod fetching;
 mod refuse;
 mod terms;
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -31,21 +31,18 @@ use super::shop::{Market, Shop};
 use super::signs;
 use super::zaps::Zaps;
 use crate::config::Settings;
-use crate::config::schema::PayMode;
 use crate::domain::admission::{self, Admit, Facts, Open};
 use crate::domain::event::News;
 use crate::domain::fair::Gate;
 use crate::domain::health::Light;
 use crate::domain::id::Buyer;
-use crate::domain::job::{Job, PayOrder, State};
+use crate::domain::job::{Job, State};
 use crate::domain::model_name::same_model;
-use crate::domain::msat::Msat;
 use crate::domain::refusal::DropReason;
 use crate::domain::reply::{Draft, Reply, Role};
 use crate::domain::request;
-use crate::domain::text::clean;
 use crate::domain::time::Time;
-use crate::ledger::{LedgerError, SignedDraft};
+use crate::ledger::{LedgerError, NewJob, SignedDraft};
 use crate::nostr::{Inlets, RelayNews};
 
 /// How long relays have to give the inputs of one request, all together.
@@ -155,7 +152,7 @@ impl Admission {
         }
         if self.market.relays.wants_pow() == 0 {
             return self
-                .finish(arrived, admit, &HashMap::new(), &settings)
+                .finish(arrived, admit, &BTreeMap::new(), &settings)
                 .await;
         }
         // Mining takes a while, and must not hold up the next request.
@@ -165,7 +162,7 @@ impl Admission {
         }
         let this = self.clone();
         beside.spawn(async move {
-            this.finish(arrived, admit, &HashMap::new(), &settings)
+            this.finish(arrived, admit, &BTreeMap::new(), &settings)
                 .await;
         });
     }
@@ -216,7 +213,7 @@ impl Admission {
     }
 
     /// The texts of the inputs that were found in time.
-    async fn fetch(&self, ids: Vec<EventId>, hints: Vec<String>) -> HashMap<EventId, String> {
+    async fn fetch(&self, ids: Vec<EventId>, hints: Vec<String>) -> BTreeMap<EventId, String> {
         let hints = hints
             .iter()
             .filter_map(|url| RelayUrl::parse(url).ok())
@@ -232,7 +229,7 @@ impl Admission {
         &self,
         arrived: Arrived,
         admit: Admit,
-        found: &HashMap<EventId, String>,
+        found: &BTreeMap<EventId, String>,
         settings: &Settings,
     ) {
         if let Err(failure) = self.enter(&arrived, admit, found, settings).await {
@@ -244,13 +241,13 @@ impl Admission {
     async fn enter(
         &self,
         arrived: &Arrived,
-        admit: Admit,
-        found: &HashMap<EventId, String>,
+        mut admit: Admit,
+        found: &BTreeMap<EventId, String>,
         settings: &Settings,
     ) -> Result<(), Failure> {
         let (relay, event) = (&arrived.relay, &*arrived.event);
         let prompt_bytes = settings.limits.prompt_bytes as usize;
-        let prompt = admission::complete(&admit.request, found, prompt_bytes)?;
+        let prompt = admission::complete(&mut admit, found, prompt_bytes)?;
         if self.cancels.has(event.id, event.pubkey) {
             return Err(DropReason::Duplicate.into());
         }
@@ -263,48 +260,33 @@ impl Admission {
             .collect();
         let notes = notes.join("; ");
         let most_waiting = admit.most_waiting;
-        let order = self.order(&admit, settings).await?;
-        let job = terms::job(admit, event, relay, prompt, order, settings);
+        let job = terms::job(admit, event, relay, prompt, settings);
         let drafts = self.first_words(&job).await?;
-        let pays = terms::word_of(order);
-        let detail = clean(&format!("from {relay}, pays {pays}. {notes}"), 400);
         crash::point("admit.before");
         let entered = self
             .shop
             .ledger
-            .admit(job.clone(), detail, drafts.clone(), most_waiting)
+            .admit(NewJob {
+                job,
+                from: relay.to_string(),
+                notes,
+                drafts,
+                most_waiting,
+                credit: terms::credit(settings),
+            })
             .await?;
         crash::point("admit.after");
         self.shop.ledger_works();
-        entered?;
+        let job = entered?;
         self.shop.tell(News::Job {
             job: Box::new(job.view()),
             what: "admitted".to_owned(),
         });
-        self.shop.wake_for(&job, !drafts.is_empty());
+        self.shop.wake_for(&job, true);
         if self.cancels.has(event.id, event.pubkey) {
             self.cancels.cancel(job.id).await;
         }
         Ok(())
-    }
-
-    /// When this buyer pays: by the settings, and by what is owed already.
-    async fn order(&self, admit: &Admit, settings: &Settings) -> Result<PayOrder, Failure> {
-        let price = &admit.agreed.price;
-        let order = terms::order(settings.payment.mode, price);
-        if settings.payment.mode != PayMode::Credit || order == PayOrder::Free {
-            return Ok(order);
-        }
-        let (mine, all) = self.shop.ledger.open_credit(admit.request.buyer).await?;
-        let least = price.minimum();
-        let within = |owed: Msat, sats: u64| owed.saturating_add(least) <= Msat::from_sats(sats);
-        let trusted = within(mine, settings.payment.credit_sats)
-            && within(all, settings.payment.unpaid_sats_total);
-        Ok(if trusted {
-            PayOrder::After
-        } else {
-            PayOrder::Before
-        })
     }
 
     /// A job that must wait hears so at once; one that runs at once hears that it runs.

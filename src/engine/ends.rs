@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::desk::StepError;
-use super::shop::Shop;
+use super::shop::{Run, Shop};
 use crate::domain::id::RequestId;
 use crate::domain::job::{InvoiceState, Job, PayOrder, State};
 use crate::domain::step::{Input, NoStep};
@@ -19,7 +19,8 @@ impl Shop {
     /// # Errors
     /// As [`Shop::apply`].
     pub async fn cancel(self: &Arc<Self>, id: RequestId, by_buyer: bool) -> Result<Job, StepError> {
-        let stepped = self.apply(id, Input::Cancel { by_buyer }).await;
+        let tokens = self.running(|runs| runs.get(&id).map_or(0, Run::tokens));
+        let stepped = self.apply(id, Input::Cancel { by_buyer, tokens }).await;
         if let Err(StepError::No(NoStep::MayHaveLeft)) = &stepped {
             let who = if by_buyer { "buyer" } else { "seller" };
             let words = format!("by the {who}, when the result may have left: nothing changes");

@@ -20,6 +20,7 @@ use crate::domain::health::{ShopState, WalletHealth};
 use crate::domain::id::{BootId, Buyer, RequestId};
 use crate::domain::text::clean;
 use crate::domain::time::Time;
+use crate::inference::Progress;
 use crate::inference::pool::Pool;
 use crate::ledger::Ledger;
 use crate::nostr::Relays;
@@ -66,8 +67,20 @@ pub struct Run {
     pub rev: u64,
     /// Whose job it is.
     pub buyer: Buyer,
+    /// Nothing else runs meanwhile.
+    pub alone: bool,
     /// Ends it.
     pub stop: CancellationToken,
+    /// How far it is.
+    pub progress: watch::Receiver<Progress>,
+}
+
+impl Run {
+    /// Output tokens so far.
+    #[must_use]
+    pub fn tokens(&self) -> u32 {
+        self.progress.borrow().tokens
+    }
 }
 
 /// The parts that come with going online.

@@ -92,6 +92,9 @@ async fn fill(
     let jobs = shop.ledger.queue(Time::now(), ROUND).await;
     let jobs = jobs.map_err(|error| shop.ledger_failed(&error))?;
     let per_buyer = shop.settings().limits.per_buyer_running as usize;
+    if shop.running(|runs| runs.values().any(|run| run.alone)) {
+        return Ok(());
+    }
     let mut of_buyer: HashMap<_, usize> = HashMap::new();
     shop.running(|runs| {
         for run in runs.values() {
@@ -111,10 +114,18 @@ async fn fill(
         let Some(slot) = market.pool.reserve(&job.terms.model) else {
             continue;
         };
+        if job.runs_alone() && shop.running(|runs| !runs.is_empty()) {
+            // Those that run are finished first, and nothing else is begun meanwhile.
+            break;
+        }
         match shop.apply(job.id, Input::Start { boot: shop.boot }).await {
             Ok(job) => {
                 *mine += 1;
+                let alone = job.runs_alone();
                 start(shop, market, runs, job, slot, cut);
+                if alone {
+                    break;
+                }
             }
             // Cancelled in between.
             Err(StepError::No(_)) => {}
@@ -136,13 +147,16 @@ fn start(
     cut: &CancellationToken,
 ) {
     let stop = cut.child_token();
+    let (progress, seen) = watch::channel(Progress::default());
     shop.running(|runs| {
         runs.insert(
             job.id,
             Run {
                 rev: job.rev,
                 buyer: job.buyer,
+                alone: job.runs_alone(),
                 stop: stop.clone(),
+                progress: seen.clone(),
             },
         )
     });
@@ -157,7 +171,6 @@ fn start(
             params: job.terms.params.clone(),
             deadline: Duration::from_secs(job.terms.job_timeout_secs),
         };
-        let (progress, seen) = watch::channel(Progress::default());
         let of = job.terms.params.max_tokens;
         let telling = tokio::spawn(tell_progress(shop.clone(), id, of, seen, stop.clone()));
         let answer = tokio::select! {

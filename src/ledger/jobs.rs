@@ -3,20 +3,25 @@
 use std::time::Duration;
 
 use nostr::EventId;
-use rusqlite::{OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, params};
 
 use super::outbox::{self, SignedDraft};
 use super::{Ledger, LedgerError, figures, rows};
-use crate::domain::admission::Record;
+use crate::domain::admission::{self, Record};
+use crate::domain::credit;
 use crate::domain::id::{Buyer, PaymentHash, RequestId};
-use crate::domain::job::{InvoiceState, Job, Status, TimelineEntry};
+use crate::domain::job::{InvoiceState, Job, PayOrder, Status, TimelineEntry};
 use crate::domain::msat::Msat;
 use crate::domain::refusal::DropReason;
+use crate::domain::text::clean;
 use crate::domain::time::Time;
 
 mod due;
 
 pub(super) use due::WATCH_AFTER_EXPIRY;
+
+/// Characters of a line of history.
+const LONGEST_DETAIL: usize = 400;
 
 const ANSWERED_BY: &str = "WHERE j.result_id = ?1";
 
@@ -31,37 +36,49 @@ pub struct JobFilter {
     pub limit: Option<u32>,
 }
 
+/// A job to be admitted, and what must hold for it when it is written.
+#[derive(Clone, Debug)]
+pub struct NewJob {
+    /// The job; where it is to be paid after its work, its buyer's credit may turn it into one that is paid first.
+    pub job: Job,
+    /// The relay that brought it.
+    pub from: String,
+    /// What was passed over or changed, for the timeline.
+    pub notes: String,
+    /// Its first events; they are not sent where it is paid first.
+    pub drafts: Vec<SignedDraft>,
+    /// As many jobs may wait, this one included.
+    pub most_waiting: u32,
+    /// What may be owed; none where nobody counts it.
+    pub credit: Option<credit::Limits>,
+}
+
+#[cfg(test)]
+impl NewJob {
+    /// With no limit at all.
+    #[must_use]
+    pub fn plain(job: Job) -> Self {
+        Self {
+            job,
+            from: String::new(),
+            notes: String::new(),
+            drafts: Vec::new(),
+            most_waiting: u32::MAX,
+            credit: None,
+        }
+    }
+}
+
 impl Ledger {
-    /// Writes a new job with its first events. Where it says a drop reason nothing is changed: the request was known, or as
-    /// many jobs as may wait do so already.
+    /// Writes a new job with its first events, as it stands after what all buyers owe was counted in the same transaction: so
+    /// many that come at once can't owe more together than one after the other. Where it says a drop reason nothing is
+    /// changed: the request was known, or as many jobs as may wait do so already.
     ///
     /// # Errors
     /// Where the ledger does not commit.
-    pub async fn admit(
-        &self,
-        job: Job,
-        detail: String,
-        drafts: Vec<SignedDraft>,
-        most_waiting: u32,
-    ) -> Result<Result<(), DropReason>, LedgerError> {
+    pub async fn admit(&self, new: NewJob) -> Result<Result<Job, DropReason>, LedgerError> {
         self.writer
-            .call(move |connection| {
-                if is_seen(connection, &job.id.0)? || is_job(connection, &job.id.0)? {
-                    return Ok(Err(DropReason::Duplicate));
-                }
-                if due::waiting(connection)? >= most_waiting {
-                    return Ok(Err(DropReason::Busy));
-                }
-                if !rows::insert(connection, &job)? {
-                    return Ok(Err(DropReason::Duplicate));
-                }
-                rows::note(connection, &job.id, job.created_at, "admitted", &detail)?;
-                for draft in &drafts {
-                    outbox::put(connection, Some(&job.id), draft)?;
-                }
-                figures::tally(connection, None, &job)?;
-                Ok(Ok(()))
-            })
+            .call(move |connection| enter(connection, new))
             .await
     }
 
@@ -272,31 +289,13 @@ impl Ledger {
             .await
     }
 
-    /// What one buyer and all buyers owe: delivered or about to be, not paid, not given up.
+    /// What one buyer owes now, and what all buyers do (SPEC section 5).
     ///
     /// # Errors
     /// Where the ledger can't be read.
-    pub async fn open_credit(&self, buyer: Buyer) -> Result<(Msat, Msat), LedgerError> {
+    pub async fn owed(&self, buyer: Buyer, now: Time) -> Result<(Msat, Msat), LedgerError> {
         self.reader
-            .call(move |connection| {
-                // A job that is not priced yet will owe at least its minimum: count the bid or nothing, plus its rule's
-                // minimum from the terms.
-                let sum = "SELECT coalesce(sum(coalesce(price_msat,
-                      json_extract(terms, '$.price.min_sats') * 1000)), 0) FROM jobs
-                    WHERE json_extract(terms, '$.order') = 'after'
-                      AND (state IN ('queued', 'running', 'inferred', 'publishing', 'pending_payment')";
-                let of_buyer = format!("{sum} OR (state = 'unpaid' AND buyer = ?1)) AND buyer = ?1");
-                let of_all = format!(
-                    "{sum}) AND state NOT IN ('paid', 'completed', 'unpaid', 'error', 'cancelled')"
-                );
-                let mine: i64 = connection
-                    .prepare_cached(&of_buyer)?
-                    .query_row([buyer.0.as_bytes().as_slice()], |row| row.get(0))?;
-                let all: i64 = connection
-                    .prepare_cached(&of_all)?
-                    .query_row([], |row| row.get(0))?;
-                Ok((rows::msat(mine), rows::msat(all)))
-            })
+            .call(move |connection| owed(connection, buyer, now))
             .await
     }
 
@@ -375,6 +374,58 @@ impl Ledger {
     }
 }
 
+fn enter(connection: &Connection, new: NewJob) -> Result<Result<Job, DropReason>, LedgerError> {
+    let NewJob {
+        mut job,
+        from,
+        notes,
+        mut drafts,
+        most_waiting,
+        credit,
+    } = new;
+    if is_seen(connection, &job.id.0)? || is_job(connection, &job.id.0)? {
+        return Ok(Err(DropReason::Duplicate));
+    }
+    if due::waiting(connection)? >= most_waiting {
+        return Ok(Err(DropReason::Busy));
+    }
+    if let Some(limits) = credit.filter(|_| job.terms.order == PayOrder::After) {
+        let (mine, all) = owed(connection, job.buyer, job.created_at)?;
+        if !limits.allow(mine, all, credit::most(&job)) {
+            admission::pay_first(&mut job);
+            drafts.clear();
+        }
+    }
+    if !rows::insert(connection, &job)? {
+        return Ok(Err(DropReason::Duplicate));
+    }
+    let detail = format!("from {from}, pays {}. {notes}", job.terms.order.told());
+    let detail = clean(&detail, LONGEST_DETAIL);
+    rows::note(connection, &job.id, job.created_at, "admitted", &detail)?;
+    for draft in &drafts {
+        outbox::put(connection, Some(&job.id), draft)?;
+    }
+    figures::tally(connection, None, &job)?;
+    Ok(Ok(job))
+}
+
+const OWED_BY_ONE: &str = "SELECT coalesce(sum(debt_msat), 0) FROM jobs
+  WHERE debt_msat > 0 AND buyer = ?1 AND debt_until > ?2";
+const OWED_BY_ALL: &str =
+    "SELECT coalesce(sum(debt_msat), 0) FROM jobs WHERE debt_msat > 0 AND debt_until > ?1";
+
+fn owed(connection: &Connection, buyer: Buyer, now: Time) -> Result<(Msat, Msat), LedgerError> {
+    let mine: i64 = connection
+        .prepare_cached(OWED_BY_ONE)?
+        .query_row(params![buyer.0.as_bytes().as_slice(), now.0], |row| {
+            row.get(0)
+        })?;
+    let all: i64 = connection
+        .prepare_cached(OWED_BY_ALL)?
+        .query_row([now.0], |row| row.get(0))?;
+    Ok((rows::msat(mine), rows::msat(all)))
+}
+
 fn is_seen(connection: &rusqlite::Connection, id: &EventId) -> Result<bool, LedgerError> {
     Ok(connection
         .prepare_cached("SELECT 1 FROM seen WHERE event_id = ?1")?
@@ -386,3 +437,6 @@ fn is_job(connection: &rusqlite::Connection, id: &EventId) -> Result<bool, Ledge
         .prepare_cached("SELECT 1 FROM jobs WHERE id = ?1")?
         .exists([id.as_bytes().as_slice()])?)
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,6 +7,7 @@ use serde::de::DeserializeOwned;
 
 use super::LedgerError;
 use crate::domain::Hex32;
+use crate::domain::credit::Debt;
 use crate::domain::id::{BootId, Buyer, PaymentHash, Preimage, RequestId};
 use crate::domain::job::{Encryption, Invoice, InvoiceState, Job, JobView, State, Status};
 use crate::domain::msat::Msat;
@@ -18,8 +19,14 @@ pub(super) const JOB: &str = "SELECT
   j.price_msat, j.paid_msat, j.owed_msat, j.attempts, j.wallet_tries, j.next_at, j.boot, j.error_code, j.error,
   j.result_id, j.delivered, j.created_at, j.updated_at,
   i.label, i.state, i.amount_msat, i.wallet, i.wallet_identity, i.payment_hash, i.bolt11, i.backend_ref, i.made_at,
-  i.expires_at, i.paid_msat, i.paid_at, i.looks, i.late_looks, i.wallet_key, i.network, i.preimage, i.hold_until
+  i.expires_at, i.paid_msat, i.paid_at, i.looks, i.late_looks, i.wallet_key, i.network, i.preimage, i.hold_until,
+  j.debt_msat, j.debt_until, j.interrupts
   FROM jobs j LEFT JOIN invoices i ON i.job_id = j.id ";
+
+/// A debt above this counts as this: the sum of many must stay a number.
+const MOST_DEBT: Msat = Msat(1_000_000_000_000_000);
+/// The debt of an open job has no end.
+const FOR_EVER: Time = Time(i64::MAX);
 
 /// A word of an enum as serde writes it.
 pub(super) fn word<T: Serialize>(value: &T) -> Result<String, LedgerError> {
@@ -88,7 +95,12 @@ pub(super) fn job(row: &Row<'_>) -> Result<Job, LedgerError> {
         price: row.get::<_, Option<i64>>(11)?.map(msat),
         paid: msat(row.get(12)?),
         owed: msat(row.get(13)?),
+        debt: Debt {
+            amount: msat(row.get(42)?),
+            until: Some(Time(row.get(43)?)).filter(|until| *until != FOR_EVER),
+        },
         attempts: row.get(14)?,
+        interrupts: row.get(44)?,
         wallet_tries: row.get(15)?,
         next_at: row.get::<_, Option<i64>>(16)?.map(Time),
         boot: boot
@@ -214,9 +226,9 @@ pub(super) fn insert(connection: &Connection, job: &Job) -> Result<bool, LedgerE
     let inserted = connection
         .prepare_cached(
             "INSERT INTO jobs (id, buyer, kind, state, status, rev, encryption, addressed, terms, model, bid_msat,
-               request_json, prompt, price_msat, created_at, updated_at)
+               request_json, prompt, price_msat, debt_msat, debt_until, created_at, updated_at)
              VALUES (:id, :buyer, :kind, :state, :status, :rev, :encryption, :addressed, :terms, :model, :bid,
-               :request, :prompt, :price, :created, :updated)
+               :request, :prompt, :price, :debt, :debt_until, :created, :updated)
              ON CONFLICT (id) DO NOTHING",
         )?
         .execute(named_params! {
@@ -234,6 +246,8 @@ pub(super) fn insert(connection: &Connection, job: &Job) -> Result<bool, LedgerE
             ":request": job.request_json,
             ":prompt": job.prompt,
             ":price": job.price.map(int),
+            ":debt": int(job.debt.amount.min(MOST_DEBT)),
+            ":debt_until": job.debt.until.unwrap_or(FOR_EVER).0,
             ":created": job.created_at.0,
             ":updated": job.updated_at.0,
         })?;
@@ -253,6 +267,7 @@ pub(super) fn update(connection: &Connection, job: &Job) -> Result<(), LedgerErr
         .prepare_cached(
             "UPDATE jobs SET state = :state, status = :status, rev = :rev, answer = :answer, price_msat = :price,
                paid_msat = :paid, owed_msat = :owed, attempts = :attempts, wallet_tries = :tries, next_at = :next_at,
+               debt_msat = :debt, debt_until = :debt_until, interrupts = :interrupts,
                boot = :boot, error_code = :code, error = :error, result_id = :result, delivered = :delivered,
                updated_at = :updated
              WHERE id = :id AND rev = :before",
@@ -266,6 +281,9 @@ pub(super) fn update(connection: &Connection, job: &Job) -> Result<(), LedgerErr
             ":paid": int(job.paid),
             ":owed": int(job.owed),
             ":attempts": job.attempts,
+            ":debt": int(job.debt.amount.min(MOST_DEBT)),
+            ":debt_until": job.debt.until.unwrap_or(FOR_EVER).0,
+            ":interrupts": job.interrupts,
             ":tries": job.wallet_tries,
             ":next_at": job.next_at.map(|at| at.0),
             ":boot": job.boot.map(|boot| boot.0.0.to_vec()),

@@ -251,7 +251,28 @@ CREATE INDEX purchases_open ON purchases (status) WHERE status IN ('asked', 'pay
 CREATE INDEX purchases_body ON purchases (body, created_at) WHERE body IS NOT NULL;
 ";
 
-const VERSIONS: [&str; 7] = [FIRST, HOURS, LISTS, DESK, HOLDS, IDENTITIES, PURCHASES];
+/// What a job adds to its buyer's debt, and until when (the end of all time for an open one); how often its runs were
+/// interrupted. An older ledger's open jobs count at their price or its minimum, as they did.
+const CREDIT: &str = "
+ALTER TABLE jobs ADD COLUMN debt_msat INTEGER NOT NULL DEFAULT 0 CHECK (debt_msat >= 0);
+ALTER TABLE jobs ADD COLUMN debt_until INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE jobs ADD COLUMN interrupts INTEGER NOT NULL DEFAULT 0;
+UPDATE jobs SET debt_until = 9223372036854775807,
+    debt_msat = coalesce(price_msat, json_extract(terms, '$.price.min_sats') * 1000)
+  WHERE json_extract(terms, '$.order') = 'after'
+    AND state IN ('queued', 'running', 'inferred', 'publishing', 'pending_payment')
+    AND state NOT IN ('paid', 'completed', 'unpaid', 'error', 'cancelled');
+UPDATE jobs SET debt_msat = coalesce(price_msat, 0),
+    debt_until = coalesce((SELECT expires_at FROM invoices WHERE job_id = jobs.id), 0) + 86400000
+  WHERE state = 'unpaid' AND delivered = 1
+    AND id IN (SELECT job_id FROM invoices WHERE state <> 'paid' AND state IN ('expired', 'given_back'));
+CREATE INDEX jobs_debt_of_buyer ON jobs (buyer, debt_until, debt_msat) WHERE debt_msat > 0;
+CREATE INDEX jobs_debt ON jobs (debt_until, debt_msat) WHERE debt_msat > 0;
+";
+
+const VERSIONS: [&str; 8] = [
+    FIRST, HOURS, LISTS, DESK, HOLDS, IDENTITIES, PURCHASES, CREDIT,
+];
 
 /// Every version of the tables, oldest first.
 pub(super) fn migrations() -> Migrations<'static> {
@@ -268,6 +289,12 @@ pub(super) fn read_as_new(connection: &Connection) -> rusqlite::Result<()> {
         connection.execute_batch(
             "CREATE TEMP VIEW invoices AS SELECT *, NULL AS wallet_key, NULL AS network, NULL AS preimage,
                NULL AS hold_until FROM main.invoices",
+        )?;
+    }
+    let has = "SELECT count(*) FROM pragma_table_info('jobs') WHERE name IN ('id', 'debt_msat')";
+    if connection.query_row(has, [], |row| row.get::<_, i64>(0))? == 1 {
+        connection.execute_batch(
+            "CREATE TEMP VIEW jobs AS SELECT rowid AS rowid, *, 0 AS debt_msat, 0 AS debt_until, 0 AS interrupts FROM main.jobs",
         )?;
     }
     Ok(())

@@ -6,8 +6,8 @@ use super::{Ledger, LedgerError, rows};
 use crate::domain::id::RequestId;
 use crate::domain::time::Time;
 
-/// A stored due time further ahead than this was written under another clock: it is due now. The longest wait of a job or of
-/// an event is five minutes.
+/// A stored due time further ahead than this was written under another clock: it is due now. The longest wait of a job is
+/// ten minutes, and that of an event five.
 pub(super) const LONGEST_WAIT_MS: i64 = 15 * 60 * 1_000;
 
 const SHIFTS: [&str; 3] = [
@@ -17,6 +17,9 @@ const SHIFTS: [&str; 3] = [
     "UPDATE invoices SET hold_until = hold_until + ?1 WHERE state <> 'paid' AND hold_until IS NOT NULL
        AND state IN ('held', 'taking', 'giving_back')",
 ];
+
+const DEBTS: &str = "UPDATE jobs SET debt_until = max(0, debt_until + ?1)
+  WHERE debt_msat > 0 AND debt_until > ?2 AND debt_until < 9223372036854775807";
 
 impl Ledger {
     /// The wall clock was set by `ms` and shows `now`: due times move with it. An event's last moment moves only forwards; it
@@ -30,6 +33,10 @@ impl Ledger {
                 for shift in SHIFTS {
                     connection.prepare_cached(shift)?.execute([ms])?;
                 }
+                // By the clock as it was, what still counts goes on to count for as long.
+                connection
+                    .prepare_cached(DEBTS)?
+                    .execute([ms, now.0.saturating_sub(ms)])?;
                 if ms > 0 {
                     connection
                         .prepare_cached(

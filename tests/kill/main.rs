@@ -1,7 +1,8 @@
 //! The process is killed at random moments, again and again, under one relay and one wallet that outlive it; then an
 //! auditor compares what relay, wallet and ledger say.
 //!
-//! `VEND_KILLS` says how often (10 unless told), `VEND_KILL_SEED` repeats a run.
+//! `VEND_KILLS` says how often (10 unless told), `VEND_KILL_MODE` when buyers pay (each way in turn unless told),
+//! `VEND_KILL_SEED` repeats a run.
 
 #[path = "../support/drill_relay.rs"]
 mod drill_relay;
@@ -22,8 +23,8 @@ use serde_json::{Value, json};
 use shop::{Home, Running, bolt11};
 use vend::domain::job::Encryption;
 
-/// A bound for what should take seconds.
-const LONGEST: Duration = Duration::from_secs(240);
+/// A bound for what should take seconds; a job that was interrupted often waits for up to ten minutes.
+const LONGEST: Duration = Duration::from_secs(900);
 
 /// A small generator (xorshift), so that a run can be repeated from its seed.
 struct Dice(u64);
@@ -51,6 +52,7 @@ async fn random_kills_leave_no_difference_for_an_auditor() {
         "VEND_KILL_SEED",
         u64::from(std::process::id()) * 2_654_435_761 + 1,
     );
+    let mode = std::env::var("VEND_KILL_MODE").ok();
     println!("seed {seed}, {kills} kills");
     let mut dice = Dice(seed);
     let home = Home::new();
@@ -64,9 +66,10 @@ async fn random_kills_leave_no_difference_for_an_auditor() {
     let mut payer = Payer::default();
     let mut sent = 0_u64;
     for _ in 0..kills {
-        let mode = ["after", "before", "credit"][usize::try_from(dice.roll(3)).unwrap()];
+        let any = ["after", "before", "credit"][usize::try_from(dice.roll(3)).unwrap()];
+        let mode = mode.clone().unwrap_or_else(|| any.to_owned());
         let (url, key) = (wallet.url(), wallet.invoice_key());
-        home.configure(mode, relay.url().as_str(), &url, &key);
+        home.configure(&mode, relay.url().as_str(), &url, &key);
         let mut running = home.run(None);
         for _ in 0..dice.roll(4) {
             ask(&home, &relay, &buyers, &mut dice);
@@ -92,8 +95,22 @@ async fn random_kills_leave_no_difference_for_an_auditor() {
     let report = audit(&relay_record, &wallet_record, &jobs_file);
     println!("{report}");
     assert_eq!(report["differences"], json!([]), "seed {seed}");
+    every_paid_job_is_delivered(&jobs, seed);
     assert!(report["jobs"].as_u64() > Some(0) && report["payments"].as_u64() > Some(0));
     catches_planted_differences(&home, &relay_record, &wallet_record, &jobs);
+}
+
+/// No kill of ours is a buyer's loss.
+fn every_paid_job_is_delivered(jobs: &[Value], seed: u64) {
+    let paid: Vec<&Value> = jobs.iter().filter(|job| job["paid_msat"] != 0).collect();
+    let owed = paid.iter().filter(|job| job["owed_to_buyer_msat"] != 0);
+    let undelivered = paid.iter().filter(|job| job["status"] != "paid");
+    let (owed, undelivered) = (owed.count(), undelivered.count());
+    println!(
+        "{} paid jobs, {undelivered} not delivered, {owed} owed back",
+        paid.len()
+    );
+    assert_eq!((undelivered, owed), (0, 0), "seed {seed}");
 }
 
 fn ask(home: &Home, relay: &DrillRelay, buyers: &[Keys], dice: &mut Dice) {

@@ -85,6 +85,10 @@ impl Home {
              [[endpoint]]\nname = \"local\"\n{endpoint}slots = 2\n\
              [limits]\nper_buyer_per_minute = 100000\nper_minute = 100000\nqueue = 1000\nper_buyer_running = 4\n"
         );
+        self.write_config(&text);
+    }
+
+    pub fn write_config(&self, text: &str) {
         let path = self.config();
         fs::write(&path, text).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();

@@ -126,7 +126,7 @@ pub const KEYS: &[Key] = &[
     key(Payment, "credit_sats", sats(SATS_MAX), Now,
         "What one buyer may owe before payment is asked first."),
     key(Payment, "unpaid_sats_total", sats(SATS_MAX), Now,
-        "What all buyers together may owe before payment is asked first."),
+        "What all buyers together may owe, and have left unpaid in the last 24 hours, before payment is asked first."),
     key(Payment, "invoice_expiry_secs", seconds(YEAR_SECS), Now,
         "How long an invoice can be paid."),
     key(Payment, "check_every_secs", seconds(DAY_SECS), Now,

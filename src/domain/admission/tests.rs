@@ -139,9 +139,9 @@ impl Case {
 
 #[test]
 fn a_request_with_nothing_wrong_is_admitted() {
-    let admitted = Case::default().judged().unwrap();
+    let mut admitted = Case::default().judged().unwrap();
     assert_eq!(admitted.most_waiting, 32);
-    let prompt = complete(&admitted.request, &HashMap::new(), 100);
+    let prompt = complete(&mut admitted, &BTreeMap::new(), 100);
     assert_eq!(prompt.as_deref(), Ok("hi"));
 }
 
@@ -203,13 +203,15 @@ fn what_a_limit_refuses_is_never_fetched() {
 
 #[test]
 fn strangers_leave_places_in_the_queue_to_those_who_paid() {
-    let mut case = Case::default();
-    case.record = Record {
-        waiting: 22,
-        waiting_of_buyer: 0,
-        buyers_waiting: 22,
-        anybody_paid: true,
-        ..Record::default()
+    let mut case = Case {
+        record: Record {
+            waiting: 22,
+            waiting_of_buyer: 0,
+            buyers_waiting: 22,
+            anybody_paid: true,
+            ..Record::default()
+        },
+        ..Case::default()
     };
     assert_eq!(case.judged(), Err(Busy));
     case.record.paid_before = true;
@@ -223,16 +225,16 @@ fn what_was_found_is_judged_like_what_was_sent() {
         inputs: vec![with_event(&id, "")],
         ..Case::default()
     };
-    let request = case.judged().unwrap().request;
+    let mut admitted = case.judged().unwrap();
     let id = EventId::from_hex(&id).unwrap();
-    let found = |text: &str| HashMap::from([(id, text.to_owned())]);
+    let found = |text: &str| BTreeMap::from([(id, text.to_owned())]);
     assert_eq!(
-        complete(&request, &found("there"), 100).as_deref(),
+        complete(&mut admitted, &found("there"), 100).as_deref(),
         Ok("hi\n\nthere")
     );
-    assert_eq!(complete(&request, &HashMap::new(), 100), Err(NoInput));
+    assert_eq!(complete(&mut admitted, &BTreeMap::new(), 100), Err(NoInput));
     assert_eq!(
-        complete(&request, &found(&"x".repeat(100)), 100),
+        complete(&mut admitted, &found(&"x".repeat(100)), 100),
         Err(PromptTooLong)
     );
 }

@@ -166,7 +166,10 @@ fn event() -> impl Strategy<Value = Event> {
         Just(run_failed()),
         Just(Input::Interrupted),
         Just(Input::GaveUp { role: Role::Result }),
-        any::<bool>().prop_map(|by_buyer| Input::Cancel { by_buyer }),
+        any::<bool>().prop_map(|by_buyer| Input::Cancel {
+            by_buyer,
+            tokens: 7
+        }),
     ];
     prop_oneof![
         2 => (1_u64..400).prop_map(Event::Pass),
@@ -423,7 +426,15 @@ fn a_wallet_that_calls_a_held_payment_expired_by_the_clock_is_asked_again() {
 #[test]
 fn given_back_is_what_the_wallet_canceled() {
     let job = held(&job(PayOrder::Hold));
-    let back = step::step(&job, Input::Cancel { by_buyer: true }, START).unwrap();
+    let back = step::step(
+        &job,
+        Input::Cancel {
+            by_buyer: true,
+            tokens: 0,
+        },
+        START,
+    )
+    .unwrap();
     let gone = Step(Input::NotHeld {
         was: InvoiceState::GivingBack,
         unknown: false,

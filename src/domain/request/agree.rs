@@ -4,7 +4,8 @@ use std::fmt::Display;
 
 use super::{Notes, Part, Request};
 use crate::domain::job::TextParams;
-use crate::domain::price::PriceRule;
+use crate::domain::msat::Msat;
+use crate::domain::price::{PriceRule, most_input_tokens};
 use crate::domain::refusal::DropReason;
 
 /// Between two inputs of one request.
@@ -72,13 +73,41 @@ pub fn agree(request: &Request, offer: &Offer) -> Result<Agreed, DropReason> {
             "model {asked} is not offered: {model} stands in for it"
         ));
     }
-    Ok(Agreed {
+    let mut agreed = Agreed {
         params: params(request, offer, &mut notes),
         model,
         substituted,
         price,
         notes: notes.0,
-    })
+    };
+    cut_to_bid(&mut agreed, request.bid, length(&request.prompt_parts))?;
+    Ok(agreed)
+}
+
+/// Cuts the answer to what the bid pays for beside a prompt of so many bytes. A prompt counts as all the tokens it can be, so
+/// that no work is ever done for less than its price.
+///
+/// # Errors
+/// `bid_too_low` where it does not pay for one token of an answer.
+pub fn cut_to_bid(
+    agreed: &mut Agreed,
+    bid: Option<Msat>,
+    prompt_bytes: usize,
+) -> Result<(), DropReason> {
+    let Some(bid) = bid else {
+        return Ok(());
+    };
+    let input = most_input_tokens(prompt_bytes);
+    let output = agreed.price.output_within(input, bid);
+    let output = output.filter(|output| *output > 0);
+    let output = output.ok_or(DropReason::BidTooLow)?;
+    let asked = agreed.params.max_tokens;
+    if output < asked {
+        agreed.params.max_tokens = output;
+        let words = format!("the bid pays for {output} of {asked} tokens: max_tokens is cut to it");
+        agreed.notes.push(words);
+    }
+    Ok(())
 }
 
 /// The whole prompt: the texts in order, a blank line between them; blank ones are left out.

@@ -116,8 +116,14 @@ impl World {
                 self.asked = false;
                 self.apply(super::tests::accepted());
             }
-            Act::CancelByBuyer => self.apply(Input::Cancel { by_buyer: true }),
-            Act::CancelBySeller => self.apply(Input::Cancel { by_buyer: false }),
+            Act::CancelByBuyer => self.apply(Input::Cancel {
+                by_buyer: true,
+                tokens: 0,
+            }),
+            Act::CancelBySeller => self.apply(Input::Cancel {
+                by_buyer: false,
+                tokens: 0,
+            }),
             Act::Close => self.apply(Input::ShopCloses),
             Act::Crash => {
                 self.asked = false;
@@ -209,7 +215,14 @@ fn a_cancel_of_a_result_that_may_have_left_changes_nothing() {
         }
         assert_eq!(job.state, State::Publishing, "{order:?}");
         for by_buyer in [true, false] {
-            let late = step(&job, Input::Cancel { by_buyer }, START);
+            let late = step(
+                &job,
+                Input::Cancel {
+                    by_buyer,
+                    tokens: 7,
+                },
+                START,
+            );
             assert_eq!(late.unwrap_err(), NoStep::MayHaveLeft);
         }
     }

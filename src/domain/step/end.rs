@@ -2,6 +2,7 @@
 
 use super::Verdict::{Already, Illegal, MayHaveLeft, Taken};
 use super::{Next, Verdict};
+use crate::domain::credit::{self, Debt};
 use crate::domain::job::{InvoiceState, PayOrder, State};
 use crate::domain::msat::Msat;
 use crate::domain::reply::{Reply, Role};
@@ -107,7 +108,8 @@ impl Next {
         self.fail("payment.undelivered", message, None)
     }
 
-    pub(super) fn cancel(&mut self, by_buyer: bool) -> Verdict {
+    pub(super) fn cancel(&mut self, by_buyer: bool, tokens: u32) -> Verdict {
+        let now = self.now;
         let job = &mut self.step.job;
         match job.state {
             State::Queued
@@ -120,6 +122,11 @@ impl Next {
             State::Publishing | State::PendingPayment => return MayHaveLeft,
             _ => return Illegal,
         }
+        job.debt = if by_buyer {
+            credit::taken_back(job, tokens, now)
+        } else {
+            Debt::NONE
+        };
         job.state = State::Cancelled;
         job.boot = None;
         job.next_at = None;
@@ -172,6 +179,7 @@ impl Next {
             return Illegal;
         }
         job.attempts = 0;
+        job.interrupts = 0;
         job.wallet_tries = 0;
         job.next_at = None;
         job.owed = Msat::ZERO;

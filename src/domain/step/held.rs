@@ -98,7 +98,7 @@ impl Next {
         if !waits || job.terms.order != PayOrder::Hold || !job.paid.is_zero() {
             return Illegal;
         }
-        let taken = self.cancel(false);
+        let taken = self.cancel(false, 0);
         self.say("the shop closed before the work was done");
         taken
     }

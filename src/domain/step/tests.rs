@@ -3,6 +3,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::domain::Hex32;
+use crate::domain::credit::Debt;
 use crate::domain::id::{Buyer, RequestId};
 use crate::domain::job::{Encryption, Terms, TextParams};
 use crate::domain::price::PriceRule;
@@ -36,6 +37,7 @@ pub fn job(order: PayOrder) -> Job {
             },
             order,
             bid_msat: None,
+            input_tokens_most: 69,
             invoice_expiry_secs: 600,
             job_timeout_secs: 60,
             check_every_secs: 60,
@@ -48,7 +50,9 @@ pub fn job(order: PayOrder) -> Job {
         price: None,
         paid: Msat::ZERO,
         owed: Msat::ZERO,
+        debt: Debt::NONE,
         attempts: 0,
+        interrupts: 0,
         wallet_tries: 0,
         next_at: None,
         boot: None,
@@ -175,7 +179,10 @@ fn any_input() -> impl Strategy<Value = Input> {
             ][was],
             unknown
         }),
-        any::<bool>().prop_map(|by_buyer| Input::Cancel { by_buyer }),
+        any::<bool>().prop_map(|by_buyer| Input::Cancel {
+            by_buyer,
+            tokens: 7
+        }),
         Just(Input::ShopCloses),
         Just(Input::NotExpired),
         Just(Input::Retry),
@@ -352,17 +359,57 @@ fn an_expired_invoice_is_unpaid_until_money_comes_late() {
 }
 
 #[test]
-fn three_interruptions_end_a_job_with_a_word_to_the_buyer() {
+fn an_interrupted_job_is_tried_again_without_end() {
+    for order in [PayOrder::After, PayOrder::Before] {
+        let (mut job, mut now) = (job(order), START);
+        if order == PayOrder::Before {
+            for input in [made(), paid()] {
+                job = step(&job, input, now).unwrap().job;
+            }
+        }
+        let mut waits = Vec::new();
+        for _ in 0..50 {
+            job = step(&job, start(), now).unwrap().job;
+            job = step(&job, Input::Interrupted, now).unwrap().job;
+            assert_eq!((job.state, job.attempts), (State::Queued, 0));
+            waits.push(job.next_at.unwrap().since(now).as_secs());
+            now = now.plus(Duration::from_secs(601));
+        }
+        assert_eq!(waits[..11], [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 600]);
+        assert!(waits[11..].iter().all(|secs| *secs == 600));
+        // Only a run that fails by itself counts.
+        for _ in 0..2 {
+            job = step(&job, start(), now).unwrap().job;
+            job = step(&job, died(), now).unwrap().job;
+            assert_eq!(job.state, State::Queued);
+            now = now.plus(Duration::from_secs(60));
+        }
+        job = step(&job, start(), now).unwrap().job;
+        let last = step(&job, died(), now).unwrap();
+        assert_eq!(last.job.state, State::Error);
+        assert_eq!(last.drafts[0].role, Role::Error);
+    }
+}
+
+#[test]
+fn a_job_runs_alone_from_its_third_interruption_on() {
     let mut job = job(PayOrder::After);
-    for _ in 0..2 {
+    let mut alone = Vec::new();
+    for _ in 0..4 {
+        alone.push(job.runs_alone());
         job = step(&job, start(), START).unwrap().job;
         job = step(&job, Input::Interrupted, START).unwrap().job;
-        assert_eq!(job.state, State::Queued);
     }
-    job = step(&job, start(), START).unwrap().job;
-    let last = step(&job, Input::Interrupted, START).unwrap();
-    assert_eq!(last.job.state, State::Error);
-    assert_eq!(last.drafts[0].role, Role::Error);
+    assert_eq!(alone, [false, false, false, true]);
+}
+
+fn died() -> Input {
+    Input::RunFailed {
+        code: "processing.died",
+        message: "m".to_owned(),
+        sentence: Some("The work could not be completed. You were not charged."),
+        again: true,
+    }
 }
 
 pub(super) fn invoice(job: &Job) -> InvoiceState {
@@ -397,7 +444,10 @@ fn a_held_payment_is_taken_once_the_result_is_delivered() {
 
 #[test]
 fn a_held_payment_goes_back_when_the_work_fails_or_is_cancelled() {
-    let cancel = Input::Cancel { by_buyer: true };
+    let cancel = Input::Cancel {
+        by_buyer: true,
+        tokens: 0,
+    };
     let ends = [
         vec![made(), held(4_000), start(), failed()],
         vec![made(), held(4_000), start(), cancel.clone()],
@@ -460,7 +510,13 @@ fn a_payment_that_comes_when_the_job_has_ended_goes_back() {
     );
     let job = run(
         PayOrder::Hold,
-        vec![made(), Input::Cancel { by_buyer: false }],
+        vec![
+            made(),
+            Input::Cancel {
+                by_buyer: false,
+                tokens: 0,
+            },
+        ],
     );
     let gone = step(&job, not_held(InvoiceState::GivingBack), START).unwrap();
     let job = step(&gone.job, held(4_000), START).unwrap().job;

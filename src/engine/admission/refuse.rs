@@ -3,6 +3,7 @@
 //! Beside admission, as signing may take a while where relays want proof of work.
 
 use std::collections::HashMap;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,7 +26,7 @@ const PER_BUYER: u32 = 3;
 /// See [`PER_BUYER`].
 const A_WHILE: Duration = Duration::from_secs(600);
 /// Refusals answered to all buyers in a minute. It bounds the buyers that are remembered, too.
-const PER_MINUTE: std::num::NonZeroU32 = std::num::NonZeroU32::new(30).unwrap();
+const PER_MINUTE: u32 = 30;
 /// How long an answer is of use.
 const OF_USE: Duration = Duration::from_secs(600);
 /// Refusals that may wait to be written; more are not answered.
@@ -80,7 +81,9 @@ struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            all: RateLimiter::direct(Quota::per_minute(PER_MINUTE)),
+            all: RateLimiter::direct(Quota::per_minute(
+                NonZeroU32::new(PER_MINUTE).unwrap_or(NonZeroU32::MIN),
+            )),
             each: HashMap::new(),
         }
     }

@@ -5,20 +5,17 @@ use nostr::{Event as Signed, JsonUtil, PublicKey, RelayUrl};
 use crate::config::Settings;
 use crate::config::schema::{OtherModel, PayMode};
 use crate::domain::Hex32;
-use crate::domain::admission::{Admit, Limits};
+use crate::domain::admission::{self, Admit, Limits};
+use crate::domain::credit::{self, Debt};
 use crate::domain::fair::Rates;
 use crate::domain::id::Preimage;
-use crate::domain::job::{Encryption, Invoice, Job, PayOrder, State, Terms, TextParams};
+use crate::domain::job::{Encryption, Job, PayOrder, State, Terms, TextParams};
 use crate::domain::model_name::same_model;
 use crate::domain::msat::Msat;
-use crate::domain::price::PriceRule;
+use crate::domain::price::{PriceRule, most_input_tokens};
 use crate::domain::request::Offer;
-use crate::domain::step;
 use crate::domain::time::Time;
 use crate::engine::shop::Shop;
-
-/// Tokens that a model's template may add to a prompt.
-const TEMPLATE_TOKENS: u32 = 64;
 
 /// What is sold under these settings.
 pub(super) fn offer<'a>(
@@ -56,10 +53,10 @@ pub(super) fn job(
     event: &Signed,
     relay: &RelayUrl,
     prompt: String,
-    order: PayOrder,
     settings: &Settings,
 ) -> Job {
     let now = Time::now();
+    let order = order(settings.payment.mode, &admit.agreed.price);
     let Admit {
         request, agreed, ..
     } = admit;
@@ -78,6 +75,7 @@ pub(super) fn job(
             price: agreed.price,
             order,
             bid_msat: request.bid,
+            input_tokens_most: most_input_tokens(prompt.len()),
             invoice_expiry_secs: settings.payment.invoice_expiry_secs,
             job_timeout_secs: settings.limits.job_timeout_secs,
             check_every_secs: settings.payment.check_every_secs,
@@ -90,7 +88,9 @@ pub(super) fn job(
         price: None,
         paid: Msat::ZERO,
         owed: Msat::ZERO,
+        debt: Debt::NONE,
         attempts: 0,
+        interrupts: 0,
         wallet_tries: 0,
         next_at: None,
         boot: None,
@@ -102,40 +102,18 @@ pub(super) fn job(
         created_at: now,
         updated_at: now,
     };
-    quote(&mut job);
+    match order {
+        PayOrder::Before => admission::quote(&mut job, None),
+        // Of a hold invoice we keep the secret, and it is in the ledger before the wallet hears of its hash.
+        PayOrder::Hold => admission::quote(&mut job, Some(Preimage(Hex32(rand::random())))),
+        PayOrder::After | PayOrder::Free => {}
+    }
+    job.debt = credit::of_new(&job);
     job
 }
 
-/// Pay first: the price of the most that the job may use is asked before it runs.
-fn quote(job: &mut Job) {
-    if !matches!(job.terms.order, PayOrder::Before | PayOrder::Hold) {
-        return;
-    }
-    let bytes = job.prompt.as_ref().map_or(0, String::len);
-    // One token is at least one byte, so this is the most that the prompt can be.
-    let input = u32::try_from(bytes)
-        .unwrap_or(u32::MAX)
-        .saturating_add(TEMPLATE_TOKENS);
-    let amount =
-        job.terms
-            .price
-            .price_under(input, job.terms.params.max_tokens, job.terms.bid_msat);
-    job.price = Some(amount);
-    if amount.is_zero() {
-        job.terms.order = PayOrder::Free;
-    } else {
-        job.state = State::Quoting;
-        // Of a hold invoice we keep the secret, and it is in the ledger before the wallet hears of its hash.
-        let holds = job.terms.order == PayOrder::Hold;
-        job.invoice = Some(Invoice {
-            preimage: holds.then(|| Preimage(Hex32(rand::random()))),
-            ..step::intent(job, amount)
-        });
-    }
-}
-
 /// When a buyer pays by the settings alone.
-pub(super) fn order(mode: PayMode, price: &PriceRule) -> PayOrder {
+fn order(mode: PayMode, price: &PriceRule) -> PayOrder {
     match mode {
         _ if price.is_free() => PayOrder::Free,
         PayMode::After | PayMode::Credit => PayOrder::After,
@@ -144,13 +122,13 @@ pub(super) fn order(mode: PayMode, price: &PriceRule) -> PayOrder {
     }
 }
 
-pub(super) const fn word_of(order: PayOrder) -> &'static str {
-    match order {
-        PayOrder::After => "after",
-        PayOrder::Before => "first",
-        PayOrder::Hold => "first, held until delivery",
-        PayOrder::Free => "nothing",
-    }
+/// What may be owed, where the settings say so.
+pub(super) fn credit(settings: &Settings) -> Option<credit::Limits> {
+    let payment = &settings.payment;
+    (payment.mode == PayMode::Credit).then(|| credit::Limits {
+        each: Msat::from_sats(payment.credit_sats),
+        all: Msat::from_sats(payment.unpaid_sats_total),
+    })
 }
 
 fn defaults(settings: &Settings) -> TextParams {

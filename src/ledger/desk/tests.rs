@@ -7,6 +7,7 @@ use crate::domain::Hex32;
 use crate::domain::desk::{self, Plan, plan};
 use crate::domain::job::{InvoiceState, PayOrder, State};
 use crate::domain::step::{intent, tests::job as fresh};
+use crate::ledger::NewJob;
 use crate::ledger::SignedDraft;
 
 fn file(dir: &tempfile::TempDir) -> std::path::PathBuf {
@@ -16,7 +17,7 @@ fn file(dir: &tempfile::TempDir) -> std::path::PathBuf {
 async fn put(ledger: &Ledger, mut job: Job, number: u8, change: impl FnOnce(&mut Job)) -> Job {
     job.id = RequestId(EventId::from_byte_array([number; 32]));
     job.invoice = None;
-    let admitted = ledger.admit(job.clone(), String::new(), Vec::new(), u32::MAX);
+    let admitted = ledger.admit(NewJob::plain(job.clone()));
     admitted.await.unwrap().unwrap();
     job.invoice = Some(intent(&job, Msat::from_sats(10)));
     change(&mut job);

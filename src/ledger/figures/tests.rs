@@ -3,10 +3,12 @@ use std::path::{Path, PathBuf};
 use nostr::{EventId, Keys};
 
 use super::*;
+use crate::domain::credit::Debt;
 use crate::domain::id::{Buyer, RequestId};
 use crate::domain::job::{Encryption, PayOrder, Terms, TextParams};
 use crate::domain::msat::Msat;
 use crate::domain::price::PriceRule;
+use crate::ledger::NewJob;
 
 fn file(folder: &Path) -> PathBuf {
     folder.join("vend.db")
@@ -40,6 +42,7 @@ fn job() -> Job {
             },
             order: PayOrder::After,
             bid_msat: None,
+            input_tokens_most: 69,
             invoice_expiry_secs: 600,
             job_timeout_secs: 60,
             check_every_secs: 60,
@@ -52,7 +55,9 @@ fn job() -> Job {
         price: Some(Msat::from_sats(21)),
         paid: Msat::ZERO,
         owed: Msat::ZERO,
+        debt: Debt::NONE,
         attempts: 0,
+        interrupts: 0,
         wallet_tries: 0,
         next_at: None,
         boot: None,
@@ -83,7 +88,7 @@ async fn a_sale_is_owed_while_it_is_open_and_counts_in_its_hour_once_paid() {
     let mut job = job();
     let hour = job.updated_at.hour();
     ledger
-        .admit(job.clone(), String::new(), Vec::new(), u32::MAX)
+        .admit(NewJob::plain(job.clone()))
         .await
         .unwrap()
         .unwrap();
@@ -155,7 +160,7 @@ async fn a_ledger_without_hours_is_read_all_the_same_and_gets_them_when_opened()
     assert!(totals.hours.is_empty());
     let ledger = Ledger::open(&path).unwrap();
     let job = job();
-    let admitted = ledger.admit(job, String::new(), Vec::new(), u32::MAX);
+    let admitted = ledger.admit(NewJob::plain(job));
     admitted.await.unwrap().unwrap();
     assert_eq!(ledger.totals().await.unwrap().hours.len(), 1);
 }

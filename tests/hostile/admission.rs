@@ -1,0 +1,117 @@
+//! Attacks on the way in: inputs that never come, floods.
+
+use nostr::{EventBuilder, Keys, Kind, Tag};
+
+use crate::street::{Rules, Street};
+
+/// Eight inputs that no relay has, in spellings that were not moved aside once.
+fn nowhere(n: usize) -> Vec<Vec<String>> {
+    let kinds = [
+        "Event", " event ", "EVENT", "job", "Job", "event", "JOB ", "Event",
+    ];
+    let input = |(k, kind): (usize, &&str)| {
+        let id = format!("{:064x}", n * 100 + k + 1);
+        ["i", &id, kind, "ws://127.0.0.1:9"]
+            .map(str::to_owned)
+            .to_vec()
+    };
+    kinds.iter().enumerate().map(input).collect()
+}
+
+fn as_tags(tags: &[Vec<String>]) -> Vec<Vec<&str>> {
+    tags.iter()
+        .map(|tag| tag.iter().map(String::as_str).collect())
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn inputs_that_never_come_hold_nobody_up() {
+    let street = Street::open(&Rules::default()).await;
+    let quiet = street.sales("quiet", 2).await;
+    let attackers: Vec<Keys> = (0..3).map(|_| Keys::generate()).collect();
+    for (n, attacker) in attackers.iter().enumerate() {
+        // Three of each: two are looked for, and one is too many.
+        for k in 0..3 {
+            let tags = nowhere(n * 3 + k);
+            let tags = as_tags(&tags);
+            let tags: Vec<&[&str]> = tags.iter().map(Vec::as_slice).collect();
+            street.publish(&street.request(attacker, &tags));
+        }
+    }
+    // A buyer takes a job back meanwhile, and is heard.
+    let regretful = Keys::generate();
+    let attacked = street.sales("inputs that never come", 4).await;
+    let request = street.request(&regretful, &[&["i", "What is one plus one?", "text"]]);
+    street.publish(&request);
+    let job = street
+        .comes_to(&request, &["pending_payment", "processing"])
+        .await;
+    assert_eq!(job["id"], request.id.to_hex());
+    let dropped = |event: &serde_json::Value| event["event"] == "dropped";
+    let reason = |word: &'static str| {
+        move |event: &serde_json::Value| dropped(event) && event["reason"] == word
+    };
+    street.told(reason("busy")).await;
+    street.told(reason("no_input")).await;
+    street.held_nobody_up(&quiet, &attacked);
+    // Each of the nine hears one word at most, and three of one key at the most.
+    let words = |attacker: &Keys| {
+        let key = attacker.public_key();
+        let events = street.relay.events();
+        let to = |event: &&nostr::Event| {
+            event.kind == Kind::from_u16(7000) && event.tags.public_keys().any(|to| *to == key)
+        };
+        events.iter().filter(to).count()
+    };
+    assert!(attackers.iter().all(|attacker| words(attacker) <= 3));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sixty_two_junk_requests_take_no_sale_from_ten_buyers() {
+    let street = Street::open(&Rules {
+        payment: "mode = \"before\"\n",
+        ..Rules::default()
+    })
+    .await;
+    let quiet = street.sales("quiet", 1).await;
+    let keys: Vec<Keys> = (0..11).map(|_| Keys::generate()).collect();
+    for n in 0..62 {
+        let text = format!("junk {n}");
+        let request = street.request(&keys[n % keys.len()], &[&["i", &text, "text"]]);
+        street.publish(&request);
+    }
+    let attacked = street.sales("62 junk requests", 10).await;
+    street.held_nobody_up(&quiet, &attacked);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_flood_of_fresh_keys_leaves_a_known_buyer_whole() {
+    let street = Street::open(&Rules {
+        payment: "mode = \"before\"\n",
+        ..Rules::default()
+    })
+    .await;
+    let known = Keys::generate();
+    let quiet = street.sales_to("quiet", std::slice::from_ref(&known)).await;
+    for n in 0..300 {
+        let event = EventBuilder::new(Kind::from_u16(5050), "")
+            .tag(Tag::parse(["i", &format!("flood {n}"), "text"]).unwrap())
+            .sign_with_keys(&Keys::generate())
+            .unwrap();
+        street.publish(&event);
+    }
+    // What he asks now comes after the whole flood.
+    street
+        .told(|event| event["event"] == "dropped" && event["reason"] == "rate_limited")
+        .await;
+    let mut attacked = Vec::new();
+    for n in 0..4 {
+        attacked.push(
+            street
+                .sale(&known, 100 + n)
+                .await
+                .expect("a known buyer is served"),
+        );
+    }
+    street.held_nobody_up(&quiet, &attacked);
+}
