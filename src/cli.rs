@@ -6,6 +6,7 @@
 mod ask;
 mod audit;
 mod backup;
+mod buyers;
 mod config;
 mod dashboard;
 mod demo;
@@ -111,6 +112,8 @@ enum Sub {
     Stats(ask::Json),
     /// One row for each confirmed payment
     Receipts(receipts::Args),
+    /// Who asked, paid and owes; `block`, `unblock` and `trust` decide about one
+    Buyers(buyers::Args),
     /// Jobs that need a person about money: paid and not delivered, in doubt, late, lost
     Recover(recover::Args),
     /// Ask the wallet about every invoice, and print what differs from the ledger; changes nothing
@@ -162,6 +165,7 @@ fn dispatch(cli: Cli) -> Outcome {
         Some(Sub::Jobs(args)) => jobs::main(&global, &args),
         Some(Sub::Stats(json)) => stats::main(&global, json),
         Some(Sub::Receipts(args)) => receipts::main(&global, &args),
+        Some(Sub::Buyers(args)) => buyers::main(&global, args),
         Some(Sub::Recover(args)) => recover::main(&global, &args),
         Some(Sub::Audit(args)) => audit::main(&global, &args),
         Some(Sub::Keys(args)) => keys::main(&global, args),

@@ -35,6 +35,7 @@ pub mod reply;
 pub mod request;
 pub mod screen;
 pub mod sellers;
+pub mod standing;
 pub mod stats;
 pub mod step;
 pub mod telemetry;

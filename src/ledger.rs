@@ -1,6 +1,7 @@
 //! The ledger: jobs, their history, invoices, outbox, figures, in one SQLite file. The only room that touches SQLite.
 
 mod books;
+pub mod buyers;
 mod desk;
 mod figures;
 mod filter;

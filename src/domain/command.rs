@@ -8,6 +8,7 @@ use super::health::{Check, Status};
 use super::id::RequestId;
 use super::job::JobView;
 use super::query::JobsQuery;
+use super::standing::Decision;
 
 /// A command to the engine.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,10 +35,18 @@ pub enum Command {
         #[serde(rename = "job")]
         id: RequestId,
     },
-    /// Serve this buyer no more (added to `limits.block` for as long as the process lives; the settings file keeps it for good).
+    /// Serve this buyer no more, until it is decided otherwise: as [`Command::Decide`].
     Block {
         /// npub or hex.
         buyer: String,
+    },
+    /// Decide about a buyer. The ledger keeps it: it outlasts restarts and saves of the settings.
+    Decide {
+        /// npub or hex.
+        buyer: String,
+        /// What.
+        #[serde(flatten)]
+        decision: Decision,
     },
     /// How is it going?
     Status,

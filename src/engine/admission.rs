@@ -181,7 +181,9 @@ impl Admission {
         let facts = Facts {
             us: &us,
             decrypt: &|scheme, from, text| terms::decrypt(&self.shop, scheme, from, text),
-            is_blocked: &|buyer| terms::is_blocked(settings, buyer),
+            is_blocked: &|buyer| {
+                self.shop.standing(buyer).blocked || terms::is_blocked(settings, buyer)
+            },
             offer: terms::offer(settings, &available, &price_of),
             limits: terms::limits(settings),
             record,
@@ -261,6 +263,7 @@ impl Admission {
         let notes = notes.join("; ");
         let most_waiting = admit.most_waiting;
         let job = terms::job(admit, event, relay, prompt, settings);
+        let credit = terms::credit(settings, self.shop.standing(&job.buyer.0));
         let drafts = self.first_words(&job).await?;
         crash::point("admit.before");
         let entered = self
@@ -272,7 +275,7 @@ impl Admission {
                 notes,
                 drafts,
                 most_waiting,
-                credit: terms::credit(settings),
+                credit,
             })
             .await?;
         crash::point("admit.after");

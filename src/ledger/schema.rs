@@ -270,8 +270,19 @@ CREATE INDEX jobs_debt_of_buyer ON jobs (buyer, debt_until, debt_msat) WHERE deb
 CREATE INDEX jobs_debt ON jobs (debt_until, debt_msat) WHERE debt_msat > 0;
 ";
 
-const VERSIONS: [&str; 8] = [
-    FIRST, HOURS, LISTS, DESK, HOLDS, IDENTITIES, PURCHASES, CREDIT,
+/// What the seller decided about buyers.
+const STANDINGS: &str = "
+CREATE TABLE standings (
+  buyer           BLOB PRIMARY KEY CHECK (length(buyer) = 32),
+  blocked         INTEGER NOT NULL,
+  trusted         INTEGER NOT NULL,
+  credit_sats     INTEGER CHECK (credit_sats >= 0),
+  at              INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+";
+
+const VERSIONS: [&str; 9] = [
+    FIRST, HOURS, LISTS, DESK, HOLDS, IDENTITIES, PURCHASES, CREDIT, STANDINGS,
 ];
 
 /// Every version of the tables, oldest first.

@@ -14,6 +14,7 @@ use crate::domain::model_name::same_model;
 use crate::domain::msat::Msat;
 use crate::domain::price::{PriceRule, most_input_tokens};
 use crate::domain::request::Offer;
+use crate::domain::standing::Standing;
 use crate::domain::time::Time;
 use crate::engine::shop::Shop;
 
@@ -122,11 +123,12 @@ fn order(mode: PayMode, price: &PriceRule) -> PayOrder {
     }
 }
 
-/// What may be owed, where the settings say so.
-pub(super) fn credit(settings: &Settings) -> Option<credit::Limits> {
+/// What this buyer and all together may owe, where the settings say that anything may.
+pub(super) fn credit(settings: &Settings, buyer: Standing) -> Option<credit::Limits> {
     let payment = &settings.payment;
+    let each = buyer.credit_limit(payment.credit_sats, payment.unpaid_sats_total);
     (payment.mode == PayMode::Credit).then(|| credit::Limits {
-        each: Msat::from_sats(payment.credit_sats),
+        each: Msat::from_sats(each),
         all: Msat::from_sats(payment.unpaid_sats_total),
     })
 }
