@@ -1,8 +1,10 @@
 //! The settings: schema, defaults, loading, editing that keeps comments, validation.
 
 pub mod atomic;
+mod backend;
 pub mod check;
 pub mod edit;
+pub mod force;
 mod init;
 pub mod kept;
 pub mod keys;
@@ -12,7 +14,9 @@ pub mod press;
 mod problem;
 pub mod schema;
 pub mod secret;
+pub mod watch;
 
+pub use backend::{Chosen, Declared};
 pub use load::load;
 pub use problem::SettingsError;
 pub use schema::Settings;

@@ -3,6 +3,7 @@
 mod admission;
 mod announce;
 pub mod audit;
+pub mod buyers;
 pub mod cases;
 mod clock;
 pub use crate::crash;
@@ -12,6 +13,7 @@ mod ends;
 mod figures;
 mod held_back;
 mod holds;
+mod in_force;
 mod invoicer;
 mod last_look;
 mod lights;
@@ -77,6 +79,7 @@ impl Engine {
         clock::start();
         let boot = BootId(Hex32(rand::random()));
         let shop = Shop::new(ledger, keys, settings, boot);
+        shop.read_standings().await?;
         recovery::recover(&shop).await?;
         let (orders, inbox) = mpsc::channel(COMMANDS);
         let supervisor = tokio::spawn(supervisor::run(shop.clone(), place, inbox));

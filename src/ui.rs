@@ -28,7 +28,6 @@ pub mod svg;
 pub mod terminal;
 pub mod theme;
 pub mod view;
-mod watch;
 
 pub use run::run;
 

@@ -58,7 +58,7 @@ fn row(key: &Key) -> String {
         key.field,
         key.help,
         allowed,
-        key.applies.words()
+        key.applies().words()
     )
 }
 

@@ -9,6 +9,8 @@ use toml_edit::{Item, TableLike, Value};
 
 use super::schema::Settings;
 
+pub use super::force::Applies;
+
 mod rule;
 mod shape;
 mod table;
@@ -162,32 +164,6 @@ impl Section {
     }
 }
 
-/// When a changed setting takes effect.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Applies {
-    /// To the next job; jobs already admitted keep what they were admitted under.
-    Now,
-    /// The next time the shop goes online.
-    NextOnline,
-    /// The next time the program starts.
-    NextStart,
-    /// At once.
-    AtOnce,
-}
-
-impl Applies {
-    /// In words, for the form and the documentation.
-    #[must_use]
-    pub const fn words(self) -> &'static str {
-        match self {
-            Self::Now => "next job",
-            Self::NextOnline => "next time online",
-            Self::NextStart => "next start",
-            Self::AtOnce => "at once",
-        }
-    }
-}
-
 /// One setting.
 #[derive(Clone, Copy, Debug)]
 pub struct Key {
@@ -199,8 +175,6 @@ pub struct Key {
     pub shape: Shape,
     /// What it is for, in one line.
     pub help: &'static str,
-    /// When a change takes effect.
-    pub applies: Applies,
     /// Whether it may be left out and then means "none". Others have a default, or are [`Key::required`].
     pub optional: bool,
     /// What it could look like, as TOML: for keys without a default.
@@ -221,6 +195,12 @@ impl Key {
             self.section.path().join("."),
             self.field
         ))
+    }
+
+    /// When a change takes effect: as its table's type says.
+    #[must_use]
+    pub const fn applies(&self) -> Applies {
+        self.section.applies()
     }
 
     /// Is its value never shown?

@@ -123,7 +123,7 @@ async fn wallet(shop: &Arc<Shop>, settings: &Settings, place: &Place) -> Result<
     let word = settings.wallet.backend.word();
     let fix = "vend doctor";
     if let Err(error) = shop.open_purse(settings, place) {
-        let (words, fix) = (&error.words, error.fix);
+        let (words, fix) = (&error.words, &error.fix);
         shop.checked(CheckKind::Wallet, word, CheckStatus::Fail, words, fix);
         return Err(NotReady(error.words));
     }

@@ -1,7 +1,7 @@
 //! The wallets that are open: the one that the settings name, and old ones whose invoices may still bring money. An invoice
 //! is looked at with the wallet that made it, and with no other: what another one does not know of says nothing.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -122,14 +122,15 @@ pub struct NotOpen {
     /// A sentence for the operator.
     pub words: String,
     /// The command that mends it.
-    pub fix: &'static str,
+    pub fix: String,
 }
 
-impl From<WalletOpenError> for NotOpen {
-    fn from(error: WalletOpenError) -> Self {
+impl NotOpen {
+    fn of(error: &WalletOpenError, place: &Place) -> Self {
+        let folder = place.config.parent().unwrap_or(Path::new("."));
         Self {
             words: error.to_string(),
-            fix: error.fix(),
+            fix: error.fix(folder),
         }
     }
 }
@@ -250,7 +251,8 @@ impl Shop {
     /// # Errors
     /// As [`preflight::open_wallet`]; and where the settings can't be kept. Nothing is changed then.
     pub fn open_purse(&self, settings: &Settings, place: &Place) -> Result<(), NotOpen> {
-        let wallet = preflight::open_wallet(settings, place)?;
+        let wallet =
+            preflight::open_wallet(settings, place).map_err(|error| NotOpen::of(&error, place))?;
         let key = kept::keep(&place.data, &place.config, &settings.wallet).map_err(|error| {
             let folder = place.data.join(kept::FOLDER);
             NotOpen {
@@ -258,7 +260,7 @@ impl Shop {
                     "the wallet's settings can't be kept in {}: {error}",
                     folder.display()
                 ),
-                fix: "vend doctor",
+                fix: "vend doctor".to_owned(),
             }
         })?;
         let purse = Purse::new(Some(key), wallet, settings.wallet.network);

@@ -9,6 +9,7 @@ use nostr::Keys;
 use tokio::sync::{Notify, broadcast, watch};
 use tokio_util::sync::CancellationToken;
 
+use super::buyers::Standings;
 use super::cases::Doubts;
 use super::clock::ClockState;
 use super::disk;
@@ -110,7 +111,9 @@ pub struct Shop {
     pub runs: Mutex<HashMap<RequestId, Run>>,
     doubts: Mutex<Doubts>,
     events: broadcast::Sender<Event>,
-    settings: RwLock<Arc<Settings>>,
+    settings: watch::Sender<Arc<Settings>>,
+    /// What was decided about buyers: see `buyers`.
+    pub(super) standings: Standings,
     /// The wallets that are open: see `purse`.
     pub(super) purses: Mutex<Purses>,
     /// The wallet's health as it says itself.
@@ -148,7 +151,8 @@ impl Shop {
             runs: Mutex::new(HashMap::new()),
             doubts: Mutex::default(),
             events,
-            settings: RwLock::new(Arc::new(settings)),
+            settings: watch::Sender::new(Arc::new(settings)),
+            standings: Standings::default(),
             purses: Mutex::default(),
             bare_health: Mutex::default(),
             market: RwLock::new(None),
@@ -179,15 +183,27 @@ impl Shop {
         self.events.subscribe()
     }
 
-    /// The settings in force.
+    /// The settings in force. Asked for at each use, never kept: they may be others at any time.
     #[must_use]
     pub fn settings(&self) -> Arc<Settings> {
-        held(self.settings.read()).clone()
+        self.settings.borrow().clone()
     }
 
-    /// Puts other settings in force.
-    pub fn set_settings(&self, settings: Settings) {
-        *held(self.settings.write()) = Arc::new(settings);
+    /// Tells whoever must do something when other settings are in force.
+    #[must_use]
+    pub fn settings_changes(&self) -> watch::Receiver<Arc<Settings>> {
+        self.settings.subscribe()
+    }
+
+    /// Puts other settings in force; false where they are the same.
+    pub fn set_settings(&self, settings: Settings) -> bool {
+        self.settings.send_if_modified(|held| {
+            let other = **held != settings;
+            if other {
+                *held = Arc::new(settings);
+            }
+            other
+        })
     }
 
     /// Relays and servers, while online or draining.

@@ -7,17 +7,19 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use super::desk::StepError;
+use super::in_force::InForce;
 use super::preflight::{self, NotReady, Opened, Place};
 use super::shop::Shop;
 use super::trade::{Closing, Hurry, Trade};
 use super::trials::Trials;
-use super::{Order, cases, clock, ends, figures, holds, invoicer, load, lookup, payments, status};
-use crate::config;
-use crate::config::Settings;
+use super::{
+    Order, buyers, cases, clock, ends, figures, holds, invoicer, load, lookup, payments, status,
+};
 use crate::domain::command::{Command, Reply};
-use crate::domain::event::{Level, News};
+use crate::domain::event::Level;
 use crate::domain::health::ShopState;
 use crate::domain::job::Job;
+use crate::domain::standing::Decision;
 use crate::domain::step::Input;
 
 /// Questions about jobs that are answered at once; one more is refused.
@@ -33,6 +35,7 @@ enum Phase {
 struct Supervisor {
     shop: Arc<Shop>,
     place: Place,
+    in_force: InForce,
     phase: Phase,
     /// Was it told to stop at once, for its next run to go on?
     left: bool,
@@ -59,6 +62,7 @@ pub async fn run(shop: Arc<Shop>, place: Place, mut inbox: mpsc::Receiver<Order>
         tokio::spawn(clock::work(shop.clone(), stop.clone())),
     ];
     let mut supervisor = Supervisor {
+        in_force: InForce::begin(&place.config, (*shop.settings()).clone()),
         shop: shop.clone(),
         place,
         phase: Phase::Offline,
@@ -115,6 +119,10 @@ impl Supervisor {
                     return;
                 },
                 () = ended.notified() => self.end_phase().await,
+                () = self.in_force.changed() => {
+                    let online = self.is_open();
+                    self.in_force.follow(&self.shop, online);
+                }
             }
         }
     }
@@ -154,6 +162,13 @@ impl Supervisor {
             }
             other => self.phase = other,
         }
+        if !self.is_open() {
+            self.in_force.settle(&self.shop);
+        }
+    }
+
+    fn is_open(&self) -> bool {
+        !matches!(self.phase, Phase::Offline)
     }
 
     async fn command(&mut self, command: Command, back: oneshot::Sender<Reply>) {
@@ -167,7 +182,14 @@ impl Supervisor {
             Command::ApplySettings => self.apply_settings(),
             Command::Cancel { id } => stepped(self.shop.cancel(id, false).await),
             Command::Retry { id } => stepped(self.shop.apply(id, Input::Retry).await),
-            Command::Block { buyer } => self.block(&buyer),
+            Command::Block { buyer } => {
+                let decided = buyers::decide(self.shop.clone(), buyer, Decision::Block);
+                return self.look_up(decided, back);
+            }
+            Command::Decide { buyer, decision } => {
+                let decided = buyers::decide(self.shop.clone(), buyer, decision);
+                return self.look_up(decided, back);
+            }
             Command::Status => Reply::Status {
                 status: Box::new(status::status(&self.shop).await),
             },
@@ -230,13 +252,9 @@ impl Supervisor {
                 return refused("still finishing jobs; try again when it is offline");
             }
         }
-        match config::load::load(&self.place.config) {
-            Ok(settings) => self.shop.set_settings(settings),
-            Err(error) => {
-                let words = error.to_string();
-                self.shop.set_state(ShopState::Offline, &words);
-                return refused(&words);
-            }
+        if let Err(words) = self.in_force.read(&self.shop) {
+            self.shop.set_state(ShopState::Offline, &words);
+            return refused(&words);
         }
         self.shop
             .set_state(ShopState::Starting, "reading the settings");
@@ -319,64 +337,9 @@ impl Supervisor {
         }
     }
 
-    /// Prices, limits and text apply to the next job; the rest the next time it goes online.
-    fn apply_settings(&self) -> Reply {
-        let new = match config::load::load(&self.place.config) {
-            Ok(new) => new,
-            Err(error) => return refused(&error.to_string()),
-        };
-        let held = self.shop.settings();
-        let open = !matches!(self.phase, Phase::Offline);
-        let wallet = self.shop.wallet().filter(|_| open);
-        if let Some(why) = wallet.and_then(|wallet| preflight::cant_hold(&new, &*wallet)) {
-            return refused(&why);
-        }
-        let later = open
-            && (new.nostr != held.nostr
-                || new.endpoints != held.endpoints
-                || new.wallet != held.wallet);
-        let settings = if open {
-            Settings {
-                nostr: held.nostr.clone(),
-                endpoints: held.endpoints.clone(),
-                wallet: held.wallet.clone(),
-                ..new
-            }
-        } else {
-            new
-        };
-        let looks = Settings {
-            screen: held.screen,
-            keys: held.keys.clone(),
-            ..settings.clone()
-        };
-        // The same to every job, and another look or other keys: nothing waits for a next job.
-        let at_once = looks == *held && settings != *held;
-        self.shop.set_settings(settings);
-        if !open {
-            status::tell_wallet(&self.shop);
-        }
-        let detail = if later {
-            "saved and applied to the next job; relays, endpoints, wallet and kinds apply the next time it goes online"
-        } else if at_once {
-            "saved and in force"
-        } else {
-            "saved and applied to the next job"
-        };
-        self.shop.tell(News::Settings {
-            detail: detail.to_owned(),
-        });
-        done(detail)
-    }
-
-    fn block(&self, buyer: &str) -> Reply {
-        if nostr::PublicKey::parse(buyer).is_err() {
-            return refused("a buyer is an npub or 64 hex digits");
-        }
-        let mut settings = (*self.shop.settings()).clone();
-        settings.limits.block.push(buyer.to_owned());
-        self.shop.set_settings(settings);
-        done("blocked for as long as this vend runs; `vend config set limits.block` keeps it")
+    fn apply_settings(&mut self) -> Reply {
+        let online = self.is_open();
+        self.in_force.apply(&self.shop, online)
     }
 }
 

@@ -14,9 +14,9 @@ use tokio::time::{Instant, sleep, sleep_until};
 use super::app::{Action, App, Input};
 use super::settings_form::{self, SaveError};
 use super::terminal::Screen;
-use super::watch::Watch;
 use super::{Leave, Link, Options, UiError, crash};
 use crate::config::edit;
+use crate::config::watch::Watch;
 use crate::domain::command::{Command, Reply};
 use crate::domain::event::Event;
 

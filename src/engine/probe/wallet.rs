@@ -1,6 +1,7 @@
 //! The wallet's rows: is it there, is it the right one, can money come in, does it make an invoice and find it again. A row
 //! that is not well names what mends it.
 
+use std::path::Path;
 use std::time::Duration;
 
 use super::super::preflight::{self, Place, network_fix, open_wallet};
@@ -12,7 +13,6 @@ use crate::domain::health::{Check, CheckKind, CheckStatus, Light, WalletHealth};
 use crate::domain::invoice::{self, Expected, InvoiceFault, Network};
 use crate::domain::msat::Msat;
 use crate::domain::time::Time;
-use crate::wallet::open::NEW_CONNECTION;
 use crate::wallet::spark::setup::Setup;
 use crate::wallet::{Issued, NewInvoice, Wallet, WalletError};
 
@@ -46,7 +46,9 @@ pub async fn wallet(settings: &Settings, place: &Place) -> Vec<Check> {
         }
         Err(error) => {
             let words = error.to_string();
-            checks.push(row(settings, CheckStatus::Fail, &words, error.fix()));
+            let folder = place.config.parent().unwrap_or(Path::new("."));
+            let fix = error.fix(folder);
+            checks.push(row(settings, CheckStatus::Fail, &words, &fix));
         }
     }
     checks
@@ -68,9 +70,9 @@ pub async fn opened(settings: &Settings, wallet: &dyn Wallet) -> Vec<Check> {
         Light::Warn | Light::Unknown | Light::Down => CheckStatus::Warn,
     };
     let fix = match settings.wallet.backend {
-        backend if health.can_receive_msat == Some(Msat::ZERO) => room(backend),
+        backend if health.can_receive_msat == Some(Msat::ZERO) => backend.declared().room,
         // What a connection may do too much, a new one mends.
-        Backend::Nwc if status != CheckStatus::Ok => NEW_CONNECTION,
+        Backend::Nwc if status != CheckStatus::Ok => Backend::Nwc.declared().renew,
         _ => "",
     };
     let mut checks = vec![row(settings, status, &health.detail, fix)];
@@ -96,24 +98,10 @@ fn mend(settings: &Settings, error: &WalletError) -> String {
     let wallet = &settings.wallet;
     if wallet.backend == Backend::Nwc {
         // Its silence has many causes, a connection that was removed among them.
-        return NEW_CONNECTION.to_owned();
+        return wallet.backend.declared().renew.to_owned();
     }
     let fix = match error {
-        WalletError::Unauthorized(_) => match wallet.backend {
-            Backend::Lnbits => {
-                "vend config set wallet.invoice_key (it asks for the invoice/read key of the wallet's page)"
-            }
-            Backend::Lnd => {
-                "vend config set wallet.macaroon (it asks for the hex of the node's invoice.macaroon)"
-            }
-            Backend::Cln => {
-                "lightning-cli createrune, then vend config set wallet.rune (it asks for the rune)"
-            }
-            Backend::Phoenixd => {
-                "vend config set wallet.password (it asks for http-password-limited-access of phoenix.conf)"
-            }
-            Backend::Nwc | Backend::Spark | Backend::Sandbox => "",
-        },
+        WalletError::Unauthorized(_) => wallet.backend.declared().renew,
         WalletError::Certificate(_) => {
             return match &wallet.certificate {
                 Some(file) => format!(
@@ -140,16 +128,6 @@ fn mend(settings: &Settings, error: &WalletError) -> String {
     fix.to_owned()
 }
 
-/// What makes room to receive.
-const fn room(backend: Backend) -> &'static str {
-    match backend {
-        Backend::Phoenixd => {
-            "pay it a first invoice that is larger than its fee for a channel; until then what comes becomes fee credit"
-        }
-        _ => "open a channel towards this node, or buy inbound liquidity for it",
-    }
-}
-
 /// A wallet that has less room than the cheapest job costs.
 fn small_room(settings: &Settings, health: &WalletHealth) -> Option<Check> {
     let room_left = health.can_receive_msat.filter(|room| !room.is_zero())?;
@@ -164,7 +142,7 @@ fn small_room(settings: &Settings, health: &WalletHealth) -> Option<Check> {
             settings,
             CheckStatus::Warn,
             &detail,
-            room(settings.wallet.backend),
+            settings.wallet.backend.declared().room,
         )
     })
 }

@@ -75,7 +75,7 @@ impl Field {
     /// When a change applies.
     #[must_use]
     pub const fn applies(&self) -> &'static str {
-        match self.key.applies {
+        match self.key.applies() {
             Applies::Now | Applies::AtOnce => "applies now",
             Applies::NextOnline => "applies the next time online",
             Applies::NextStart => "applies at the next start",
