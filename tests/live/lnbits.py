@@ -6,6 +6,7 @@
     lnbits.py pay    --url URL --key ADMINKEY BOLT11
     lnbits.py lookup --url URL [--key INKEY] PAYMENT_HASH
     lnbits.py balance --url URL --key KEY
+    lnbits.py rename --url URL --key ADMINKEY NAME
 
 Every command prints one JSON line; any failure is a plain line on stderr and exit 1. Python's own library is enough.
 The money is LNbits' FakeWallet: payments are entries in its own books, and no Lightning node is behind them.
@@ -94,10 +95,15 @@ def balance(o):
     return {"name": w["name"], "balance_msat": w["balance"]}
 
 
+def rename(o):
+    w = call(o, "PUT", "/api/v1/wallet/" + urllib.parse.quote(o.name), **{"X-Api-Key": o.key})
+    return {"name": w["name"]}
+
+
 def main():
     a = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     commands = a.add_subparsers(required=True)
-    for run in (setup, invoice, pay, lookup, balance):
+    for run in (setup, invoice, pay, lookup, balance, rename):
         c = commands.add_parser(run.__name__)
         c.set_defaults(run=run)
         c.add_argument("--url", required=True)
@@ -113,6 +119,8 @@ def main():
             c.add_argument("--expiry", type=int, default=600)
         if run is pay:
             c.add_argument("bolt11")
+        if run is rename:
+            c.add_argument("name")
         if run is lookup:
             c.add_argument("payment_hash")
     o = a.parse_args()

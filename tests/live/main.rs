@@ -14,6 +14,8 @@ mod drill_node;
 mod drill_ollama;
 #[path = "../support/drill_phoenixd.rs"]
 mod drill_phoenixd;
+#[path = "../support/drill_relay.rs"]
+mod drill_relay;
 
 use serde_json::Value;
 use stage::{Buyer, Lnbits, Place, Server, Shop, gguf, ready, request_of};
@@ -305,3 +307,4 @@ mod forged;
 mod golden;
 mod lnd;
 mod nwc;
+mod renamed;
