@@ -45,7 +45,7 @@ fn line(text: &str) -> String {
 #[test]
 fn no_file_means_the_defaults() {
     assert_eq!(load(&nowhere().path).unwrap(), Settings::default());
-    assert_eq!(load(&file("").path).unwrap(), Settings::default());
+    assert_eq!(load(&file("# mine\n").path).unwrap(), Settings::default());
 }
 
 #[test]
@@ -452,7 +452,7 @@ fn an_unknown_key_of_an_edit_asks_whether_another_was_meant() {
 
 #[test]
 fn what_only_goes_together_is_set_together() {
-    let place = file("");
+    let place = file("# mine\n");
     let settings = edit::set_all(
         &place.path,
         &[

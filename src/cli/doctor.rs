@@ -8,7 +8,7 @@ use super::ask::Json;
 use super::exit::{Exit, Outcome, json, runtime, say};
 use super::{prompt, settings};
 use crate::config::place::{Places, read_lock};
-use crate::config::{Settings, secret};
+use crate::config::{Settings, load, secret};
 use crate::domain::health::{Check, CheckKind, CheckStatus};
 use crate::engine::probe::{self, check};
 use crate::engine::{Place, disk};
@@ -24,17 +24,45 @@ struct Sheet {
 /// Looks, prints, and fails where something failed.
 pub fn main(global: &Global, as_json: Json) -> Outcome {
     let places = global.places()?;
-    let settings = settings::load(&places.config)?;
+    let settings = match settings::load(&places.config) {
+        Ok(settings) => settings,
+        Err(exit) => return invalid(&places, as_json, exit),
+    };
     let checks = runtime()?.block_on(look(&places, &settings));
     let ok = checks.iter().all(|check| check.status != CheckStatus::Fail);
-    if as_json.json {
-        json(&Sheet { ok, checks })?;
-    } else {
-        for check in &checks {
-            print(check)?;
-        }
-    }
+    show(&Sheet { ok, checks }, as_json)?;
     if ok { Ok(()) } else { Err(Exit::silent()) }
+}
+
+fn show(sheet: &Sheet, as_json: Json) -> Outcome {
+    if as_json.json {
+        return json(sheet);
+    }
+    for check in &sheet.checks {
+        print(check)?;
+    }
+    Ok(())
+}
+
+/// Without settings nothing else can be looked at: each fault of the file is a row.
+fn invalid(places: &Places, as_json: Json, exit: Exit) -> Outcome {
+    if !as_json.json {
+        return Err(exit);
+    }
+    let path = places.config.display().to_string();
+    let row = |detail: &str| {
+        let fix =
+            format!("correct it with an editor: {path}; `vend config check` says what is left");
+        check(CheckKind::Data, &path, CheckStatus::Fail, detail, &fix)
+    };
+    let wrong = load::problems(&places.config);
+    let checks = if wrong.is_empty() {
+        vec![row(&exit.line)]
+    } else {
+        wrong.iter().map(|error| row(&error.to_string())).collect()
+    };
+    json(&Sheet { ok: false, checks })?;
+    Err(exit)
 }
 
 fn print(check: &Check) -> Outcome {
@@ -70,8 +98,8 @@ async fn look(places: &Places, settings: &Settings) -> Vec<Check> {
             "vend config init",
         ));
     }
-    for warning in secret::warnings(settings, &places.config) {
-        let path = places.config.display().to_string();
+    for (file, warning) in secret::warnings(settings, &places.config) {
+        let path = file.display().to_string();
         let fix = format!("chmod 600 {path}");
         checks.push(check(
             CheckKind::Data,

@@ -79,6 +79,12 @@ pub fn say(line: &str) -> Outcome {
     writeln!(std::io::stdout(), "{line}").map_err(|error| Exit::failed(&error))
 }
 
+/// A word of warning on stderr; the command goes on.
+pub fn warn(line: &str) {
+    // With stderr gone there is nobody to tell.
+    let _ = writeln!(std::io::stderr(), "vend: {line}");
+}
+
 /// Writes one JSON document to stdout.
 ///
 /// # Errors

@@ -1,7 +1,8 @@
 //! A shop in this process: lock, ledger, identity, engine, control socket, log.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use crate::config::atomic;
 use crate::config::place::{DataLock, LockError, Places};
 use crate::control::server::Server;
 use crate::domain::command::Command;
@@ -35,6 +36,7 @@ impl Host {
             LockError::Held { .. } => Exit::held(&error),
             LockError::Io { .. } => Exit::failed(&error),
         })?;
+        atomic::tidy(&[&places.config, &places.identity()].map(PathBuf::as_path));
         let log = log::start(&places.logs(), filter)?;
         let identity = identity::load_or_create(&places.identity(), Some(&mut prompt::passphrase))
             .map_err(|error| Exit::failed(&error))?;

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::load::walk;
 use super::problem::{Problem, SettingsError, Spot, Step, quoted, spot};
-use super::schema::{Backend, EndpointKind, Network, SecretSource, Settings, Wallet};
+use super::schema::{Backend, EndpointKind, SecretSource, Settings, Wallet};
 
 /// Checks settings that did not come from a file, or that were changed since: ranges, and what goes together.
 ///
@@ -104,50 +104,25 @@ fn in_list(keys: &[&str], index: usize, field: &str) -> Spot {
     spot
 }
 
-/// Which keys a backend has, and which of them it can't do without.
-const fn wallet_keys(backend: Backend) -> (&'static [&'static str], &'static [&'static str]) {
-    match backend {
-        Backend::Spark => (&["account"], &[]),
-        Backend::Nwc => (&["uri"], &["uri"]),
-        Backend::Lnbits => (&["url", "invoice_key"], &["url", "invoice_key"]),
-        Backend::Lnd => (&["url", "macaroon", "certificate"], &["url", "macaroon"]),
-        Backend::Cln => (&["url", "rune", "certificate"], &["url", "rune"]),
-        Backend::Phoenixd => (&["url", "password"], &["url", "password"]),
-        Backend::Sandbox => (&[], &[]),
-    }
-}
-
 /// Does this backend use this key of `[wallet]`? `backend` and `network` belong to all of them.
 #[must_use]
 pub fn wallet_uses(backend: Backend, field: &str) -> bool {
-    matches!(field, "backend" | "network") || wallet_keys(backend).0.contains(&field)
+    backend.uses(field)
 }
 
 /// Can this backend not do without this key of `[wallet]`?
 #[must_use]
 pub fn wallet_needs(backend: Backend, field: &str) -> bool {
-    wallet_keys(backend).1.contains(&field)
+    backend.needs(field)
 }
 
 fn wallet(wallet: &Wallet, problems: &mut Vec<Problem>) {
-    let set = [
-        ("account", wallet.account.is_some()),
-        ("uri", wallet.uri.is_some()),
-        ("url", wallet.url.is_some()),
-        ("invoice_key", wallet.invoice_key.is_some()),
-        ("macaroon", wallet.macaroon.is_some()),
-        ("rune", wallet.rune.is_some()),
-        ("password", wallet.password.is_some()),
-        ("certificate", wallet.certificate.is_some()),
-    ];
-    for (field, is_set) in set {
-        if is_set && !wallet_uses(wallet.backend, field) {
-            problems.push(foreign(wallet.backend, field));
-        }
-        if !is_set && wallet_needs(wallet.backend, field) {
-            problems.push(missing(wallet.backend, field));
-        }
-    }
+    let (backend, set) = (wallet.backend, wallet.set_keys());
+    let foreign = set.iter().filter(|field| !backend.uses(field));
+    problems.extend(foreign.map(|field| self::foreign(backend, field)));
+    let needs = backend.declared().needs.iter();
+    let missing = needs.filter(|field| !set.contains(*field));
+    problems.extend(missing.map(|field| self::missing(backend, field)));
     network(wallet, problems);
     connection_string(wallet, problems);
 }
@@ -177,24 +152,20 @@ fn missing(backend: Backend, field: &str) -> Problem {
 }
 
 fn network(wallet: &Wallet, problems: &mut Vec<Problem>) {
-    let (allowed, hint) = match (wallet.backend, wallet.network) {
-        (Backend::Sandbox, network) if network != Network::Regtest => (
-            "regtest",
-            "the sandbox is play money and says so by its network",
-        ),
-        (Backend::Spark, Network::Testnet | Network::Signet) => {
-            ("bitcoin or regtest", "Spark has no other networks")
-        }
-        _ => return,
-    };
+    let (has, why) = wallet.backend.declared().networks;
+    if has.is_empty() || has.contains(&wallet.network) {
+        return;
+    }
+    let words: Vec<&str> = has.iter().map(|network| network.word()).collect();
     problems.push(Problem::new(
         spot(&["wallet", "network"]),
         quoted(wallet.network.word()),
         format!(
-            "{allowed} while wallet.backend is {}",
+            "{} while wallet.backend is {}",
+            words.join(" or "),
             wallet.backend.word()
         ),
-        hint,
+        why,
     ));
 }
 
@@ -266,9 +237,9 @@ mod tests {
             let mut settings = Settings::default();
             settings.wallet.backend = backend;
             if backend == Backend::Sandbox {
-                settings.wallet.network = Network::Regtest;
+                settings.wallet.network = crate::config::schema::Network::Regtest;
             }
-            let needs = !wallet_keys(backend).1.is_empty();
+            let needs = !backend.declared().needs.is_empty();
             assert_eq!(check(&settings).is_err(), needs, "{backend:?}");
             settings.wallet.password = Some(SecretSource::Plain("hunter2".to_owned()));
             settings.wallet.url = Some("http://127.0.0.1:9740".to_owned());

@@ -7,7 +7,7 @@ use toml_edit::{ArrayOfTables, Document, DocumentMut, Item, Table, TableLike, Va
 use super::keys::{self, Key, Section, Wrong, did_you_mean};
 use super::load;
 use super::problem::{SettingsError, line_of};
-use super::schema::{SecretSource, Settings};
+use super::schema::Settings;
 use super::{atomic, init};
 
 mod put;
@@ -19,6 +19,9 @@ pub use reveal::{reveal, source};
 
 /// How often a change is made anew because another program changed the file meanwhile.
 const ATTEMPTS: usize = 5;
+
+/// What a file without any setting holds.
+const EMPTY: &str = "# Every setting has its default.\n";
 
 /// Why the settings were not changed. The file is then as it was.
 #[derive(Debug, thiserror::Error)]
@@ -117,20 +120,33 @@ pub fn apply(
     changes: &[Change<'_>],
     fits: &dyn Fn(&Settings) -> Result<(), SettingsError>,
 ) -> Result<Settings, EditError> {
+    let failed = |cause: std::io::Error| match cause.kind() {
+        std::io::ErrorKind::WouldBlock => EditError::Contended {
+            path: path.display().to_string(),
+        },
+        _ => EditError::Write {
+            path: path.display().to_string(),
+            cause,
+        },
+    };
+    load::usable(path)?;
+    let _turn = atomic::Turn::wait(path).map_err(failed)?;
     for _ in 0..ATTEMPTS {
         let old = load::read(path)?;
-        let (new, settings) = edited(old.as_deref().unwrap_or_default(), path, changes)?;
+        let (mut new, settings) = edited(old.as_deref().unwrap_or_default(), path, changes)?;
         fits(&settings)?;
+        if new.trim().is_empty() {
+            // An empty file would be taken for one that was lost.
+            EMPTY.clone_into(&mut new);
+        }
         if old.as_deref() == Some(new.as_str()) {
             return Ok(settings);
         }
+        // An editor takes no turn.
         if load::read(path)? != old {
             continue;
         }
-        atomic::replace(path, new.as_bytes()).map_err(|cause| EditError::Write {
-            path: path.display().to_string(),
-            cause,
-        })?;
+        atomic::replace(path, new.as_bytes()).map_err(failed)?;
         return Ok(settings);
     }
     Err(EditError::Contended {
@@ -203,27 +219,11 @@ pub fn init(path: &Path) -> Result<(), EditError> {
     })
 }
 
-/// Hides every secret that is in the settings themselves.
-pub fn mask(settings: &mut Settings) {
-    let wallet = &mut settings.wallet;
-    let secrets = [
-        &mut wallet.uri,
-        &mut wallet.invoice_key,
-        &mut wallet.macaroon,
-        &mut wallet.rune,
-        &mut wallet.password,
-    ];
-    let endpoints = settings.endpoints.0.iter_mut();
-    let (urls, keys): (Vec<_>, Vec<_>) = endpoints
-        .map(|endpoint| (&mut endpoint.url, &mut endpoint.api_key))
-        .unzip();
-    for secret in secrets.into_iter().chain(keys).flatten() {
-        if let SecretSource::Plain(text) = secret {
-            "***".clone_into(text);
-        }
-    }
+/// Hides what addresses hold of secrets. Secrets themselves are never written: see `schema::secrets`.
+fn mask(settings: &mut Settings) {
     let relays = settings.nostr.relays.iter_mut();
-    for url in relays.chain(wallet.url.as_mut()).chain(urls) {
+    let urls = settings.endpoints.0.iter_mut().map(|one| &mut one.url);
+    for url in relays.chain(settings.wallet.url.as_mut()).chain(urls) {
         *url = mask_address(url);
     }
 }

@@ -44,9 +44,23 @@ pub fn keep(data: &Path, config: &Path, wallet: &Wallet) -> io::Result<String> {
         return Ok(same.key);
     }
     let key = format!("{}-{:08x}", wallet.backend.word(), rand::random::<u32>());
-    let text = toml_edit::ser::to_string_pretty(&Page { wallet }).map_err(io::Error::other)?;
+    let text = written(&wallet).map_err(io::Error::other)?;
     atomic::create(&path(data, &key), format!("{HEAD}{text}").as_bytes())?;
     Ok(key)
+}
+
+/// The settings as they are, with the secrets that are in them: this file is private, and they are nowhere else any more.
+fn written(wallet: &Wallet) -> Result<String, toml_edit::ser::Error> {
+    let page = Page {
+        wallet: wallet.clone(),
+    };
+    let mut document = toml_edit::ser::to_document(&page)?;
+    for (key, secret) in wallet.secrets() {
+        if let Some(SecretSource::Plain(text)) = secret {
+            document["wallet"][key] = toml_edit::value(text);
+        }
+    }
+    Ok(document.to_string())
 }
 
 /// Everything that is kept, by name; and a line for each file that can't be read, which is left as it is.
@@ -112,14 +126,8 @@ fn absolute(wallet: &Wallet, config: &Path) -> Wallet {
         place.to_string_lossy().into_owned()
     };
     let mut wallet = wallet.clone();
-    let secrets = [
-        &mut wallet.uri,
-        &mut wallet.invoice_key,
-        &mut wallet.macaroon,
-        &mut wallet.rune,
-        &mut wallet.password,
-    ];
-    for source in secrets.into_iter().flatten() {
+    let secrets = wallet.secrets_mut().into_iter();
+    for source in secrets.filter_map(|(_, secret)| secret.as_mut()) {
         if let SecretSource::File { file } = source {
             *file = place(file);
         }
@@ -168,6 +176,12 @@ mod tests {
         assert_eq!((kept.len(), wrong), (2, Vec::new()));
         let of = |key: &str| kept.iter().find(|one| one.key == key).unwrap();
         assert_eq!(of(&other).wallet.invoice_key, Some(env));
+        let plain = keep(&lnbits(SecretSource::Plain("hunter2".to_owned())));
+        let (all_kept, _) = all(dir.path()).unwrap();
+        let plain = all_kept.iter().find(|one| one.key == plain).unwrap();
+        let own = SecretSource::Plain("hunter2".to_owned());
+        assert_eq!(plain.wallet.invoice_key, Some(own), "it is nowhere else");
+        forget(dir.path(), &plain.key).unwrap();
         let named = dir.path().join("lnbits.key");
         let named = file(&named.to_string_lossy());
         assert_eq!(of(&key).wallet.invoice_key, Some(named));

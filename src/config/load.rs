@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{ErrorKind, Read};
 use std::path::Path;
 
-use toml_edit::{Document, Item, TableLike, Value};
+use toml_edit::{Document, DocumentMut, Item, TableLike, Value};
 
 use super::check;
 use super::keys::{self, Key, Section, Wrong, did_you_mean};
@@ -19,16 +19,59 @@ const FILE_MAX: u64 = 1_048_576;
 /// # Errors
 /// The first thing wrong in the file, top to bottom.
 pub fn load(path: &Path) -> Result<Settings, SettingsError> {
+    usable(path)?;
     match read(path)? {
         Some(text) => parse(&text, path),
         None => Ok(Settings::default()),
     }
 }
 
+/// Is it a file with something in it, or none at all? An empty one is what a full disk or a slip leaves, and a link that leads
+/// nowhere is a file that is not mounted: to sell under the defaults instead would be wrong.
+///
+/// # Errors
+/// What is there instead, with what mends it.
+pub fn usable(path: &Path) -> Result<(), SettingsError> {
+    let wrong = |found: &str, hint: &str| {
+        Err(SettingsError {
+            hint: hint.into(),
+            ..SettingsError::of_file(
+                path,
+                found,
+                "a file with settings, or none for the defaults",
+            )
+        })
+    };
+    let Ok(link) = std::fs::symlink_metadata(path) else {
+        // Absent; or the folder can't be entered, which reading will tell.
+        return Ok(());
+    };
+    let Ok(file) = std::fs::metadata(path) else {
+        return if link.is_symlink() {
+            let hint =
+                "put back the file that it leads to, or remove the link to sell with the defaults";
+            wrong("a link that leads nowhere", hint)
+        } else {
+            Ok(())
+        };
+    };
+    if file.is_dir() {
+        let hint = "name the file itself: vend --config FILE";
+        return wrong("a folder", hint);
+    }
+    let blank = file.len() == 0
+        || (file.len() < 64 && read(path)?.is_some_and(|text| text.trim().is_empty()));
+    if file.is_file() && blank {
+        let hint = "put back your settings; or remove the file, and `vend config init` writes one with every default";
+        return wrong("an empty file", hint);
+    }
+    Ok(())
+}
+
 /// Everything that is wrong with the file, top to bottom; nothing where it can be used.
 #[must_use]
 pub fn problems(path: &Path) -> Vec<SettingsError> {
-    match read(path) {
+    match usable(path).and_then(|()| read(path)) {
         Ok(Some(text)) => parse_all(&text, path).err().unwrap_or_default(),
         Ok(None) => Vec::new(),
         Err(error) => vec![error],
@@ -92,8 +135,9 @@ pub(super) fn parse_all(text: &str, path: &Path) -> Result<Settings, Vec<Setting
         errors.sort_by_key(|error| error.line);
         errors
     };
-    let problems = walk(root);
+    let mut problems = walk(root);
     if !problems.is_empty() {
+        problems.extend(beside(text, &problems));
         return Err(place(problems));
     }
     let settings: Settings =
@@ -103,6 +147,52 @@ pub(super) fn parse_all(text: &str, path: &Path) -> Result<Settings, Vec<Setting
         Ok(settings)
     } else {
         Err(place(problems))
+    }
+}
+
+/// What does not go together in the rest of a file in which some values are wrong: everything is told at once. What follows from
+/// a wrong value alone is not told a second time.
+fn beside(text: &str, wrong: &[Problem]) -> Vec<Problem> {
+    let Ok(mut document) = text.parse::<DocumentMut>() else {
+        return Vec::new();
+    };
+    for problem in wrong {
+        cut(document.as_item_mut(), &problem.spot);
+    }
+    let Ok(settings) = toml_edit::de::from_document::<Settings>(document) else {
+        return Vec::new();
+    };
+    let about = |problem: &Problem| {
+        wrong
+            .iter()
+            .any(|one| problem.spot.starts_with(&one.spot) || one.spot.starts_with(&problem.spot))
+    };
+    let mut rest = check::across(&settings);
+    rest.retain(|problem| !about(problem));
+    rest
+}
+
+/// Takes the value at a spot out.
+fn cut(item: &mut Item, spot: &[Step]) {
+    match spot {
+        // Of a list with a wrong entry all of it goes: what is left of it would not be what was meant.
+        [Step::Key(last)] | [Step::Key(last), Step::Index(_)] => {
+            if let Some(table) = item.as_table_like_mut() {
+                table.remove(last);
+            }
+        }
+        [Step::Key(word), Step::Index(index), rest @ ..] => {
+            let inner = item.get_mut(word.as_str());
+            if let Some(inner) = inner.and_then(|list| list.get_mut(*index)) {
+                cut(inner, rest);
+            }
+        }
+        [Step::Key(word), rest @ ..] => {
+            if let Some(inner) = item.get_mut(word.as_str()) {
+                cut(inner, rest);
+            }
+        }
+        [] | [Step::Index(_), ..] => {}
     }
 }
 

@@ -1,10 +1,14 @@
 //! Every setting with its default. docs/configuration.md says what each is for.
 
+mod secrets;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
 use crate::domain::screen::ThemeName;
+
+pub use self::secrets::{Held, MASK};
 
 /// All settings: the defaults, overlaid by the file.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -338,7 +342,7 @@ impl Network {
 }
 
 /// Where a secret is: in the file itself, in an environment variable, or in a file of its own.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Deserialize)]
 #[serde(untagged)]
 pub enum SecretSource {
     /// The secret itself.

@@ -102,13 +102,13 @@ pub fn place(path: &str, config_dir: &Path, env: &dyn Fn(&str) -> Option<OsStrin
     }
 }
 
-/// A warning for each file that holds a secret and that others than its owner may read or write.
+/// A warning for each file that holds a secret and that others than its owner may read or write, with the file.
 #[must_use]
-pub fn warnings(settings: &Settings, config: &Path) -> Vec<String> {
+pub fn warnings(settings: &Settings, config: &Path) -> Vec<(PathBuf, String)> {
     let dir = config.parent().unwrap_or(Path::new("."));
     let mut files: Vec<PathBuf> = Vec::new();
-    for source in sources(settings) {
-        let file = match source {
+    for held in settings.secrets() {
+        let file = match held.source {
             SecretSource::Plain(_) => config.to_owned(),
             SecretSource::File { file } => place(file, dir, &|name| std::env::var_os(name)),
             SecretSource::Env { .. } => continue,
@@ -117,7 +117,10 @@ pub fn warnings(settings: &Settings, config: &Path) -> Vec<String> {
             files.push(file);
         }
     }
-    files.iter().filter_map(|file| exposed(file)).collect()
+    files
+        .into_iter()
+        .filter_map(|file| exposed(&file).map(|words| (file, words)))
+        .collect()
 }
 
 /// A warning, with its fix, where others than its owner may read or write the file. An absent file has none.
@@ -129,19 +132,6 @@ pub fn exposed(path: &Path) -> Option<String> {
         let shown = clean(&path.to_string_lossy(), 4_096);
         format!("{shown} holds a secret and other users can get at it: run `chmod 600 {shown}`")
     })
-}
-
-fn sources(settings: &Settings) -> impl Iterator<Item = &SecretSource> {
-    let wallet = &settings.wallet;
-    let wallets = [
-        &wallet.uri,
-        &wallet.invoice_key,
-        &wallet.macaroon,
-        &wallet.rune,
-        &wallet.password,
-    ];
-    let endpoints = settings.endpoints.0.iter().map(|one| &one.api_key);
-    wallets.into_iter().chain(endpoints).flatten()
 }
 
 #[cfg(test)]
@@ -234,8 +224,13 @@ mod tests {
         assert!(warnings(&settings, &config).is_empty(), "no secret in it");
         settings.endpoints.0[0].api_key = Some(SecretSource::Plain("hunter2".to_owned()));
         let told = warnings(&settings, &config);
-        assert!(told[0].ends_with(&format!("run `chmod 600 {}`", config.display())));
-        assert!(!told[0].contains("hunter2"));
+        assert_eq!(told[0].0, config);
+        assert!(
+            told[0]
+                .1
+                .ends_with(&format!("run `chmod 600 {}`", config.display()))
+        );
+        assert!(!told[0].1.contains("hunter2"));
         fs::set_permissions(&config, fs::Permissions::from_mode(0o600)).unwrap();
         assert!(warnings(&settings, &config).is_empty());
         settings.endpoints.0[0].api_key = Some(file("absent"));

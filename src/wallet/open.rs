@@ -15,22 +15,20 @@ use super::spark::setup::SetupError;
 use super::spark::{self, Spark};
 use super::{ServerError, Wallet};
 use crate::config::schema::{self, Backend, SecretSource};
+use crate::config::{Chosen, secret};
 use crate::domain::invoice::Network;
 
 /// The sandbox's folder in the data directory.
 pub const SANDBOX_FOLDER: &str = "sandbox";
 
-/// Puts another connection string into the settings, from a file beside them.
-pub const NEW_CONNECTION: &str = "vend config set wallet.uri '{ file = \"nwc.uri\" }'";
-
 /// Why there is no wallet. `Display` is for the operator and names the setting.
 #[derive(Debug, thiserror::Error)]
 pub enum WalletOpenError {
     /// A setting that the backend needs.
-    #[error("the {backend} wallet needs wallet.{key}")]
+    #[error("the {} wallet needs wallet.{key}", .backend.word())]
     Missing {
         /// The backend.
-        backend: &'static str,
+        backend: Backend,
         /// The setting.
         key: &'static str,
     },
@@ -41,6 +39,8 @@ pub enum WalletOpenError {
         key: &'static str,
         /// What was tried, and why it failed; no part of the secret.
         why: String,
+        /// Where the settings say it is.
+        place: SecretSource,
     },
     /// The connection string.
     #[error("wallet.uri can't be used: {0}")]
@@ -57,15 +57,41 @@ pub enum WalletOpenError {
 }
 
 impl WalletOpenError {
-    /// The command that mends it.
+    /// The command that mends it. `folder` is the settings file's: a file is looked for there.
     #[must_use]
-    pub fn fix(&self) -> &'static str {
+    pub fn fix(&self, folder: &Path) -> String {
         match self {
-            Self::Spark(error) => error.fix(),
-            Self::Nwc(_)
-            | Self::Missing { backend: "nwc", .. }
-            | Self::Secret { key: "uri", .. } => NEW_CONNECTION,
-            _ => "vend config check",
+            Self::Spark(error) => error.fix().to_owned(),
+            Self::Nwc(_) => Backend::Nwc.declared().renew.to_owned(),
+            Self::Missing { backend, key } if backend.declared().secret == Some(*key) => {
+                backend.declared().renew.to_owned()
+            }
+            Self::Missing { key, .. } => format!("vend config set wallet.{key} VALUE"),
+            Self::Secret {
+                key: "certificate", ..
+            }
+            | Self::Server(ServerError::Certificate(_)) => {
+                "vend config set wallet.certificate PATH (the server's own file, as a whole path)"
+                    .to_owned()
+            }
+            Self::Secret { key, place, .. } => {
+                let mut all = Backend::ALL.iter().map(|backend| backend.declared());
+                let its = all.find(|declared| declared.secret == Some(*key));
+                let renew = its.map_or("vend config check", |declared| declared.renew);
+                match place {
+                    SecretSource::File { file } => {
+                        let place = secret::place(file, folder, &|name| std::env::var_os(name));
+                        format!("put it into {}, for you alone; or {renew}", place.display())
+                    }
+                    SecretSource::Env { env } => format!("set {env} where vend starts; or {renew}"),
+                    SecretSource::Plain(_) => renew.to_owned(),
+                }
+            }
+            Self::Server(ServerError::Key { setting, .. }) => format!("vend config set {setting}"),
+            Self::Server(ServerError::Url { .. } | ServerError::PlainHttp(_)) => {
+                "vend config set wallet.url https://HOST".to_owned()
+            }
+            Self::Sandbox(_) | Self::Server(ServerError::Client(_)) => "vend doctor".to_owned(),
         }
     }
 }
@@ -83,90 +109,58 @@ pub fn open(
     resolve: impl Fn(&SecretSource) -> Result<SecretString, String>,
     data_dir: &Path,
 ) -> Result<Arc<dyn Wallet>, WalletOpenError> {
-    let needs = Needs { settings, resolve };
-    match settings.backend {
-        Backend::Sandbox => {
+    let read = |key: &'static str, source: &SecretSource| {
+        resolve(source).map_err(|why| WalletOpenError::Secret {
+            key,
+            why,
+            place: source.clone(),
+        })
+    };
+    // The certificate is no secret, but its file is found and read as theirs are.
+    let certificate = |file: Option<&str>| {
+        file.map(|file| {
+            let file = file.to_owned();
+            read("certificate", &SecretSource::File { file })
+        })
+        .transpose()
+    };
+    let chosen = settings.chosen().map_err(|key| WalletOpenError::Missing {
+        backend: settings.backend,
+        key,
+    })?;
+    Ok(match chosen {
+        Chosen::Sandbox => {
             let dir = data_dir.join(SANDBOX_FOLDER);
-            Ok(Arc::new(SandboxWallet::open(
-                &dir,
-                network(settings.network),
-            )?))
+            Arc::new(SandboxWallet::open(&dir, network(settings.network))?)
         }
-        Backend::Lnbits => {
-            let (url, key) = needs.url_and("invoice_key", settings.invoice_key.as_ref())?;
-            Ok(Arc::new(Lnbits::open(url, &key)?))
+        Chosen::Lnbits { url, invoice_key } => {
+            Arc::new(Lnbits::open(url, &read("invoice_key", invoice_key)?)?)
         }
-        Backend::Lnd => {
-            let (url, macaroon) = needs.url_and("macaroon", settings.macaroon.as_ref())?;
-            let certificate = needs.certificate()?;
-            Ok(Arc::new(Lnd::open(url, &macaroon, certificate.as_ref())?))
+        Chosen::Lnd {
+            url,
+            macaroon,
+            certificate: file,
+        } => {
+            let macaroon = read("macaroon", macaroon)?;
+            Arc::new(Lnd::open(url, &macaroon, certificate(file)?.as_ref())?)
         }
-        Backend::Cln => {
-            let (url, rune) = needs.url_and("rune", settings.rune.as_ref())?;
-            let certificate = needs.certificate()?;
-            Ok(Arc::new(Cln::open(url, &rune, certificate.as_ref())?))
+        Chosen::Cln {
+            url,
+            rune,
+            certificate: file,
+        } => {
+            let rune = read("rune", rune)?;
+            Arc::new(Cln::open(url, &rune, certificate(file)?.as_ref())?)
         }
-        Backend::Phoenixd => {
-            let (url, password) = needs.url_and("password", settings.password.as_ref())?;
-            Ok(Arc::new(Phoenixd::open(url, &password)?))
+        Chosen::Phoenixd { url, password } => {
+            Arc::new(Phoenixd::open(url, &read("password", password)?)?)
         }
-        Backend::Spark => {
-            let account = settings.account.unwrap_or(spark::DEFAULT_ACCOUNT);
-            Ok(Arc::new(Spark::open(data_dir, settings.network, account)?))
+        Chosen::Spark { account } => {
+            let account = account.unwrap_or(spark::DEFAULT_ACCOUNT);
+            Arc::new(Spark::open(data_dir, settings.network, account)?)
         }
-        Backend::Nwc => {
-            let uri = needs.secret("uri", settings.uri.as_ref())?;
-            Ok(Arc::new(Nwc::open(&uri)?))
-        }
-    }
-}
-
-/// The settings that a server needs.
-struct Needs<'a, R> {
-    settings: &'a schema::Wallet,
-    resolve: R,
-}
-
-impl<'a, R: Fn(&SecretSource) -> Result<SecretString, String>> Needs<'a, R> {
-    fn url_and(
-        &self,
-        key: &'static str,
-        source: Option<&SecretSource>,
-    ) -> Result<(&'a str, SecretString), WalletOpenError> {
-        let url = self.settings.url.as_deref();
-        let url = url.ok_or_else(|| self.missing("url"))?;
-        Ok((url, self.secret(key, source)?))
-    }
-
-    fn secret(
-        &self,
-        key: &'static str,
-        source: Option<&SecretSource>,
-    ) -> Result<SecretString, WalletOpenError> {
-        self.read(key, source.ok_or_else(|| self.missing(key))?)
-    }
-
-    fn missing(&self, key: &'static str) -> WalletOpenError {
-        let backend = self.settings.backend.word();
-        WalletOpenError::Missing { backend, key }
-    }
-
-    /// The certificate is no secret, but its file is found and read as theirs are.
-    fn certificate(&self) -> Result<Option<SecretString>, WalletOpenError> {
-        let Some(file) = self.settings.certificate.clone() else {
-            return Ok(None);
-        };
-        self.read("certificate", &SecretSource::File { file })
-            .map(Some)
-    }
-
-    fn read(
-        &self,
-        key: &'static str,
-        source: &SecretSource,
-    ) -> Result<SecretString, WalletOpenError> {
-        (self.resolve)(source).map_err(|why| WalletOpenError::Secret { key, why })
-    }
+        Chosen::Nwc { uri } => Arc::new(Nwc::open(&read("uri", uri)?)?),
+    })
 }
 
 /// The network of the settings, as invoices know it.

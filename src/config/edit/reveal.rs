@@ -32,21 +32,11 @@ pub fn source<'a>(
     field: &str,
     name: Option<&str>,
 ) -> Option<&'a SecretSource> {
-    let wallet = &settings.wallet;
-    match (section, field) {
-        (Section::Wallet, "uri") => wallet.uri.as_ref(),
-        (Section::Wallet, "invoice_key") => wallet.invoice_key.as_ref(),
-        (Section::Wallet, "macaroon") => wallet.macaroon.as_ref(),
-        (Section::Wallet, "rune") => wallet.rune.as_ref(),
-        (Section::Wallet, "password") => wallet.password.as_ref(),
-        (Section::Endpoint, "api_key") => {
-            let mut all = settings.endpoints.0.iter();
-            all.find(|one| Some(one.name.as_str()) == name)?
-                .api_key
-                .as_ref()
-        }
-        _ => None,
-    }
+    let all = settings.secrets().into_iter();
+    let mut found = all.filter(|held| held.section == section && held.field == field);
+    found
+        .find(|held| held.table.is_none() || held.table == name)
+        .map(|held| held.source)
 }
 
 #[cfg(test)]

@@ -180,7 +180,9 @@ mod tests {
     fn after(text: &str, changes: &[Change<'_>]) -> Result<String, String> {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("config.toml");
-        std::fs::write(&path, text).unwrap();
+        if !text.is_empty() {
+            std::fs::write(&path, text).unwrap();
+        }
         let settings = apply(&path, changes, &|_| Ok(())).map_err(|error| error.to_string())?;
         assert_eq!(load(&path).unwrap(), settings);
         Ok(std::fs::read_to_string(&path).unwrap())

@@ -35,7 +35,9 @@ impl Form {
             let same =
                 |(one, two): (&Field, &Field)| one.name == two.name && one.stamp == two.stamp;
             if old.len() != self.base.len() || !old.iter().zip(&self.base).all(same) {
-                self.note = Some("the file was changed by somebody else; w applies it".to_owned());
+                self.note = Some(
+                    "the file was changed by somebody else, and the shop has taken it".to_owned(),
+                );
             }
             self.compare(&old);
         }
