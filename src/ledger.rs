@@ -7,13 +7,16 @@ mod figures;
 mod filter;
 mod jobs;
 mod list;
+mod live;
 mod outbox;
 mod purchases;
 mod rows;
 mod schema;
 mod shift;
+mod texts;
 mod thread;
 mod wallets;
+mod write;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -23,11 +26,11 @@ use rusqlite::{Connection, OpenFlags};
 
 use thread::Worker;
 
-pub use desk::Unheard;
+pub use desk::{Proof, Unheard};
 pub use figures::Counted;
-pub use jobs::{JobFilter, NewJob};
+pub use jobs::{Change, JobFilter, NewJob};
 pub use list::Page;
-pub use outbox::{Due, Settled, SignedDraft};
+pub use outbox::{Due, Lost, Settled, SignedDraft};
 pub use purchases::{Bought, Caps, Intent, NewPurchase, Progress, Via};
 
 /// Why the ledger can't be used, or did not take a change.
@@ -92,6 +95,8 @@ pub struct Ledger {
     /// Reads for people who look through the jobs: a long look must not hold up the shop.
     lister: Worker,
     lists: Arc<Mutex<list::Lists>>,
+    /// What something is at work on. Empty where the ledger is only looked at.
+    live: live::Shared,
     threads: Arc<Mutex<Vec<JoinHandle<()>>>>,
     path: PathBuf,
 }
@@ -102,7 +107,16 @@ impl Ledger {
     /// # Errors
     /// Where the file can't be used, is damaged, or was made by a newer vend (then it is left as it is).
     pub fn open(path: &Path) -> Result<Self, LedgerError> {
-        let writer = open_writer(path)?;
+        Self::open_telling(path, &mut |_| {})
+    }
+
+    /// The same. A migration tells each of its steps in words, as one of a large ledger takes a while.
+    ///
+    /// # Errors
+    /// As [`Ledger::open`].
+    pub fn open_telling(path: &Path, tell: &mut dyn FnMut(&str)) -> Result<Self, LedgerError> {
+        let writer = open_writer_telling(path, tell)?;
+        let live = live::Shared::read(&writer)?;
         let reader = open_reader(path)?;
         let (writer, writing) = Worker::writer(writer)?;
         let (reader, reading) = Worker::reader(reader)?;
@@ -112,6 +126,7 @@ impl Ledger {
             reader,
             lister,
             lists: Arc::default(),
+            live,
             threads: Arc::new(Mutex::new(vec![writing, reading, listing])),
             path: path.to_owned(),
         })
@@ -127,6 +142,7 @@ impl Ledger {
             writer: reader.clone(),
             lister: reader.clone(),
             lists: Arc::default(),
+            live: live::Shared::default(),
             reader,
             threads: Arc::new(Mutex::new(vec![reading])),
             path: path.to_owned(),
@@ -261,7 +277,15 @@ fn private_file(path: &Path) -> std::io::Result<()> {
         .map(drop)
 }
 
+/// Prepared statements that are kept: more than there are kinds of them.
+const STATEMENTS: usize = 256;
+
+#[cfg(test)]
 fn open_writer(path: &Path) -> Result<Connection, LedgerError> {
+    open_writer_telling(path, &mut |_| {})
+}
+
+fn open_writer_telling(path: &Path, tell: &mut dyn FnMut(&str)) -> Result<Connection, LedgerError> {
     let fresh = !path.exists();
     if fresh {
         private_file(path).map_err(|source| LedgerError::File {
@@ -274,17 +298,24 @@ fn open_writer(path: &Path) -> Result<Connection, LedgerError> {
     connection.pragma_update(None, "journal_mode", "WAL")?;
     // FULL: a commit survives a power cut. A sent invoice that is forgotten is money lost.
     connection.pragma_update(None, "synchronous", "FULL")?;
-    connection.pragma_update(None, "foreign_keys", "ON")?;
     connection.pragma_update(None, "secure_delete", "ON")?;
     connection.pragma_update(None, "trusted_schema", "OFF")?;
     connection.pragma_update(None, "journal_size_limit", 16 * 1024 * 1024)?;
     connection.busy_timeout(std::time::Duration::from_secs(5))?;
-    connection.set_prepared_statement_cache_capacity(64);
-    migrate(&mut connection, path, fresh)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS);
+    // Off while tables are put in the place of others, which may be asked for only outside of a transaction.
+    connection.pragma_update(None, "foreign_keys", "OFF")?;
+    migrate(&mut connection, path, fresh, tell)?;
+    connection.pragma_update(None, "foreign_keys", "ON")?;
     Ok(connection)
 }
 
-fn migrate(connection: &mut Connection, path: &Path, fresh: bool) -> Result<(), LedgerError> {
+fn migrate(
+    connection: &mut Connection,
+    path: &Path,
+    fresh: bool,
+    tell: &mut dyn FnMut(&str),
+) -> Result<(), LedgerError> {
     use rusqlite_migration::{Error as Mig, MigrationDefinitionError, SchemaVersion};
     let migrations = schema::migrations();
     let newer = || LedgerError::Newer(path.to_owned());
@@ -301,7 +332,23 @@ fn migrate(connection: &mut Connection, path: &Path, fresh: bool) -> Result<(), 
     let made = migrations.current_version(connection).ok();
     if pending > 0 && !fresh && made != Some(SchemaVersion::NoneSet) {
         let now = crate::domain::time::Time::now().secs();
-        copy_to(connection, &path.with_extension(format!("before-{now}.db")))?;
+        let copy = path.with_extension(format!("before-{now}.db"));
+        tell(&format!(
+            "the ledger is of an older version: a copy of it is put to {}",
+            copy.display()
+        ));
+        copy_to(connection, &copy)?;
+        // A transaction for each version, so that a start that is cut off goes on from the last one.
+        let latest = schema::LATEST;
+        let steps = usize::try_from(pending).unwrap_or(latest);
+        for step in 1..=steps {
+            tell(&format!(
+                "the ledger is brought up to date: step {step} of {steps}"
+            ));
+            let moved = migrations.to_version(connection, latest - (steps - step));
+            moved.map_err(|error| damaged(path, &error))?;
+        }
+        return Ok(());
     }
     match migrations.to_latest(connection) {
         Ok(()) => Ok(()),
@@ -331,7 +378,7 @@ fn check_header(connection: &Connection, path: &Path) -> Result<(), LedgerError>
 
 fn open_reader(path: &Path) -> Result<Connection, LedgerError> {
     let connection = open_file(path)?;
-    connection.set_prepared_statement_cache_capacity(64);
+    connection.set_prepared_statement_cache_capacity(STATEMENTS);
     schema::read_as_new(&connection)?;
     Ok(connection)
 }

@@ -22,29 +22,27 @@ fn fill(path: &Path, jobs: u32) {
         "frequency_penalty":0.5,"seed":null},"price":{"min_sats":10,"per_1k_input":2,"per_1k_output":2},"order":"after",
         "bid_msat":null,"invoice_expiry_secs":3600,"job_timeout_secs":300,"check_every_secs":120,"relays":[],"seen_on":""}"#;
     let hostile = "\u{1b}\u{7}".repeat(60_000);
-    let answer = serde_json::json!({
-        "text": hostile, "prompt_tokens": 1, "completion_tokens": 2, "estimated": false, "cut": false,
-        "elapsed_ms": 5, "endpoint": "local",
-    });
     connection
         .execute(
             &format!(
                 "WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i + 1 < {jobs})
-                 INSERT INTO jobs (id, buyer, kind, state, status, rev, encryption, addressed, terms, model, request_json,
-                   prompt, answer, error, price_msat, created_at, updated_at)
+                 INSERT INTO jobs (id, buyer, kind, state, status, rev, encryption, addressed, terms, model, text_bytes,
+                   prompt_tokens, completion_tokens, elapsed_ms, endpoint, error, price_msat, created_at, updated_at)
                  SELECT CAST(printf('%032d', i) AS BLOB), X'{BUYER}', 5050, 'error', 'error', 1, 'plain', 1, '{terms}',
-                   CASE WHEN i % 2 THEN ?1 ELSE 'gemma' END, CASE WHEN i < 3 THEN ?1 END, CASE WHEN i < 3 THEN ?1 END,
-                   CASE WHEN i < 3 THEN ?2 END, ?1, 1000 * (i % 50), 1790000000000 + i, unixepoch() * 1000 FROM n"
+                   CASE WHEN i % 2 THEN ?1 ELSE 'gemma' END, 3 * (i < 3), CASE WHEN i < 3 THEN 1 END,
+                   CASE WHEN i < 3 THEN 2 END, CASE WHEN i < 3 THEN 5 END, CASE WHEN i < 3 THEN 'local' END, ?1, 1000 * (i % 50), 1790000000000 + i, unixepoch() * 1000 FROM n"
             ),
-            rusqlite::params![hostile, answer.to_string()],
+            [&hostile],
         )
         .unwrap();
     connection
         .execute_batch(&format!(
             "INSERT INTO totals VALUES ('jobs', {jobs});
+             INSERT INTO texts SELECT num, error, error, error FROM jobs WHERE text_bytes > 0;
              INSERT INTO timeline (job_id, at, what, detail) SELECT id, 1, 'run_failed', error FROM jobs WHERE created_at < 1790000000003;
-             INSERT INTO outbox (job_id, role, event_id, event_json, not_after, settled)
-               SELECT id, 'result', randomblob(32), error, 0, 1 FROM jobs WHERE created_at < 1790000000003;"
+             INSERT INTO outbox (job_id, role, event_id, not_after, settled)
+               SELECT id, 'result', randomblob(32), 0, 1 FROM jobs WHERE created_at < 1790000000003;
+             INSERT INTO event_texts SELECT o.out_id, j.error FROM outbox o JOIN jobs j ON j.id = o.job_id;"
         ))
         .unwrap();
 }

@@ -15,12 +15,11 @@ pub fn fill(path: &Path, jobs: u64) {
         .execute_batch(&format!(
             "PRAGMA synchronous = OFF;
              WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {jobs})
-             INSERT INTO jobs (id, buyer, kind, state, status, rev, encryption, addressed, terms, model, bid_msat, prompt,
-               answer, price_msat, paid_msat, delivered, created_at, updated_at)
+             INSERT INTO jobs (id, buyer, kind, state, status, rev, encryption, addressed, terms, model, bid_msat, price_msat, paid_msat, delivered, created_at, updated_at)
              SELECT randomblob(32), X'f9308a019258c31049344f85f89d5229b531c845836f99b08601f113bce036f9', 5050,
                'paid', 'paid', 7, 'plain', 1,
                '{{\"model\":\"m\",\"substituted\":null,\"params\":{{\"max_tokens\":512,\"temperature\":0.7,\"top_k\":40,\"top_p\":0.9,\"frequency_penalty\":0.5,\"seed\":null}},\"price\":{{\"min_sats\":10,\"per_1k_input\":2,\"per_1k_output\":2}},\"order\":\"after\",\"bid_msat\":null,\"invoice_expiry_secs\":3600,\"job_timeout_secs\":300,\"check_every_secs\":120,\"relays\":[],\"seen_on\":\"wss://relay\"}}',
-               'm', 0, NULL, NULL, 10000, 10000, 1, 1790000000000 + i * 1000, 1790000000000 + i * 1000
+               'm', 0, 10000, 10000, 1, 1790000000000 + i * 1000, 1790000000000 + i * 1000
              FROM n;
              INSERT INTO invoices (job_id, label, state, amount_msat, wallet, payment_hash, bolt11, made_at, expires_at,
                paid_msat, paid_at)

@@ -1,5 +1,6 @@
 //! A shop in this process: lock, ledger, identity, engine, control socket, log.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use crate::config::atomic;
@@ -40,7 +41,11 @@ impl Host {
         let log = log::start(&places.logs(), filter)?;
         let identity = identity::load_or_create(&places.identity(), Some(&mut prompt::passphrase))
             .map_err(|error| Exit::failed(&error))?;
-        let ledger = Ledger::open(&places.database()).map_err(|error| Exit::failed(&error))?;
+        let ledger = Ledger::open_telling(&places.database(), &mut |words| {
+            // With stderr gone there is nobody to tell.
+            let _ = writeln!(std::io::stderr(), "vend: {words}");
+        });
+        let ledger = ledger.map_err(|error| Exit::failed(&error))?;
         let place = Place {
             config: places.config.clone(),
             data: places.data.clone(),

@@ -148,12 +148,13 @@ async fn show(ledger: Option<&Ledger>, id: RequestId, as_json: bool) -> Outcome 
     let failed = |error| Exit::failed(&error);
     let job = ledger.job(id).await.map_err(failed)?.ok_or_else(missing)?;
     let timeline = ledger.timeline(id).await.map_err(failed)?;
-    let answer = job.answer.as_ref().map(|answer| answer.text.clone());
+    let texts = ledger.texts(id).await.map_err(failed)?;
+    let (prompt, answer) = texts.map_or((None, None), |texts| (Some(texts.prompt), texts.answer));
     let whole = Whole {
         job: job.view(),
         timeline,
-        prompt: job.prompt.clone(),
-        answer: answer.filter(|text| !text.is_empty()),
+        prompt,
+        answer,
     };
     if as_json {
         return json(&whole);

@@ -463,6 +463,8 @@ pub struct Limits {
     pub allow: Vec<String>,
     /// npubs that are never served.
     pub block: Vec<String>,
+    /// What texts of unpaid jobs may take, 2^20 bytes each.
+    pub unpaid_text_mb: u32,
 }
 
 impl Default for Limits {
@@ -477,6 +479,7 @@ impl Default for Limits {
             max_request_age_secs: 600,
             allow: Vec::new(),
             block: Vec::new(),
+            unpaid_text_mb: 256,
         }
     }
 }

@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::job::{Job, JobView, PayOrder, TimelineEntry};
+use super::job::{Job, JobView, PayOrder, Texts, TimelineEntry};
 
 /// What the prompt may take, bytes of JSON.
 const PROMPT: usize = 128 << 10;
@@ -70,14 +70,19 @@ pub struct JobDetail {
 }
 
 impl JobDetail {
-    /// Puts a job together with its history and its events (role, JSON), each bounded.
+    /// Puts a job together with its texts, its history and its events (role, JSON), each bounded.
     #[must_use]
-    pub fn of(job: &Job, timeline: Vec<TimelineEntry>, events: Vec<(String, String)>) -> Self {
+    pub fn of(
+        job: &Job,
+        texts: Option<&Texts>,
+        timeline: Vec<TimelineEntry>,
+        events: Vec<(String, String)>,
+    ) -> Self {
         let mut cut = Vec::new();
         let answer = job.answer.as_ref();
-        let text = answer
-            .map(|a| a.text.as_str())
-            .filter(|text| !text.is_empty());
+        let prompt = texts.map(|texts| texts.prompt.as_str());
+        let text = texts.and_then(|texts| texts.answer.as_deref());
+        let request = texts.map(|texts| texts.request_json.as_str());
         Self {
             job: bounded_view(job.view()),
             order: job.terms.order,
@@ -85,9 +90,9 @@ impl JobDetail {
             attempts: job.attempts,
             seen_on: bounded(&job.terms.seen_on, SHORT).to_owned(),
             timeline: history(timeline, &mut cut),
-            prompt: kept("prompt", job.prompt.as_deref(), PROMPT, &mut cut),
+            prompt: kept("prompt", prompt, PROMPT, &mut cut),
             answer: kept("answer", text, ANSWER, &mut cut),
-            request: kept("request", job.request_json.as_deref(), REQUEST, &mut cut),
+            request: kept("request", request, REQUEST, &mut cut),
             events: signed(events, &mut cut),
             cut,
         }

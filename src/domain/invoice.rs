@@ -4,6 +4,7 @@
 //! request for another amount, on another network, or for another payment than the one that is watched.
 
 mod schedule;
+mod watched;
 
 use std::fmt;
 use std::time::Duration;
@@ -18,6 +19,7 @@ use super::text::clean;
 use super::time::Time;
 
 pub use schedule::{LATE_LOOKS, MAY_CLOSE_AFTER, UNKNOWN_LOOKS, is_due, may_close, next_look};
+pub use watched::Watched;
 
 /// The longest text that is taken for an invoice, bytes. Real ones are below 2,000.
 pub const MAX_BOLT11_BYTES: usize = 8_192;

@@ -323,7 +323,7 @@ pub struct Invoice {
 }
 
 /// The wallet that made an invoice.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct MadeBy {
     /// Its backend.
     pub backend: String,
@@ -367,7 +367,57 @@ pub struct Answer {
     pub endpoint: String,
 }
 
-/// A job, whole, as the ledger keeps it.
+/// What an answer took: all that is known of it but its text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Usage {
+    /// Input tokens as the server counted them.
+    pub prompt_tokens: u32,
+    /// Output tokens as the server counted them.
+    pub completion_tokens: u32,
+    /// Were the counts estimated, as the server gave none?
+    pub estimated: bool,
+    /// Was it cut at `max_tokens`?
+    pub cut: bool,
+    /// How long the server took for the output, in milliseconds.
+    pub elapsed_ms: u64,
+    /// Which endpoint.
+    pub endpoint: String,
+}
+
+impl From<&Answer> for Usage {
+    fn from(answer: &Answer) -> Self {
+        Self {
+            prompt_tokens: answer.prompt_tokens,
+            completion_tokens: answer.completion_tokens,
+            estimated: answer.estimated,
+            cut: answer.cut,
+            elapsed_ms: answer.elapsed_ms,
+            endpoint: answer.endpoint.clone(),
+        }
+    }
+}
+
+/// A job's texts. They can be long, and a stranger chose them, so they are no part of a [`Job`]: the step that needs them
+/// reads them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Texts {
+    /// The request event as it came.
+    pub request_json: String,
+    /// What is asked.
+    pub prompt: String,
+    /// What was answered.
+    pub answer: Option<String>,
+}
+
+impl Texts {
+    /// Bytes of all of them.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.request_json.len() + self.prompt.len() + self.answer.as_ref().map_or(0, String::len)
+    }
+}
+
+/// A job as the ledger keeps it, without its texts.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Job {
     /// The request's event id.
@@ -386,12 +436,10 @@ pub struct Job {
     pub addressed: bool,
     /// What it was admitted under.
     pub terms: Terms,
-    /// The request event as it came, until erased.
-    pub request_json: Option<String>,
-    /// What is asked, until erased.
-    pub prompt: Option<String>,
-    /// What was answered, until erased.
-    pub answer: Option<Answer>,
+    /// Are its [`Texts`] kept? They are erased in time.
+    pub has_texts: bool,
+    /// What its answer took.
+    pub answer: Option<Usage>,
     /// What it costs, once known.
     pub price: Option<Msat>,
     /// What the wallet confirmed.

@@ -13,7 +13,7 @@ use std::time::Duration;
 use super::credit;
 use super::hold;
 use super::id::{BootId, PaymentHash, Preimage};
-use super::job::{Answer, Invoice, InvoiceState, Job, MadeBy, PayOrder, State};
+use super::job::{Answer, Invoice, InvoiceState, Job, MadeBy, PayOrder, State, Usage};
 use super::msat::Msat;
 use super::reply::{Draft, Reply, Role};
 use super::time::Time;
@@ -170,6 +170,8 @@ pub struct Step {
     pub job: Job,
     /// The timeline's words.
     pub detail: String,
+    /// The answer's text, to be kept with the step that brings it.
+    pub answer: Option<String>,
     /// Events to sign and put into the outbox. A role that the job already has there is left as it is.
     pub drafts: Vec<Draft>,
     /// Outbox entries of the job are sent no more.
@@ -327,6 +329,7 @@ impl Next {
             step: Step {
                 job,
                 detail: String::new(),
+                answer: None,
                 drafts: Vec::new(),
                 withdraw: false,
                 stop_run: false,
@@ -432,7 +435,7 @@ impl Next {
             // A server may count more than the text can be; more than was reserved is never asked.
             job.price = Some(price.min(credit::most(job)));
         }
-        job.answer = Some(answer);
+        job.answer = Some(Usage::from(&answer));
         let due = job.price.filter(|price| !price.is_zero());
         match (job.terms.order, due) {
             (PayOrder::After, Some(amount)) => {
@@ -441,6 +444,7 @@ impl Next {
             }
             _ => self.publish(None),
         }
+        self.step.answer = Some(answer.text);
         self.say(detail);
         Taken
     }
@@ -449,12 +453,12 @@ impl Next {
     fn publish(&mut self, amount: Option<(Msat, String)>) {
         let job = &mut self.step.job;
         job.state = State::Publishing;
-        let content = job.answer.as_ref().map(|a| a.text.clone());
         let model = job.terms.model.clone();
         self.draft(
             Role::Result,
             Reply::Result {
-                content: content.unwrap_or_default(),
+                // The text is put in where the event is signed: an empty one is never sent.
+                content: String::new(),
                 amount,
                 model,
                 expiration: None,

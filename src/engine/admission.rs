@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use nostr::{Event as Signed, EventId, RelayUrl};
+use nostr::{Event as Signed, EventId, JsonUtil, RelayUrl};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -36,7 +36,7 @@ use crate::domain::event::News;
 use crate::domain::fair::Gate;
 use crate::domain::health::Light;
 use crate::domain::id::Buyer;
-use crate::domain::job::{Job, State};
+use crate::domain::job::{Job, State, Texts};
 use crate::domain::model_name::same_model;
 use crate::domain::refusal::DropReason;
 use crate::domain::reply::{Draft, Reply, Role};
@@ -262,15 +262,21 @@ impl Admission {
             .collect();
         let notes = notes.join("; ");
         let most_waiting = admit.most_waiting;
-        let job = terms::job(admit, event, relay, prompt, settings);
+        let job = terms::job(admit, relay, prompt.len(), settings);
         let credit = terms::credit(settings, self.shop.standing(&job.buyer.0));
-        let drafts = self.first_words(&job).await?;
+        let drafts = self.first_words(event, &job).await?;
+        let texts = Texts {
+            request_json: event.as_json(),
+            prompt,
+            answer: None,
+        };
         crash::point("admit.before");
         let entered = self
             .shop
             .ledger
             .admit(NewJob {
                 job,
+                texts,
                 from: relay.to_string(),
                 notes,
                 drafts,
@@ -293,11 +299,11 @@ impl Admission {
     }
 
     /// A job that must wait hears so at once; one that runs at once hears that it runs.
-    async fn first_words(&self, job: &Job) -> Result<Vec<SignedDraft>, Failure> {
+    async fn first_words(&self, request: &Signed, job: &Job) -> Result<Vec<SignedDraft>, Failure> {
         if job.state != State::Queued {
             return Ok(Vec::new());
         }
-        let (waiting, _) = self.shop.ledger.queue_counts().await?;
+        let (waiting, _) = self.shop.ledger.queue_counts();
         if waiting == 0 && self.market.pool.free_slots(&job.terms.model) > 0 {
             return Ok(Vec::new());
         }
@@ -308,7 +314,8 @@ impl Admission {
                 substituted: None,
             },
         };
-        self.shop.sign(job, &[draft]).await.map_err(Failure::from)
+        let signed = self.shop.sign_for(request, job, &[draft], "").await;
+        signed.map_err(Failure::from)
     }
 
     fn failed(&self, arrived: Arrived, failure: Failure) {

@@ -19,7 +19,7 @@ use crate::domain::job::Job;
 use crate::domain::step::{self, Input, NoStep};
 use crate::domain::text::clean;
 use crate::domain::time::Time;
-use crate::ledger::{Ledger, LedgerError};
+use crate::ledger::{Change, Ledger, LedgerError, Proof};
 use crate::wallet::Seen;
 
 /// The same word of the wallet is written down again after this long.
@@ -120,14 +120,14 @@ impl Shop {
         self.bells.figures.notify_one();
     }
 
-    /// Weighs what a look at the wallet saw: keeps the proof of a payment before the payment is booked, and what needs a
-    /// person.
+    /// Weighs what a look at the wallet saw: keeps what needs a person, and gives the proof of a payment, which is to be kept
+    /// with the payment.
     ///
     /// # Errors
     /// Where the ledger does not take it: then the wallet is to be asked again.
-    pub async fn weigh(&self, job: &Job, seen: &Seen) -> Result<(), LedgerError> {
+    pub async fn weigh(&self, job: &Job, seen: &Seen) -> Result<Option<Proof>, LedgerError> {
         let Some(invoice) = &job.invoice else {
-            return Ok(());
+            return Ok(None);
         };
         match seen {
             Seen::Paid {
@@ -137,14 +137,14 @@ impl Shop {
                 ..
             } => {
                 let Some(hash) = &invoice.payment_hash else {
-                    return Ok(());
+                    return Ok(None);
                 };
                 match invoice::judge(hash, invoice.amount, *amount, preimage.as_ref()) {
                     invoice::Verdict::Paid { .. } => {
-                        if preimage.is_some() || fee.is_some() {
-                            self.ledger.proof(job.id, *preimage, *fee).await?;
-                        }
                         self.no_doubt(job.id).await?;
+                        let (preimage, fee) = (*preimage, *fee);
+                        let proves = preimage.is_some() || fee.is_some();
+                        return Ok(proves.then_some(Proof { preimage, fee }));
                     }
                     invoice::Verdict::Attention(words) => {
                         self.doubt(job.id, DoubtKind::Attention, &words).await;
@@ -160,7 +160,7 @@ impl Shop {
                 self.no_doubt(job.id).await?;
             }
         }
-        Ok(())
+        Ok(None)
     }
 
     async fn no_doubt(&self, id: RequestId) -> Result<(), LedgerError> {
@@ -320,12 +320,19 @@ async fn marked(ledger: &Ledger, order: &Order, first: Plan) -> Result<String, C
 
 async fn retry(ledger: &Ledger, id: RequestId) -> Result<(), CaseError> {
     let job = ledger.job(id).await?.ok_or(LedgerError::NoSuchJob)?;
-    let what = Input::Retry.word();
     let step = step::step(&job, Input::Retry, Time::now()).map_err(step_error)?;
-    // A retry signs nothing.
-    ledger
-        .commit(step.job, what, step.detail, Vec::new(), step.withdraw)
-        .await?;
+    let change = Change {
+        before: job,
+        job: step.job,
+        what: Input::Retry.word(),
+        detail: step.detail,
+        answer: None,
+        // A retry signs nothing.
+        drafts: Vec::new(),
+        withdraw: step.withdraw,
+        proof: None,
+    };
+    ledger.commit(change).await?;
     Ok(())
 }
 

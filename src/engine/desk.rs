@@ -12,11 +12,11 @@ use crate::domain::event::News;
 use crate::domain::hold;
 use crate::domain::id::RequestId;
 use crate::domain::job::{Encryption, InvoiceState, Job, PayOrder, State};
-use crate::domain::reply::{self, Draft, Role};
+use crate::domain::reply::{self, Draft, Reply, Role};
 use crate::domain::step::{self, Input, NoStep};
 use crate::domain::text::clean;
 use crate::domain::time::Time;
-use crate::ledger::{LedgerError, SignedDraft};
+use crate::ledger::{Change, LedgerError, Proof, SignedDraft};
 
 /// Tries against other changes of the same job before giving up; each loses only to one that won.
 const TRIES: u32 = 16;
@@ -58,23 +58,43 @@ impl Shop {
     /// # Errors
     /// [`StepError::No`] where it follows nothing; otherwise nothing was written either.
     pub async fn apply(self: &Arc<Self>, id: RequestId, input: Input) -> Result<Job, StepError> {
+        self.apply_proven(id, input, None).await
+    }
+
+    /// The same, with what came with the payment that the step books.
+    ///
+    /// # Errors
+    /// As [`Shop::apply`].
+    pub async fn apply_proven(
+        self: &Arc<Self>,
+        id: RequestId,
+        input: Input,
+        proof: Option<Proof>,
+    ) -> Result<Job, StepError> {
         let what = input.word();
         let mut conflict = LedgerError::Conflict;
         for _ in 0..TRIES {
             let job = self.ledger.job(id).await?.ok_or(LedgerError::NoSuchJob)?;
             let mut step = step::step(&job, input.clone(), Time::now())?;
-            let drafts = self.sign(&step.job, &step.drafts).await?;
+            let drafts = self
+                .sign(&step.job, &step.drafts, step.answer.as_deref())
+                .await?;
             if let Some(result) = drafts.iter().find(|draft| draft.role == Role::Result) {
                 step.job.result_id = Some(result.event_id);
             }
             crash::around(what, false);
-            let said = clean(&step.detail, 400);
             let has_drafts = !drafts.is_empty();
-            match self
-                .ledger
-                .commit(step.job.clone(), what, said, drafts, step.withdraw)
-                .await
-            {
+            let change = Change {
+                before: job,
+                job: step.job.clone(),
+                what,
+                detail: clean(&step.detail, 400),
+                answer: step.answer,
+                drafts,
+                withdraw: step.withdraw,
+                proof,
+            };
+            match self.ledger.commit(change).await {
                 Ok(()) => self.ledger_works(),
                 Err(LedgerError::Conflict) => {
                     conflict = LedgerError::Conflict;
@@ -117,14 +137,13 @@ impl Shop {
                 self.bells.invoices.notify_one();
                 self.bells.queue.notify_one();
             }
-            State::AwaitingPayment | State::Publishing => self.bells.looks.notify_one(),
             _ => {}
         }
+        self.watch(job);
         match job.invoice.as_ref().map(|invoice| invoice.state) {
             Some(InvoiceState::Held | InvoiceState::Taking | InvoiceState::GivingBack) => {
                 self.bells.holds.notify_one();
             }
-            Some(InvoiceState::GivenBack) => self.bells.looks.notify_one(),
             _ => {}
         }
         if has_drafts {
@@ -133,18 +152,24 @@ impl Shop {
         self.bells.figures.notify_one();
     }
 
-    /// Signs drafts for a job. Each is signed once: the bytes go into the ledger with the step that decided them.
+    /// Signs drafts for a job that the ledger has. Each is signed once: the bytes go into the ledger with the step that
+    /// decided them. `answer` is the answer's text where it comes with this step.
     ///
     /// # Errors
-    /// Where an event can't be written, encrypted or signed.
-    pub async fn sign(&self, job: &Job, drafts: &[Draft]) -> Result<Vec<SignedDraft>, StepError> {
+    /// Where the texts can't be read, or an event can't be written, encrypted or signed.
+    async fn sign(
+        &self,
+        job: &Job,
+        drafts: &[Draft],
+        answer: Option<&str>,
+    ) -> Result<Vec<SignedDraft>, StepError> {
         if drafts.is_empty() {
             return Ok(Vec::new());
         }
-        let request = job
-            .request_json
-            .as_deref()
-            .and_then(|json| Signed::from_json(json).ok());
+        let texts = self.ledger.texts(job.id).await?;
+        let request = texts
+            .as_ref()
+            .and_then(|texts| Signed::from_json(&texts.request_json).ok());
         let Some(request) = request else {
             // A payment that comes after the request was erased must still be written down; only a result is owed to
             // anybody, and a job that owes one is not erased.
@@ -155,11 +180,31 @@ impl Shop {
                 "the request's text was erased".to_owned(),
             ));
         };
+        let kept = texts.as_ref().and_then(|texts| texts.answer.as_deref());
+        let answer = answer.or(kept).unwrap_or_default();
+        self.sign_for(&request, job, drafts, answer).await
+    }
+
+    /// Signs drafts for a job whose request is at hand. A result says `answer`.
+    ///
+    /// # Errors
+    /// Where an event can't be written, encrypted or signed.
+    pub async fn sign_for(
+        &self,
+        request: &Signed,
+        job: &Job,
+        drafts: &[Draft],
+        answer: &str,
+    ) -> Result<Vec<SignedDraft>, StepError> {
         let relays = self.targets(&job.terms.relays);
         let mut signed = Vec::with_capacity(drafts.len());
         for draft in drafts {
+            let mut draft = draft.clone();
+            if let Reply::Result { content, .. } = &mut draft.reply {
+                answer.clone_into(content);
+            }
             let event = self
-                .write(&request, job.encryption, draft, &job.terms.seen_on)
+                .write(request, job.encryption, &draft, &job.terms.seen_on)
                 .await?;
             signed.push(SignedDraft {
                 role: draft.role,

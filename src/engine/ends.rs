@@ -33,13 +33,13 @@ impl Shop {
 /// Gives back what is held for jobs that wait for their work, and tells their buyers. `open`: closes unpaid hold invoices
 /// too, so that nobody pays for what nobody will do. True where anything was decided.
 pub async fn give_back_waiting(shop: &Arc<Shop>, open: bool) -> bool {
-    let jobs = match shop.ledger.live_jobs().await {
-        Ok(jobs) => jobs,
-        Err(error) => {
-            shop.ledger_failed(&error);
-            return false;
+    let mut jobs = shop.ledger.at_work();
+    if open {
+        match shop.ledger.open_holds().await {
+            Ok(more) => jobs.extend(more),
+            Err(error) => shop.ledger_failed(&error),
         }
-    };
+    }
     let mut decided = false;
     for job in jobs.iter().filter(|job| waits(job, open)) {
         match shop.apply(job.id, Input::ShopCloses).await {
@@ -76,11 +76,9 @@ pub async fn carried_out(shop: &Shop) {
     let mut events = shop.listen();
     let done = async {
         loop {
-            let giving_back = shop.ledger.holds().await.is_ok_and(|jobs| {
-                let state = |job: &Job| job.invoice.as_ref().map(|invoice| invoice.state);
-                jobs.iter()
-                    .any(|job| state(job) == Some(InvoiceState::GivingBack))
-            });
+            let state = |job: &Job| job.invoice.as_ref().map(|invoice| invoice.state);
+            let goes_back = |job: &Job| state(job) == Some(InvoiceState::GivingBack);
+            let giving_back = shop.ledger.holds().iter().any(goes_back);
             let sends = shop.market().is_some()
                 && !shop.ledger.outbox_empty(Time::now()).await.unwrap_or(true);
             if !giving_back && !sends {

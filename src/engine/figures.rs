@@ -6,25 +6,31 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::shop::Shop;
-use crate::domain::event::News;
+use crate::domain::event::{Level, News};
 use crate::domain::time::Time;
 
 /// Changes that come together are told together.
 const GATHER: Duration = Duration::from_millis(500);
+/// Of the jobs that wait for a payment so many are watched for cancels.
+const CANCELS: usize = 500;
 /// Between two looks for content that is to be erased.
 const ERASE_EVERY: Duration = Duration::from_secs(900);
+/// Between two looks at what strangers' texts take.
+const BOUND_EVERY: Duration = Duration::from_secs(20);
 
 /// Works until `stop`.
 pub async fn work(shop: Arc<Shop>, stop: CancellationToken) {
     let mut watched = Vec::new();
     let mut erase = tokio::time::interval(ERASE_EVERY);
+    let mut bound = tokio::time::interval(BOUND_EVERY);
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
             _ = erase.tick() => tidy(&shop).await,
+            _ = bound.tick() => bound_texts(&shop).await,
             () = shop.bells.figures.notified() => {
                 tell(&shop).await;
-                watch_cancels(&shop, &mut watched).await;
+                watch_cancels(&shop, &mut watched);
                 tokio::select! {
                     () = stop.cancelled() => return,
                     () = tokio::time::sleep(GATHER) => {}
@@ -44,15 +50,12 @@ pub async fn tell(shop: &Shop) {
     }
 }
 
-async fn watch_cancels(shop: &Shop, watched: &mut Vec<nostr::EventId>) {
+fn watch_cancels(shop: &Shop, watched: &mut Vec<nostr::EventId>) {
     let Some(market) = shop.market() else {
         watched.clear();
         return;
     };
-    let live = match shop.ledger.live_jobs().await {
-        Ok(jobs) => super::admission::ids(&jobs),
-        Err(error) => return shop.ledger_failed(&error),
-    };
+    let live = shop.ledger.cancellable(CANCELS);
     if live != *watched {
         market.relays.watch_cancels(live.clone());
         *watched = live;
@@ -64,5 +67,20 @@ async fn tidy(shop: &Shop) {
     let before = Time::now().minus(Duration::from_secs(hours.saturating_mul(3_600)));
     if let Err(error) = shop.ledger.erase_content(before).await {
         shop.ledger_failed(&error);
+    }
+}
+
+/// Keeps what strangers sent and have not paid for within its limit.
+async fn bound_texts(shop: &Shop) {
+    let most = u64::from(shop.settings().limits.unpaid_text_mb).saturating_mul(1 << 20);
+    match shop.ledger.erase_unpaid(most).await {
+        Ok(0) => {}
+        Ok(count) => {
+            let words = format!(
+                "the texts of {count} unpaid jobs were erased, the oldest first: see limits.unpaid_text_mb"
+            );
+            shop.notice(Level::Warn, "ledger", &words);
+        }
+        Err(error) => shop.ledger_failed(&error),
     }
 }

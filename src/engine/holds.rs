@@ -101,13 +101,7 @@ async fn launch(
     closed: Option<Instant>,
 ) -> Duration {
     const LONG: Duration = Duration::from_secs(3_600);
-    let jobs = match shop.ledger.holds().await {
-        Ok(jobs) => jobs,
-        Err(error) => {
-            shop.ledger_failed(&error);
-            return Duration::from_secs(5);
-        }
-    };
+    let jobs = shop.ledger.holds();
     cares.retain(|id, _| jobs.iter().any(|job| job.id == *id));
     let now = Time::now();
     let mut wait = LONG;
@@ -189,7 +183,8 @@ async fn tend(shop: &Arc<Shop>, job: Job, mut care: Care, closed: Option<Instant
         Ok(false) => care.fails += 1,
         Err(error) => {
             care.fails += 1;
-            care.told.tell(shop, Level::Warn, &job, &error.to_string());
+            care.told
+                .tell(shop, Level::Warn, job.id, &error.to_string());
         }
     }
     let pause = AGAIN * (1 << care.fails.min(8));

@@ -17,7 +17,7 @@ use crate::domain::event::Level;
 use crate::domain::hold;
 use crate::domain::id::{PaymentHash, Preimage, RequestId};
 use crate::domain::invoice::{self, Expected};
-use crate::domain::job::{Job, MadeBy, PayOrder};
+use crate::domain::job::{Job, MadeBy, PayOrder, State};
 use crate::domain::step::Input;
 use crate::domain::text::clean;
 use crate::domain::time::Time;
@@ -39,22 +39,17 @@ pub async fn work(shop: Arc<Shop>, stop: CancellationToken) {
     let mut busy = std::collections::HashSet::new();
     while !stop.is_cancelled() {
         let now = Time::now();
-        match shop.ledger.wanting_invoice(now).await {
-            Ok(jobs) => {
-                for job in jobs {
-                    if asking.len() < AT_ONCE && busy.insert(job.id) {
-                        let shop = shop.clone();
-                        asking.spawn(async move {
-                            let id = job.id;
-                            ask(&shop, job).await;
-                            id
-                        });
-                    }
-                }
+        for job in shop.ledger.wanting_invoice(now) {
+            if asking.len() < AT_ONCE && busy.insert(job.id) {
+                let shop = shop.clone();
+                asking.spawn(async move {
+                    let id = job.id;
+                    ask(&shop, job).await;
+                    id
+                });
             }
-            Err(error) => shop.ledger_failed(&error),
         }
-        let due = next_due(&shop).await;
+        let due = next_due(&shop);
         tokio::select! {
             () = stop.cancelled() => {}
             () = shop.bells.invoices.notified() => {}
@@ -69,15 +64,12 @@ pub async fn work(shop: Arc<Shop>, stop: CancellationToken) {
     while asking.join_next().await.is_some() {}
 }
 
-async fn next_due(shop: &Shop) -> Duration {
-    match shop.ledger.next_due(["inferred", "quoting"]).await {
-        Ok(Some(at)) => at
-            .since(Time::now())
-            .min(LONGEST_WAIT)
-            .max(Duration::from_millis(50)),
-        Ok(None) => Duration::from_secs(3_600),
-        Err(_) => Duration::from_secs(5),
-    }
+fn next_due(shop: &Shop) -> Duration {
+    let due = shop.ledger.next_due([State::Inferred, State::Quoting]);
+    due.map_or(Duration::from_secs(3_600), |at| {
+        let wait = at.since(Time::now()).min(LONGEST_WAIT);
+        wait.max(Duration::from_millis(50))
+    })
 }
 
 async fn ask(shop: &Arc<Shop>, job: Job) {

@@ -38,9 +38,10 @@ pub async fn job(shop: Arc<Shop>, id: RequestId) -> Reply {
 
 async fn detail(shop: &Shop, id: RequestId) -> Result<JobDetail, LedgerError> {
     let job = shop.ledger.job(id).await?.ok_or(LedgerError::NoSuchJob)?;
+    let texts = shop.ledger.texts(id).await?;
     let timeline = shop.ledger.timeline(id).await?;
     let events = shop.ledger.events_of(id).await?;
-    Ok(JobDetail::of(&job, timeline, events))
+    Ok(JobDetail::of(&job, texts.as_ref(), timeline, events))
 }
 
 fn refused(why: &impl std::fmt::Display) -> Reply {

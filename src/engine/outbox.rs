@@ -14,12 +14,12 @@ use super::crash;
 use super::desk::StepError;
 use super::recovery;
 use super::shop::{LEDGER_PAUSE, Shop};
-use crate::domain::event::News;
+use crate::domain::event::{Level, News};
 use crate::domain::id::RequestId;
 use crate::domain::reply::Role;
 use crate::domain::step::Input;
 use crate::domain::time::Time;
-use crate::ledger::{Due, Settled};
+use crate::ledger::{Due, Lost, Settled};
 use crate::nostr::{Relays, Verdict};
 
 /// Events under way at one relay.
@@ -34,6 +34,8 @@ pub async fn work(shop: Arc<Shop>, relays: Relays, stop: CancellationToken) {
     let mut rounds: JoinSet<(String, Round)> = JoinSet::new();
     let mut busy: HashSet<String> = HashSet::new();
     let mut unsure = false;
+    // What ended at every relay before this run began is looked for once.
+    let mut all = true;
     while !stop.is_cancelled() {
         if unsure {
             // A yes to a result is in the ledger, and its job does not know of it yet.
@@ -42,9 +44,9 @@ pub async fn work(shop: Arc<Shop>, relays: Relays, stop: CancellationToken) {
                 .inspect_err(|error| shop.ledger_failed(error))
                 .is_err();
         }
-        give_up(&shop).await;
+        all = give_up(&shop, all).await.is_err();
         let mut wait = launch(&shop, &relays, &mut rounds, &mut busy, &stop).await;
-        if unsure {
+        if unsure || all {
             wait = wait.min(LEDGER_PAUSE);
         }
         tokio::select! {
@@ -54,8 +56,12 @@ pub async fn work(shop: Arc<Shop>, relays: Relays, stop: CancellationToken) {
                 Ok((relay, round)) => {
                     busy.remove(&relay);
                     unsure |= round == Round::Unwritten;
+                    all |= round == Round::Unwritten;
                 }
-                Err(_) => busy.clear(),
+                Err(_) => {
+                    busy.clear();
+                    all = true;
+                }
             },
             () = tokio::time::sleep(wait) => {}
         }
@@ -156,14 +162,16 @@ async fn send(shop: &Arc<Shop>, relays: &Relays, due: Due) -> Round {
             "not a relay's address".to_owned(),
         ),
     };
-    if let Err(error) = shop
+    let written = shop
         .ledger
-        .settle(due.out_id, due.relay.clone(), settled, words.clone())
-        .await
-    {
-        shop.ledger_failed(&error);
-        return Round::Unwritten;
-    }
+        .settle(due.out_id, due.relay.clone(), settled, words.clone());
+    let ended = match written.await {
+        Ok(ended) => ended,
+        Err(error) => {
+            shop.ledger_failed(&error);
+            return Round::Unwritten;
+        }
+    };
     crash::point("publish.recorded");
     let accepted = settled == Settled::Ok;
     if settled == Settled::Refused {
@@ -176,8 +184,9 @@ async fn send(shop: &Arc<Shop>, relays: &Relays, due: Due) -> Round {
         outcome: outcome.to_owned(),
         detail: words,
     });
-    match due.job {
-        Some(job) if accepted => accept(shop, job, due.role, due.relay).await,
+    match (due.job, ended) {
+        (Some(job), _) if accepted => accept(shop, job, due.role, due.relay).await,
+        (_, Some(ended)) => lost(shop, ended).await.unwrap_or(Round::Unwritten),
         _ => Round::Done,
     }
 }
@@ -211,19 +220,26 @@ async fn accept(shop: &Arc<Shop>, job: RequestId, role: Role, relay: String) -> 
     }
 }
 
-async fn give_up(shop: &Arc<Shop>) {
-    let lost = match shop.ledger.give_up(Time::now()).await {
-        Ok(lost) => lost,
-        Err(error) => return shop.ledger_failed(&error),
-    };
-    for (job, role) in lost {
-        let stepped = shop.apply(job, Input::GaveUp { role }).await;
-        if let Err(StepError::Ledger(error)) = &stepped {
-            shop.ledger_failed(&error);
-            continue;
-        }
-        if let Err(error) = shop.ledger.settled_for(job, role).await {
-            shop.ledger_failed(&error);
-        }
+/// An error where the ledger could not be read or written, which is told already.
+async fn give_up(shop: &Arc<Shop>, all: bool) -> Result<(), ()> {
+    let given_up = shop.ledger.give_up(Time::now(), all).await;
+    for ended in given_up.map_err(|error| shop.ledger_failed(&error))? {
+        lost(shop, ended).await?;
     }
+    Ok(())
+}
+
+/// A result that no relay has, and that none is told any more. An error where the ledger did not take it, which is told.
+async fn lost(shop: &Arc<Shop>, (job, role): Lost) -> Result<Round, ()> {
+    match shop.apply(job, Input::GaveUp { role }).await {
+        Err(StepError::Ledger(error)) => {
+            shop.ledger_failed(&error);
+            return Err(());
+        }
+        Err(StepError::Signing(why)) => shop.notice(Level::Error, "job", &why),
+        Ok(_) | Err(StepError::No(_)) => {}
+    }
+    let written = shop.ledger.settled_for(job, role).await;
+    written.map_err(|error| shop.ledger_failed(&error))?;
+    Ok(Round::Done)
 }

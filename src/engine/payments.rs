@@ -1,7 +1,9 @@
 //! Looks at open invoices until each is final. A push is only a hint to look now; an error changes no invoice; one bad
 //! invoice never delays another's look.
 
-use std::collections::{HashMap, HashSet};
+mod watches;
+
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -10,37 +12,29 @@ use tokio_util::sync::CancellationToken;
 
 use super::crash;
 use super::desk::StepError;
-use super::shop::Shop;
+use super::shop::{LEDGER_PAUSE, Shop};
 use crate::domain::desk::DoubtKind;
 use crate::domain::event::Level;
 use crate::domain::evidence::{self, Finding, Look, Seen};
 use crate::domain::id::{PaymentHash, RequestId};
-use crate::domain::invoice;
-use crate::domain::job::{InvoiceState, Job};
+use crate::domain::invoice::Watched;
+use crate::domain::job::{InvoiceState, Job, MadeBy};
 use crate::domain::step::Input;
 use crate::domain::text::clean;
 use crate::domain::time::Time;
+use crate::ledger::LedgerError;
 use crate::wallet::{Issued, Wallet, WalletError};
 
 /// Looks at once.
 const AT_ONCE: usize = 8;
 /// Between two tries to find the wallet of an invoice.
 const OTHER_WALLET: Duration = Duration::from_secs(600);
+/// Between two tellings of the wallet's state.
+const TELL_EVERY: Duration = Duration::from_secs(1);
 /// After a look that the wallet did not answer.
 const AFTER_ERROR: Duration = Duration::from_secs(5);
 
-struct Watch {
-    job: Job,
-    /// When its invoice was made, where this run of the program saw it made.
-    made: Option<Instant>,
-    next: Time,
-    fails: u32,
-    /// When the last look began that showed nothing paid or held.
-    unheld_at: Option<Time>,
-    /// Was there no wallet to ask?
-    nobody: bool,
-    told: Told,
-}
+use watches::Watches;
 
 /// What was said of a job last: the same is not said again.
 #[derive(Debug, Default)]
@@ -48,10 +42,10 @@ pub struct Told(String);
 
 impl Told {
     /// Tells the operator, unless that was the last thing said.
-    pub fn tell(&mut self, shop: &Shop, level: Level, job: &Job, words: &str) {
+    pub fn tell(&mut self, shop: &Shop, level: Level, id: RequestId, words: &str) {
         if self.0 != words {
             words.clone_into(&mut self.0);
-            let words = format!("job {}: {}", job.id.short(), clean(words, 300));
+            let words = format!("job {}: {}", id.short(), clean(words, 300));
             shop.notice(level, "wallet", &words);
         }
     }
@@ -62,50 +56,109 @@ impl Told {
     }
 }
 
+/// Invoices that were made since the watching looked last, and whether there may be another wallet to ask. As large as what
+/// is open, and no larger.
+#[derive(Debug, Default)]
+pub struct Arrived {
+    /// With the moment at which it was seen to be made, where it was.
+    new: HashMap<RequestId, (Watched, Option<Instant>)>,
+    wallets: bool,
+}
+
+impl Shop {
+    /// A job's invoice is watched from now on, where it is one to be watched.
+    pub fn watch(&self, job: &Job) {
+        let watched = Watched::of(job);
+        if let Some(watched) = watched.filter(|one| one.next_look(Time::now()).is_some()) {
+            // Else its age is known by its own date alone.
+            let made = is_new(job).then(Instant::now);
+            self.arrived(|arrived| {
+                arrived.new.entry(watched.id).or_insert((watched, made));
+            });
+            self.bells.looks.notify_one();
+        }
+    }
+
+    /// There may be a wallet now for invoices that had none to be asked.
+    pub fn wallets_changed(&self) {
+        self.arrived(|arrived| arrived.wallets = true);
+        self.bells.looks.notify_one();
+    }
+}
+
+/// Was the invoice made just now?
+fn is_new(job: &Job) -> bool {
+    job.invoice.as_ref().is_some_and(|invoice| {
+        invoice.state == InvoiceState::Open && invoice.looks == 0 && invoice.late_looks == 0
+    })
+}
+
 /// Works until `stop`, offline too: money may come at any time.
 pub async fn work(shop: Arc<Shop>, stop: CancellationToken) {
-    let mut watches: HashMap<RequestId, Watch> = HashMap::new();
+    let mut watches = Watches::default();
     let mut looking: JoinSet<(RequestId, Looked)> = JoinSet::new();
-    let mut busy: HashSet<RequestId> = HashSet::new();
-    // The first look at everything is now: money may have come while nobody was here.
-    reload(&shop, &mut watches, true).await;
+    let mut loaded = false;
+    // When the wallet's state is told next, which counts what is open: so not after every look.
+    let mut tell_at: Option<Instant> = None;
+    let mut rest = TELL_EVERY;
     let mut steps = shop.clock.steps();
     while !stop.is_cancelled() {
+        if !loaded {
+            loaded = load(&shop, &mut watches).await;
+        }
         let stepped = shop.clock.steps();
         if stepped != steps {
             steps = stepped;
-            for watch in watches.values_mut() {
-                watch.unheld_at = None;
-            }
-            hurry(&mut watches, None);
+            watches.clock_stepped();
         }
         let open = shop.has_wallets();
         if open {
-            launch(&shop, &watches, &mut looking, &mut busy);
+            launch(&shop, &mut watches, &mut looking);
         }
-        let wait = earliest(&watches, &busy, open, looking.len());
+        let wait = if loaded {
+            until_due(&watches, open, looking.len())
+        } else {
+            LEDGER_PAUSE
+        };
         tokio::select! {
             () = stop.cancelled() => {}
-            () = shop.bells.looks.notified() => reload(&shop, &mut watches, false).await,
-            hint = hinted(shop.wallet()) => hurry(&mut watches, hint),
+            () = shop.bells.looks.notified() => arrivals(&shop, &mut watches),
+            hint = hinted(shop.wallet()) => watches.hurry(hint),
             Some(done) = looking.join_next(), if !looking.is_empty() => match done {
                 Ok((id, looked)) => {
-                    busy.remove(&id);
                     learn(&shop, &mut watches, id, looked).await;
-                    shop.tell_wallet().await;
+                    tell_at.get_or_insert_with(|| Instant::now() + rest);
                 }
-                Err(_) => busy.clear(),
+                Err(_) => watches.lost_looks(Time::now().plus(AFTER_ERROR)),
             },
+            () = at(tell_at) => {
+                let began = Instant::now();
+                shop.tell_wallet().await;
+                // However much is open, counting it stays a small part of the time.
+                rest = (began.elapsed() * 50).max(TELL_EVERY);
+                tell_at = None;
+            }
             () = tokio::time::sleep(wait) => {}
         }
     }
     looking.shutdown().await;
 }
 
+async fn at(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => tokio::time::sleep_until(moment.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
 /// What came of a look.
 enum Looked {
-    /// The look, and what it saw.
-    At(Look, Result<Seen, WalletError>),
+    /// The job as it was, the look, and what it saw.
+    At(Box<Job>, Look, Result<Seen, WalletError>),
+    /// There is nothing to look at any more.
+    Ended,
+    /// The ledger could not be read.
+    Unread(LedgerError),
     /// There is no wallet to ask, and why.
     Nobody(String),
 }
@@ -117,100 +170,62 @@ async fn hinted(wallet: Option<Arc<dyn Wallet>>) -> Option<PaymentHash> {
     }
 }
 
-/// A hint makes the look happen now; none means "look at all".
-fn hurry(watches: &mut HashMap<RequestId, Watch>, hint: Option<PaymentHash>) {
-    for watch in watches.values_mut() {
-        let hash = watch.job.invoice.as_ref().and_then(|i| i.payment_hash);
-        if hint.is_none() || hash == hint {
-            watch.next = Time(0);
+/// Every invoice that is open. The first look at each is now: money may have come while nobody was here. False where the
+/// ledger could not be read, which is told.
+async fn load(shop: &Shop, watches: &mut Watches) -> bool {
+    match shop.ledger.watched(Time::now()).await {
+        Ok(open) => {
+            for watched in open {
+                watches.add(watched, Time(0), None);
+            }
+            true
+        }
+        Err(error) => {
+            shop.ledger_failed(&error);
+            false
         }
     }
 }
 
-async fn reload(shop: &Shop, watches: &mut HashMap<RequestId, Watch>, first: bool) {
-    let jobs = match shop.ledger.watched(Time::now()).await {
-        Ok(jobs) => jobs,
-        Err(error) => return shop.ledger_failed(&error),
-    };
-    let known: HashSet<RequestId> = jobs.iter().map(|job| job.id).collect();
-    watches.retain(|id, _| known.contains(id));
-    for job in jobs {
-        watches
-            .entry(job.id)
-            .and_modify(|watch| {
-                watch.job = job.clone();
-                if std::mem::take(&mut watch.nobody) {
-                    // There may be another wallet now.
-                    watch.next = Time(0);
-                }
-            })
-            .or_insert_with(|| Watch {
-                made: is_new(&job, first).then(Instant::now),
-                job,
-                next: Time(0),
-                fails: 0,
-                unheld_at: None,
-                nobody: false,
-                told: Told::default(),
-            });
+fn arrivals(shop: &Shop, watches: &mut Watches) {
+    let Arrived { new, wallets } = shop.arrived(std::mem::take);
+    for (watched, made) in new.into_values() {
+        watches.add(watched, Time(0), made);
+    }
+    if wallets {
+        watches.wallets_changed();
     }
 }
 
-/// Was the invoice made just now? Else its age is known by its own date alone.
-fn is_new(job: &Job, first: bool) -> bool {
-    let invoice = job.invoice.as_ref();
-    let open = invoice.is_some_and(|invoice| {
-        invoice.state == InvoiceState::Open && invoice.looks == 0 && invoice.late_looks == 0
-    });
-    !first && open
-}
-
-/// What the clock of the invoice's maker shows: from its making on by monotonic time, where that was seen, so that no wrong
-/// clock of ours makes it look expired.
-fn invoice_time(watch: &Watch) -> Time {
-    let made_at = watch
-        .job
-        .invoice
-        .as_ref()
-        .and_then(|invoice| invoice.made_at);
-    match (watch.made, made_at) {
-        (Some(made), Some(made_at)) => made_at.plus(made.elapsed()),
-        _ => Time::now(),
-    }
-}
-
-fn launch(
-    shop: &Arc<Shop>,
-    watches: &HashMap<RequestId, Watch>,
-    looking: &mut JoinSet<(RequestId, Looked)>,
-    busy: &mut HashSet<RequestId>,
-) {
-    let now = Time::now();
-    let mut due: Vec<&Watch> = watches
-        .values()
-        .filter(|watch| watch.next <= now && !busy.contains(&watch.job.id))
-        .collect();
-    due.sort_by_key(|watch| watch.next);
-    for watch in due {
-        if looking.len() >= AT_ONCE {
+fn launch(shop: &Arc<Shop>, watches: &mut Watches, looking: &mut JoinSet<(RequestId, Looked)>) {
+    while looking.len() < AT_ONCE {
+        let now = Time::now();
+        let Some((id, watch)) = watches.take_due(now) else {
             return;
-        }
-        let (Some(invoice), Some(issued)) = (&watch.job.invoice, issued(&watch.job)) else {
-            continue;
         };
-        let (id, shop, made_by) = (watch.job.id, shop.clone(), invoice.made_by());
-        let look = Look {
-            invoice_time: invoice_time(watch),
+        let made_by = watch.made_by.clone();
+        let at = Look {
+            invoice_time: watch.invoice_time(),
             unheld_at: watch.unheld_at,
             ..Look::at(now)
         };
-        busy.insert(id);
-        looking.spawn(async move {
-            match shop.look(&made_by, &issued).await {
-                Ok(seen) => (id, Looked::At(look, seen)),
-                Err(words) => (id, Looked::Nobody(words)),
-            }
-        });
+        let shop = shop.clone();
+        looking.spawn(async move { (id, look(&shop, id, &made_by, at).await) });
+    }
+}
+
+async fn look(shop: &Shop, id: RequestId, made_by: &MadeBy, at: Look) -> Looked {
+    let job = match shop.ledger.job(id).await {
+        Ok(Some(job)) => job,
+        Ok(None) => return Looked::Ended,
+        Err(error) => return Looked::Unread(error),
+    };
+    let Some(issued) = Watched::of(&job).and_then(|_| issued(&job)) else {
+        return Looked::Ended;
+    };
+    match shop.look(made_by, &issued).await {
+        Ok(seen) => Looked::At(Box::new(job), at, seen),
+        Err(words) => Looked::Nobody(words),
     }
 }
 
@@ -228,7 +243,6 @@ pub async fn look_now(shop: &Arc<Shop>, job: &Job) -> Result<String, String> {
     let told = in_words(&seen);
     let came = learned(shop, job, Ok(seen), &look, &mut Told::default()).await;
     came.map_err(|()| "the ledger did not take it; the log says why".to_owned())?;
-    shop.bells.looks.notify_one();
     Ok(told)
 }
 
@@ -254,12 +268,7 @@ pub(super) fn issued(job: &Job) -> Option<Issued> {
     })
 }
 
-fn earliest(
-    watches: &HashMap<RequestId, Watch>,
-    busy: &HashSet<RequestId>,
-    wallet: bool,
-    looking: usize,
-) -> Duration {
+fn until_due(watches: &Watches, wallet: bool, looking: usize) -> Duration {
     const LONG: Duration = Duration::from_secs(3_600);
     if !wallet {
         return Duration::from_secs(2);
@@ -267,56 +276,50 @@ fn earliest(
     if looking >= AT_ONCE {
         return LONG;
     }
-    let now = Time::now();
-    watches
-        .values()
-        .filter(|watch| !busy.contains(&watch.job.id))
-        .map(|watch| watch.next.since(now))
-        .min()
-        .unwrap_or(LONG)
-        .max(Duration::from_millis(20))
+    let wait = watches.earliest().map(|at| at.since(Time::now()));
+    wait.unwrap_or(LONG).max(Duration::from_millis(20))
 }
 
-async fn learn(
-    shop: &Arc<Shop>,
-    watches: &mut HashMap<RequestId, Watch>,
-    id: RequestId,
-    looked: Looked,
-) {
-    let Some(watch) = watches.get_mut(&id) else {
+async fn learn(shop: &Arc<Shop>, watches: &mut Watches, id: RequestId, looked: Looked) {
+    let now = Time::now();
+    let Some(watch) = watches.get(&id) else {
         return;
     };
-    let now = Time::now();
-    let (look, seen) = match looked {
-        Looked::At(look, seen) => (look, seen),
+    let (job, look, seen) = match looked {
+        Looked::At(job, look, seen) => (job, look, seen),
+        Looked::Ended => return watches.forget(&id),
+        Looked::Unread(error) => {
+            shop.ledger_failed(&error);
+            return watches.again(&id, now.plus(AFTER_ERROR), false);
+        }
         Looked::Nobody(words) => {
-            watch.nobody = true;
-            watch.next = now.plus(OTHER_WALLET);
-            watch.told.tell(shop, Level::Warn, &watch.job, &words);
+            watch.told.tell(shop, Level::Warn, id, &words);
+            watches.again(&id, now.plus(OTHER_WALLET), true);
             return shop.doubt(id, DoubtKind::OtherWallet, &words).await;
         }
     };
     watch.fails = if seen.is_err() { watch.fails + 1 } else { 0 };
+    let fails = watch.fails;
     if seen == Ok(Seen::Pending) {
         watch.unheld_at = Some(look.began);
     }
-    match learned(shop, &watch.job, seen, &look, &mut watch.told).await {
+    // By the invoice's time, told in ours.
+    let there = watch.invoice_time();
+    match learned(shop, &job, seen, &look, &mut watch.told).await {
         // Nothing is judged while the wallet can't be asked, and it is asked until it answers.
-        Ok(_) if watch.fails > 0 => watch.next = now.plus(AFTER_ERROR * watch.fails.min(12)),
+        Ok(_) if fails > 0 => watches.again(&id, now.plus(AFTER_ERROR * fails.min(12)), false),
         Ok(came) => {
-            if let Came::Step(after) = came {
-                watch.job = *after;
+            let job = match came {
+                Came::Step(after) => after,
+                _ => job,
+            };
+            match Watched::of(&job).and_then(|watched| watched.next_look(there)) {
+                Some(at) => watches.again(&id, now.plus(at.since(there)), false),
+                None => watches.forget(&id),
             }
-            // By the invoice's time, told in ours.
-            let there = invoice_time(watch);
-            let again = again_at(&watch.job, there);
-            watch.next = again.map_or(Time(i64::MAX), |again| now.plus(again.since(there)));
         }
         // What the wallet said is asked for again: the ledger must have it.
-        Err(()) => watch.next = now.plus(AFTER_ERROR),
-    }
-    if watch.next == Time(i64::MAX) {
-        watches.remove(&id);
+        Err(()) => watches.again(&id, now.plus(AFTER_ERROR), false),
     }
 }
 
@@ -338,24 +341,22 @@ pub async fn learned(
     look: &Look,
     told: &mut Told,
 ) -> Result<Came, ()> {
-    // The proof of a payment is kept before the payment is booked.
-    if let Ok(seen) = &seen
-        && let Err(error) = shop.weigh(job, seen).await
-    {
-        shop.ledger_failed(&error);
-        return Err(());
-    }
+    let weighed = match &seen {
+        Ok(seen) => shop.weigh(job, seen).await,
+        Err(_) => Ok(None),
+    };
+    let proof = weighed.map_err(|error| shop.ledger_failed(&error))?;
     let input = match evidence::weigh(job, seen, look) {
         Finding::Nothing => {
             told.forget();
             return Ok(Came::Nothing);
         }
         Finding::Note(words) => {
-            told.tell(shop, Level::Warn, job, &words);
+            told.tell(shop, Level::Warn, job.id, &words);
             return Ok(Came::Words);
         }
         Finding::Alarm(words) => {
-            told.tell(shop, Level::Error, job, &words);
+            told.tell(shop, Level::Error, job.id, &words);
             return Ok(Came::Words);
         }
         Finding::Step(input) => input,
@@ -364,7 +365,7 @@ pub async fn learned(
     if matches!(input, Input::Paid { .. }) {
         crash::point("look.paid");
     }
-    match shop.apply(job.id, input).await {
+    match shop.apply_proven(job.id, input, proof).await {
         Ok(after) => Ok(Came::Step(Box::new(after))),
         Err(StepError::No(_)) => Ok(Came::Nothing),
         Err(error) => {
@@ -372,24 +373,4 @@ pub async fn learned(
             Err(())
         }
     }
-}
-
-/// When to look next; none where the invoice is final.
-fn again_at(job: &Job, now: Time) -> Option<Time> {
-    job.invoice.as_ref().and_then(|invoice| {
-        // What is held is looked after elsewhere.
-        if !matches!(
-            invoice.state,
-            InvoiceState::Open | InvoiceState::Expired | InvoiceState::GivenBack
-        ) {
-            return None;
-        }
-        invoice::next_look(
-            invoice.made_at?,
-            invoice.expires_at?,
-            now,
-            invoice.late_looks,
-            Duration::from_secs(job.terms.check_every_secs),
-        )
-    })
 }

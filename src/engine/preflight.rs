@@ -127,7 +127,7 @@ async fn wallet(shop: &Arc<Shop>, settings: &Settings, place: &Place) -> Result<
         shop.checked(CheckKind::Wallet, word, CheckStatus::Fail, words, fix);
         return Err(NotReady(error.words));
     }
-    shop.bells.looks.notify_one();
+    shop.wallets_changed();
     shop.bells.invoices.notify_one();
     let health = shop.look_at_wallet().await;
     if health.light == Light::Down {

@@ -18,7 +18,7 @@ use crate::ledger::LedgerError;
 /// Where the ledger can't be read or written.
 pub async fn recover(shop: &Arc<Shop>) -> Result<(), LedgerError> {
     shop.load_doubts().await?;
-    for job in shop.ledger.orphans(shop.boot).await? {
+    for job in shop.ledger.orphans(shop.boot) {
         settled(shop.apply(job.id, Input::Interrupted).await)?;
     }
     accepted(shop).await
@@ -42,7 +42,7 @@ pub async fn accepted(shop: &Arc<Shop>) -> Result<(), LedgerError> {
 /// # Errors
 /// Where the ledger can't be read or written.
 pub async fn strays(shop: &Arc<Shop>) -> Result<(), LedgerError> {
-    for job in shop.ledger.live_jobs().await? {
+    for job in shop.ledger.at_work() {
         let works = shop.running(|runs| runs.contains_key(&job.id));
         if job.state == State::Running && !works {
             settled(shop.apply(job.id, Input::Interrupted).await)?;

@@ -14,6 +14,7 @@ use super::cases::Doubts;
 use super::clock::ClockState;
 use super::disk;
 use super::last_look::LastLooks;
+use super::payments::Arrived;
 use super::purse::Purses;
 use crate::config::Settings;
 use crate::domain::event::{Event, Level, News};
@@ -110,6 +111,7 @@ pub struct Shop {
     /// Running inferences.
     pub runs: Mutex<HashMap<RequestId, Run>>,
     doubts: Mutex<Doubts>,
+    arrived: Mutex<Arrived>,
     events: broadcast::Sender<Event>,
     settings: watch::Sender<Arc<Settings>>,
     /// What was decided about buyers: see `buyers`.
@@ -150,6 +152,7 @@ impl Shop {
             wallet_health: watch::Sender::new(WalletHealth::default()),
             runs: Mutex::new(HashMap::new()),
             doubts: Mutex::default(),
+            arrived: Mutex::default(),
             events,
             settings: watch::Sender::new(Arc::new(settings)),
             standings: Standings::default(),
@@ -227,6 +230,12 @@ impl Shop {
     pub fn doubted<T>(&self, look: impl FnOnce(&mut Doubts) -> T) -> T {
         let mut doubts = held(self.doubts.lock());
         look(&mut doubts)
+    }
+
+    /// Invoices that the watching has not taken up yet.
+    pub fn arrived<T>(&self, change: impl FnOnce(&mut Arrived) -> T) -> T {
+        let mut arrived = held(self.arrived.lock());
+        change(&mut arrived)
     }
 
     /// The ledger could not be read or written: told to the operator, and the shop is degraded until it can be again.

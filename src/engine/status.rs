@@ -24,7 +24,7 @@ pub async fn status(shop: &Shop) -> Status {
         Some(market) => (market.relays.health(), market.pool.health()),
         None => configured(&shop.settings(), now.state, now.since),
     };
-    let (waiting, running) = shop.ledger.queue_counts().await.unwrap_or_default();
+    let (waiting, running) = shop.ledger.queue_counts();
     Status {
         online: now.state.sells(),
         state: now.state,

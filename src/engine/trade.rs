@@ -179,20 +179,13 @@ async fn cancel_running(shop: &Arc<Shop>) {
 async fn flushed(shop: &Shop) {
     let mut events = shop.listen();
     loop {
-        let on_the_way = match shop.ledger.live_jobs().await {
-            Ok(jobs) => jobs.iter().any(|job| {
-                matches!(job.state, State::Inferred | State::Publishing) && job.wallet_tries == 0
-            }),
-            Err(_) => return,
+        let on_the_way = |job: &Job| {
+            let invoice = job.invoice.as_ref().map(|invoice| invoice.state);
+            let waits = matches!(job.state, State::Inferred | State::Publishing);
+            let decided = [InvoiceState::Taking, InvoiceState::GivingBack];
+            (waits && job.wallet_tries == 0) || invoice.is_some_and(|one| decided.contains(&one))
         };
-        let on_the_way = on_the_way
-            || shop.ledger.holds().await.is_ok_and(|jobs| {
-                let decided = |job: &Job| {
-                    let state = job.invoice.as_ref().map(|invoice| invoice.state);
-                    matches!(state, Some(InvoiceState::Taking | InvoiceState::GivingBack))
-                };
-                jobs.iter().any(decided)
-            });
+        let on_the_way = shop.ledger.at_work().iter().any(on_the_way);
         let empty = shop.ledger.outbox_empty(Time::now()).await.unwrap_or(true);
         if empty && !on_the_way {
             return;

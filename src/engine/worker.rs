@@ -15,7 +15,7 @@ use crate::domain::error::JobProcessingCode as Code;
 use crate::domain::event::{Level, News};
 use crate::domain::hold;
 use crate::domain::id::RequestId;
-use crate::domain::job::{Answer, Encryption, Job};
+use crate::domain::job::{Answer, Encryption, Job, State};
 use crate::domain::reply;
 use crate::domain::step::Input;
 use crate::domain::time::Time;
@@ -23,7 +23,7 @@ use crate::inference::pool::Slot;
 use crate::inference::{Ask, InferenceError, Progress};
 
 /// Queued jobs looked at in one round.
-const ROUND: u32 = 64;
+const ROUND: usize = 64;
 /// No waiting job waits for longer, whatever another clock wrote into the ledger.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 /// At most four tellings of progress a second for each job.
@@ -48,9 +48,9 @@ pub async fn work(
                 .is_err();
         }
         let filled = fill(&shop, &market, &mut runs, &cut).await;
-        tell_queue(&shop).await;
+        tell_queue(&shop);
         let due = match filled {
-            Ok(()) if !strays => next_due(&shop).await,
+            Ok(()) if !strays => next_due(&shop),
             _ => LEDGER_PAUSE,
         };
         tokio::select! {
@@ -63,23 +63,17 @@ pub async fn work(
         }
     }
     while runs.join_next().await.is_some() {
-        tell_queue(&shop).await;
+        tell_queue(&shop);
     }
 }
 
-async fn next_due(shop: &Shop) -> Duration {
+fn next_due(shop: &Shop) -> Duration {
     const LONG: Duration = Duration::from_secs(3_600);
-    match shop.ledger.next_due(["queued", "queued"]).await {
-        Ok(Some(at)) => at
-            .since(Time::now())
-            .min(LONGEST_WAIT)
-            .max(Duration::from_millis(20)),
-        Ok(None) => LONG,
-        Err(error) => {
-            shop.ledger_failed(&error);
-            Duration::from_secs(5)
-        }
-    }
+    let due = shop.ledger.next_due([State::Queued; 2]);
+    due.map_or(LONG, |at| {
+        let wait = at.since(Time::now()).min(LONGEST_WAIT);
+        wait.max(Duration::from_millis(20))
+    })
 }
 
 /// An error where the ledger could not be read or written, which is told already.
@@ -89,8 +83,7 @@ async fn fill(
     runs: &mut JoinSet<()>,
     cut: &CancellationToken,
 ) -> Result<(), ()> {
-    let jobs = shop.ledger.queue(Time::now(), ROUND).await;
-    let jobs = jobs.map_err(|error| shop.ledger_failed(&error))?;
+    let jobs = shop.ledger.queue(Time::now(), ROUND);
     let per_buyer = shop.settings().limits.per_buyer_running as usize;
     if shop.running(|runs| runs.values().any(|run| run.alone)) {
         return Ok(());
@@ -118,11 +111,15 @@ async fn fill(
             // Those that run are finished first, and nothing else is begun meanwhile.
             break;
         }
+        // Read first: where that fails nothing has begun.
+        let prompt = shop.ledger.prompt(job.id).await;
+        let prompt = prompt.map_err(|error| shop.ledger_failed(&error))?;
         match shop.apply(job.id, Input::Start { boot: shop.boot }).await {
             Ok(job) => {
                 *mine += 1;
                 let alone = job.runs_alone();
-                start(shop, market, runs, job, slot, cut);
+                let ask = (job, prompt.unwrap_or_default());
+                start(shop, market, runs, ask, slot, cut);
                 if alone {
                     break;
                 }
@@ -142,7 +139,7 @@ fn start(
     shop: &Arc<Shop>,
     market: &Market,
     runs: &mut JoinSet<()>,
-    job: Job,
+    (job, prompt): (Job, String),
     slot: Slot,
     cut: &CancellationToken,
 ) {
@@ -167,7 +164,7 @@ fn start(
         let _working = Working(shop.clone(), id, job.rev);
         let ask = Ask {
             model: job.terms.model.clone(),
-            prompt: job.prompt.clone().unwrap_or_default(),
+            prompt,
             params: job.terms.params.clone(),
             deadline: Duration::from_secs(job.terms.job_timeout_secs),
         };
@@ -315,9 +312,7 @@ async fn wait_or_end(seen: &mut watch::Receiver<Progress>) {
     }
 }
 
-async fn tell_queue(shop: &Shop) {
-    match shop.ledger.queue_counts().await {
-        Ok((waiting, running)) => shop.tell(News::Queue { waiting, running }),
-        Err(error) => shop.ledger_failed(&error),
-    }
+fn tell_queue(shop: &Shop) {
+    let (waiting, running) = shop.ledger.queue_counts();
+    shop.tell(News::Queue { waiting, running });
 }

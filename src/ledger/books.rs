@@ -13,7 +13,7 @@ const WHEN: &str =
     "WHERE i.state = 'paid' AND i.paid_at >= ?1 AND i.paid_at < ?2 ORDER BY i.paid_at, i.job_id";
 const COLUMNS: &str =
     "SELECT i.paid_at, j.id, j.buyer, i.paid_msat, i.payment_hash, i.wallet, j.model,
-  json_extract(j.answer, '$.prompt_tokens'), json_extract(j.answer, '$.completion_tokens')";
+  j.prompt_tokens, j.completion_tokens";
 const PROOFS: &str = "p.preimage, p.fee_msat,
   (SELECT sum(d.amount_msat) FROM decisions d WHERE d.job_id = j.id AND d.action = 'refunded')";
 /// A page of the invoices of a time: from `since` on, before `until`, after the place (`at`, `id`).

@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::{Ledger, LedgerError, outbox, rows};
+use super::{Ledger, LedgerError, outbox, rows, write};
 use crate::domain::desk::{
     Asked, CaseKind, Decision, DeskAction, Doubt, DoubtKind, Facts, LATE_TOLD, STUCK_AFTER,
     TOLD_MAX,
@@ -30,7 +30,7 @@ const ASKED: &str = "SELECT job_id FROM asks WHERE decided = 0 ORDER BY at DESC 
 /// Cases that need somebody. The conditions are those of `domain::desk`.
 const NEEDING: &str = "SELECT count(DISTINCT id) FROM (
   SELECT id FROM jobs INDEXED BY jobs_owed WHERE owed_msat > 0
-  UNION ALL SELECT id FROM jobs INDEXED BY jobs_live WHERE paid_msat > 0 AND delivered = 0 AND updated_at <= ?1
+  UNION ALL SELECT id FROM jobs INDEXED BY jobs_undelivered WHERE paid_msat > 0 AND delivered = 0 AND updated_at <= ?1
     AND state NOT IN ('paid', 'completed', 'unpaid', 'error', 'cancelled')
   UNION ALL SELECT i.job_id FROM invoices i WHERE i.state <> 'paid' AND i.state = 'taking' AND i.preimage IS NULL
     AND NOT EXISTS (SELECT 1 FROM decisions d WHERE d.job_id = i.job_id AND d.kind = 'disputed')
@@ -46,6 +46,34 @@ pub enum Unheard {
     Perhaps(String),
     /// It made this one, too late.
     Late(PaymentHash),
+}
+
+/// What came with a payment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Proof {
+    /// The proof that it was paid.
+    pub preimage: Option<Preimage>,
+    /// What the wallet kept of it.
+    pub fee: Option<Msat>,
+}
+
+/// Kept with the payment itself.
+pub(super) fn prove(
+    connection: &Connection,
+    id: &RequestId,
+    proof: &Proof,
+) -> Result<(), LedgerError> {
+    connection
+        .prepare_cached(
+            "INSERT INTO proofs VALUES (?1, ?2, ?3) ON CONFLICT (job_id) DO UPDATE SET
+               preimage = coalesce(?2, preimage), fee_msat = coalesce(?3, fee_msat)",
+        )?
+        .execute(params![
+            id.0.as_bytes().as_slice(),
+            proof.preimage.map(|preimage| preimage.0.0.to_vec()),
+            proof.fee.map(rows::int)
+        ])?;
+    Ok(())
 }
 
 impl Ledger {
@@ -125,19 +153,23 @@ impl Ledger {
         decision: Decision,
         withdraw: bool,
     ) -> Result<(), LedgerError> {
-        self.writer
-            .call(move |connection| {
+        let live = self.live.clone();
+        let written = self.writer.call_then(
+            move |connection| {
                 let before = rows::find(connection, &job.id)?.ok_or(LedgerError::NoSuchJob)?;
-                rows::update(connection, &job)?;
+                write::update(connection, &before, &job, None)?;
                 let word = decision.action.history();
                 rows::note(connection, &job.id, decision.at, word, &decision.note)?;
                 if withdraw {
                     outbox::withdraw(connection, &job.id)?;
                 }
                 write_decision(connection, &decision)?;
-                super::figures::tally(connection, Some(&before), &job)
-            })
-            .await
+                super::figures::tally(connection, Some(&before), &job)?;
+                Ok(job)
+            },
+            move |job| live.with(|live| live.put(job)),
+        );
+        written.await.map(drop)
     }
 
     /// The result's bytes are due at these relays and at all that it went to before, until `until`. False where the bytes
@@ -279,33 +311,6 @@ impl Ledger {
                         connection.execute(sql, params![id, hash.0.0.as_slice()])?;
                     }
                 }
-                Ok(())
-            })
-            .await
-    }
-
-    /// Writes down what came with a payment, before the payment itself.
-    ///
-    /// # Errors
-    /// Where the ledger does not commit.
-    pub async fn proof(
-        &self,
-        id: RequestId,
-        preimage: Option<Preimage>,
-        fee: Option<Msat>,
-    ) -> Result<(), LedgerError> {
-        self.writer
-            .call(move |connection| {
-                connection
-                    .prepare_cached(
-                        "INSERT INTO proofs VALUES (?1, ?2, ?3) ON CONFLICT (job_id) DO UPDATE SET
-                           preimage = coalesce(?2, preimage), fee_msat = coalesce(?3, fee_msat)",
-                    )?
-                    .execute(params![
-                        id.0.as_bytes().as_slice(),
-                        preimage.map(|preimage| preimage.0.0.to_vec()),
-                        fee.map(rows::int)
-                    ])?;
                 Ok(())
             })
             .await

@@ -6,7 +6,7 @@ use rusqlite::{Connection, params};
 
 use super::{Ledger, LedgerError, desk, rows};
 use crate::domain::id::Buyer;
-use crate::domain::job::{Job, State};
+use crate::domain::job::{Job, PayOrder, State};
 use crate::domain::stats::{DayStats, Funnel, ModelStats, Totals};
 use crate::domain::time::Time;
 
@@ -14,6 +14,8 @@ mod hours;
 
 /// So many buyers are told, those that brought most.
 const BUYERS_TOLD: u32 = 20;
+/// The figure that says what buyers owe for delivered work, in msat.
+const OWED_TO_US: &str = "open_credit_msat";
 /// The figure that says when the last request arrived, in milliseconds since the epoch.
 const LAST_SEEN: &str = "last_seen_at";
 
@@ -64,6 +66,8 @@ pub(super) fn tally(
     let owed = rows::int(after.owed) - before.map_or(0, |job| rows::int(job.owed));
     bump(connection, "revenue_msat", revenue)?;
     bump(connection, "owed_msat", owed)?;
+    let credit = open_credit(after) - before.map_or(0, open_credit);
+    bump(connection, OWED_TO_US, credit)?;
     let delivered = i64::from(after.delivered) - i64::from(before.is_some_and(|job| job.delivered));
     bump(connection, "delivered", delivered)?;
     let paid =
@@ -78,6 +82,16 @@ pub(super) fn tally(
         by_buyer(connection, after, delivered, revenue)?;
     }
     Ok(())
+}
+
+/// What a buyer owes for this job, delivered and not paid.
+fn open_credit(job: &Job) -> i64 {
+    let owes = job.state == State::PendingPayment && job.terms.order == PayOrder::After;
+    if owes {
+        job.price.map_or(0, rows::int)
+    } else {
+        0
+    }
 }
 
 fn by_model(
@@ -289,9 +303,13 @@ fn read(connection: &Connection) -> Result<Totals, LedgerError> {
         let (name, value) = row?;
         names.insert(name, value);
     }
-    let open_credit = connection
-        .prepare_cached(OPEN_CREDIT)?
-        .query_row([], |row| row.get(0))?;
+    let open_credit = match names.get(OWED_TO_US) {
+        Some(kept) => *kept,
+        // An older vend did not keep it, or nothing was ever delivered.
+        None => connection
+            .prepare_cached(OPEN_CREDIT)?
+            .query_row([], |row| row.get(0))?,
+    };
     let get = |name: &str| names.get(name).copied().unwrap_or(0);
     let mut totals = Totals {
         jobs: unsigned(get("jobs")),

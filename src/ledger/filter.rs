@@ -11,8 +11,8 @@ pub(super) const fn expression(sort: Sort) -> &'static str {
         Sort::Time => "created_at",
         Sort::Amount => "coalesce(price_msat, -1)",
         Sort::Status => "status",
-        Sort::Tokens => "coalesce(json_extract(answer, '$.completion_tokens'), -1)",
-        Sort::Seconds => "coalesce(json_extract(answer, '$.elapsed_ms'), -1)",
+        Sort::Tokens => "coalesce(completion_tokens, -1)",
+        Sort::Seconds => "coalesce(elapsed_ms, -1)",
     }
 }
 

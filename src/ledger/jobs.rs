@@ -1,16 +1,14 @@
 //! The questions about jobs, and the one way to change them.
 
-use std::time::Duration;
-
 use nostr::EventId;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::outbox::{self, SignedDraft};
-use super::{Ledger, LedgerError, figures, rows};
+use super::{Ledger, LedgerError, Proof, desk, figures, rows, write};
 use crate::domain::admission::{self, Record};
 use crate::domain::credit;
 use crate::domain::id::{Buyer, PaymentHash, RequestId};
-use crate::domain::job::{InvoiceState, Job, PayOrder, Status, TimelineEntry};
+use crate::domain::job::{InvoiceState, Job, PayOrder, Status, Texts, TimelineEntry};
 use crate::domain::msat::Msat;
 use crate::domain::refusal::DropReason;
 use crate::domain::text::clean;
@@ -41,6 +39,8 @@ pub struct JobFilter {
 pub struct NewJob {
     /// The job; where it is to be paid after its work, its buyer's credit may turn it into one that is paid first.
     pub job: Job,
+    /// Its texts.
+    pub texts: Texts,
     /// The relay that brought it.
     pub from: String,
     /// What was passed over or changed, for the timeline.
@@ -60,11 +60,50 @@ impl NewJob {
     pub fn plain(job: Job) -> Self {
         Self {
             job,
+            texts: Texts::default(),
             from: String::new(),
             notes: String::new(),
             drafts: Vec::new(),
             most_waiting: u32::MAX,
             credit: None,
+        }
+    }
+}
+
+/// A step of a job, as it is written.
+#[derive(Clone, Debug)]
+pub struct Change {
+    /// The job that the step was made from.
+    pub before: Job,
+    /// The job after it.
+    pub job: Job,
+    /// The timeline's word.
+    pub what: &'static str,
+    /// More, in plain words.
+    pub detail: String,
+    /// The answer's text, where it comes with this step.
+    pub answer: Option<String>,
+    /// Events to send.
+    pub drafts: Vec<SignedDraft>,
+    /// The job's earlier events are sent no more.
+    pub withdraw: bool,
+    /// What came with the payment that this step books.
+    pub proof: Option<Proof>,
+}
+
+#[cfg(test)]
+impl Change {
+    /// One that brings nothing but the job.
+    pub(super) fn bare(before: &Job, job: &Job, what: &'static str) -> Self {
+        Self {
+            before: before.clone(),
+            job: job.clone(),
+            what,
+            detail: String::new(),
+            answer: None,
+            drafts: Vec::new(),
+            withdraw: false,
+            proof: None,
         }
     }
 }
@@ -77,27 +116,37 @@ impl Ledger {
     /// # Errors
     /// Where the ledger does not commit.
     pub async fn admit(&self, new: NewJob) -> Result<Result<Job, DropReason>, LedgerError> {
-        self.writer
-            .call(move |connection| enter(connection, new))
-            .await
+        let live = self.live.clone();
+        let entered = self.writer.call_then(
+            move |connection| enter(connection, new),
+            move |entered| {
+                if let Ok(job) = entered {
+                    live.with(|live| live.put(job));
+                }
+            },
+        );
+        entered.await
     }
 
     /// Writes a step: the job as it is after it, its history, its events; all or nothing.
     ///
     /// # Errors
     /// [`LedgerError::Conflict`] where another change came first.
-    pub async fn commit(
-        &self,
-        job: Job,
-        what: &'static str,
-        detail: String,
-        drafts: Vec<SignedDraft>,
-        withdraw: bool,
-    ) -> Result<(), LedgerError> {
-        self.writer
-            .call(move |connection| {
-                let before = rows::find(connection, &job.id)?.ok_or(LedgerError::NoSuchJob)?;
-                rows::update(connection, &job)?;
+    pub async fn commit(&self, change: Change) -> Result<(), LedgerError> {
+        let live = self.live.clone();
+        let written = self.writer.call_then(
+            move |connection| {
+                let Change {
+                    before,
+                    job,
+                    what,
+                    detail,
+                    answer,
+                    drafts,
+                    withdraw,
+                    proof,
+                } = change;
+                write::update(connection, &before, &job, answer.as_deref())?;
                 rows::note(connection, &job.id, job.updated_at, what, &detail)?;
                 if withdraw {
                     outbox::withdraw(connection, &job.id)?;
@@ -105,9 +154,15 @@ impl Ledger {
                 for draft in &drafts {
                     outbox::put(connection, Some(&job.id), draft)?;
                 }
-                figures::tally(connection, Some(&before), &job)
-            })
-            .await
+                if let Some(proof) = &proof {
+                    desk::prove(connection, &job.id, proof)?;
+                }
+                figures::tally(connection, Some(&before), &job)?;
+                Ok(job)
+            },
+            move |job| live.with(|live| live.put(job)),
+        );
+        written.await.map(drop)
     }
 
     /// A line of history that changes nothing else.
@@ -170,6 +225,9 @@ impl Ledger {
     /// # Errors
     /// Where the ledger can't be read.
     pub async fn job(&self, id: RequestId) -> Result<Option<Job>, LedgerError> {
+        if let Some(job) = self.live.with(|live| live.get(&id)) {
+            return Ok(Some(Job::clone(&job)));
+        }
         self.reader
             .call(move |connection| rows::find(connection, &id))
             .await
@@ -299,47 +357,6 @@ impl Ledger {
             .await
     }
 
-    /// Takes prompts, answers and sent events of jobs that ended before `before` out of the ledger.
-    ///
-    /// # Errors
-    /// Where the ledger does not commit.
-    pub async fn erase_content(&self, before: Time) -> Result<usize, LedgerError> {
-        self.writer
-            .call(move |connection| {
-                let final_before = "state IN ('paid', 'completed', 'unpaid', 'error', 'cancelled') AND updated_at < ?1
-                     AND request_json IS NOT NULL";
-                connection.execute(
-                    &format!(
-                        "DELETE FROM outbox WHERE job_id IN (SELECT id FROM jobs WHERE {final_before})"
-                    ),
-                    params![before.0],
-                )?;
-                let erased = connection.execute(
-                    &format!(
-                        "UPDATE jobs SET request_json = NULL, prompt = NULL,
-                           answer = CASE WHEN answer IS NULL THEN NULL ELSE json_set(answer, '$.text', '') END,
-                           rev = rev + 1
-                         WHERE {final_before}"
-                    ),
-                    params![before.0],
-                )?;
-                // An invoice that nobody can pay any more needs its secret no more.
-                connection.execute(
-                    "UPDATE invoices SET preimage = NULL WHERE state = 'expired' AND preimage IS NOT NULL
-                     AND expires_at < ?1",
-                    params![Time::now().minus(WATCH_AFTER_EXPIRY).0],
-                )?;
-                connection.execute("DELETE FROM outbox WHERE job_id IS NULL AND not_after < ?1", params![before.0])?;
-                // Requests are only taken while they are young, so an old verdict decides nothing any more.
-                connection.execute(
-                    "DELETE FROM seen WHERE at < ?1",
-                    params![before.minus(Duration::from_secs(48 * 3600)).0],
-                )?;
-                Ok(erased)
-            })
-            .await
-    }
-
     /// Writes a zap to one of our results into its job's history, once for each receipt. None where the receipt is known, or
     /// the event is no result of ours.
     ///
@@ -377,6 +394,7 @@ impl Ledger {
 fn enter(connection: &Connection, new: NewJob) -> Result<Result<Job, DropReason>, LedgerError> {
     let NewJob {
         mut job,
+        texts,
         from,
         notes,
         mut drafts,
@@ -396,7 +414,7 @@ fn enter(connection: &Connection, new: NewJob) -> Result<Result<Job, DropReason>
             drafts.clear();
         }
     }
-    if !rows::insert(connection, &job)? {
+    if !write::insert(connection, &job, &texts)? {
         return Ok(Err(DropReason::Duplicate));
     }
     let detail = format!("from {from}, pays {}. {notes}", job.terms.order.told());

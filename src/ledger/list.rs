@@ -1,7 +1,7 @@
 //! Pages of a list of jobs. A page anywhere in a million jobs costs about the same.
 //!
 //! Whole lists, and those of one status, are walked along an index from the nearest place that is known: either end, or
-//! the ends of the pages given before. Every other list is looked for once, kept as row numbers (eight bytes a job), and
+//! the ends of the pages given before. Every other list is looked for once, kept as the jobs' numbers (eight bytes each), and
 //! looked for again only when the ledger has changed and some time has passed.
 
 use std::time::{Duration, Instant};
@@ -193,7 +193,7 @@ fn look(
     let by = expression(query.sort);
     let way = if query.ascending { "ASC" } else { "DESC" };
     let mut statement = connection.prepare_cached(&format!(
-        "SELECT rowid FROM jobs WHERE {condition} ORDER BY {by} {way}, created_at {way}, rowid {way}"
+        "SELECT num FROM jobs WHERE {condition} ORDER BY {by} {way}, created_at {way}, num {way}"
     ))?;
     let found = statement.query_map(params_from_iter(values), |row| row.get(0))?;
     Ok(found.collect::<Result<_, _>>()?)

@@ -52,6 +52,29 @@ pub enum Settled {
     Again(Time),
 }
 
+/// An event of a job that can reach no relay any more.
+pub type Lost = (RequestId, Role);
+
+// Each names the condition of its index to the letter, so that what was sent long ago costs nothing.
+const DUE_AT: &str = "SELECT o.out_id, o.job_id, o.role, t.event_json, d.attempts, d.next_at
+  FROM delivery d JOIN outbox o ON o.out_id = d.out_id JOIN event_texts t ON t.out_id = d.out_id
+  WHERE d.state = 'due' AND d.relay = ?2 AND d.next_at <= ?1 AND o.not_after > ?1
+  UNION ALL SELECT o.out_id, o.job_id, o.role, t.event_json, d.attempts, d.next_at
+  FROM delivery d JOIN outbox o ON o.out_id = d.out_id JOIN event_texts t ON t.out_id = d.out_id
+  WHERE d.state = 'due' AND d.relay = ?2 AND d.next_at > ?1 + ?4 AND o.not_after > ?1
+  ORDER BY 6, 1 LIMIT ?3";
+/// From relay to relay: a grouping would read everything that is due.
+const DUE_RELAYS: &str = "WITH RECURSIVE at(relay) AS (
+    SELECT min(relay) FROM delivery WHERE state = 'due'
+    UNION ALL SELECT (SELECT min(relay) FROM delivery WHERE state = 'due' AND relay > at.relay) FROM at
+      WHERE at.relay IS NOT NULL)
+  SELECT relay, (SELECT min(next_at) FROM delivery WHERE state = 'due' AND relay = at.relay) FROM at
+  WHERE relay IS NOT NULL";
+const PAST: &str = "SELECT out_id, job_id, role FROM outbox WHERE settled = 0 AND not_after <= ?1";
+const ENDED: &str =
+    "SELECT o.out_id, o.job_id, o.role FROM outbox o WHERE o.settled = 0 AND o.not_after > ?1
+  AND NOT EXISTS (SELECT 1 FROM delivery d WHERE d.out_id = o.out_id AND d.state = 'due')";
+
 /// Puts a signed event in. A role that the job already has is left as it is: those bytes may be out already.
 pub(super) fn put(
     connection: &Connection,
@@ -60,20 +83,22 @@ pub(super) fn put(
 ) -> Result<(), LedgerError> {
     let inserted = connection
         .prepare_cached(
-            "INSERT INTO outbox (job_id, role, event_id, event_json, not_after) VALUES (?1, ?2, ?3, ?4, ?5)
-             ON CONFLICT DO NOTHING",
+            "INSERT INTO outbox (job_id, role, event_id, not_after) VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING",
         )?
         .execute(params![
             job.map(|id| id.0.as_bytes().as_slice()),
             draft.role.word(),
             draft.event_id.as_bytes().as_slice(),
-            draft.json,
             draft.not_after.0
         ])?;
     if inserted == 0 {
         return Ok(());
     }
-    due_at_each(connection, connection.last_insert_rowid(), &draft.relays)
+    let out_id = connection.last_insert_rowid();
+    connection
+        .prepare_cached("INSERT INTO event_texts VALUES (?1, ?2)")?
+        .execute(params![out_id, draft.json])?;
+    due_at_each(connection, out_id, &draft.relays)
 }
 
 /// An event that is kept is due again at every relay it went to, and at these. False where it is not kept.
@@ -123,6 +148,9 @@ pub(super) fn withdraw(connection: &Connection, job: &RequestId) -> Result<(), L
              AND out_id IN (SELECT out_id FROM outbox WHERE job_id = ?1)",
         )?
         .execute([job.0.as_bytes().as_slice()])?;
+    connection
+        .prepare_cached("UPDATE outbox SET settled = 1 WHERE job_id = ?1 AND settled = 0")?
+        .execute([job.0.as_bytes().as_slice()])?;
     Ok(())
 }
 
@@ -139,12 +167,7 @@ impl Ledger {
     ) -> Result<Vec<Due>, LedgerError> {
         self.reader
             .call(move |connection| {
-                let mut statement = connection.prepare_cached(
-                    "SELECT o.out_id, o.job_id, o.role, o.event_json, d.attempts
-                     FROM delivery d JOIN outbox o ON o.out_id = d.out_id
-                     WHERE d.state = 'due' AND (d.next_at <= ?1 OR d.next_at > ?1 + ?4) AND d.relay = ?2
-                       AND o.not_after > ?1 ORDER BY d.out_id LIMIT ?3",
-                )?;
+                let mut statement = connection.prepare_cached(DUE_AT)?;
                 let bound = LONGEST_WAIT_MS;
                 let rows = statement.query_map(params![now.0, relay, limit, bound], |row| {
                     Ok((
@@ -182,16 +205,15 @@ impl Ledger {
     pub async fn due_relays(&self) -> Result<Vec<(String, Time)>, LedgerError> {
         self.reader
             .call(|connection| {
-                let mut statement = connection.prepare_cached(
-                    "SELECT relay, min(next_at) FROM delivery WHERE state = 'due' GROUP BY relay",
-                )?;
+                let mut statement = connection.prepare_cached(DUE_RELAYS)?;
                 let rows = statement.query_map([], |row| Ok((row.get(0)?, Time(row.get(1)?))))?;
                 Ok(rows.collect::<Result<_, _>>()?)
             })
             .await
     }
 
-    /// Writes down a relay's word on an event.
+    /// Writes down a relay's word on an event. Where that was the last relay, and none has accepted a job's result, its job
+    /// is to be told.
     ///
     /// # Errors
     /// Where the ledger does not commit.
@@ -201,7 +223,7 @@ impl Ledger {
         relay: String,
         settled: Settled,
         words: String,
-    ) -> Result<(), LedgerError> {
+    ) -> Result<Option<Lost>, LedgerError> {
         self.writer
             .call(move |connection| {
                 let (state, next_at) = match settled {
@@ -215,7 +237,19 @@ impl Ledger {
                          WHERE out_id = ?1 AND relay = ?2 AND state = 'due'",
                     )?
                     .execute(params![out_id, relay, state, next_at, words])?;
-                Ok(())
+                if state == "due" || any(connection, out_id, "due")? {
+                    return Ok(None);
+                }
+                let ended = connection
+                    .prepare_cached("SELECT job_id, role FROM outbox WHERE out_id = ?1 AND settled = 0")?
+                    .query_row([out_id], |row| {
+                        Ok((row.get::<_, Option<Vec<u8>>>(0)?, row.get::<_, String>(1)?))
+                    })
+                    .optional()?;
+                match ended {
+                    Some((job, role)) => ended_at_all(connection, out_id, job, &role),
+                    None => Ok(None),
+                }
             })
             .await
     }
@@ -237,45 +271,27 @@ impl Ledger {
             .await
     }
 
-    /// Results that can reach no relay any more: past their time, or refused by every relay. Each is told once.
+    /// Results that can reach no relay any more as their time is past. With `all`, those that every relay refused too: for a
+    /// start, as [`Self::settle`] tells them while the program runs. Each is told until [`Self::settled_for`].
     ///
     /// # Errors
     /// Where the ledger does not commit.
-    pub async fn give_up(&self, now: Time) -> Result<Vec<(RequestId, Role)>, LedgerError> {
+    pub async fn give_up(&self, now: Time, all: bool) -> Result<Vec<Lost>, LedgerError> {
         self.writer
             .call(move |connection| {
-                connection
-                    .prepare_cached(
-                        "UPDATE delivery SET state = 'gave_up', last_reply = last_reply || ' (past its time)'
-                         WHERE state = 'due' AND out_id IN (SELECT out_id FROM outbox WHERE not_after <= ?1)",
-                    )?
-                    .execute(params![now.0])?;
-                let mut statement = connection.prepare_cached(
-                    "SELECT o.out_id, o.job_id, o.role FROM outbox o WHERE o.settled = 0
-                     AND NOT EXISTS (SELECT 1 FROM delivery d WHERE d.out_id = o.out_id AND d.state = 'due')",
-                )?;
-                let rows = statement
-                    .query_map([], |row| {
-                        Ok((
-                            row.get::<_, i64>(0)?,
-                            row.get::<_, Option<Vec<u8>>>(1)?,
-                            row.get::<_, String>(2)?,
-                        ))
-                    })?
-                    .collect::<Result<Vec<_>, _>>()?;
                 let mut lost = Vec::new();
-                for (out_id, job, role) in rows {
-                    if any_accepted(connection, out_id)? {
-                        mark_settled(connection, out_id)?;
-                        continue;
-                    }
-                    let job = job
-                        .and_then(|id| EventId::from_slice(&id).ok())
-                        .map(RequestId);
-                    match (job, Role::from_word(&role)) {
-                        // Marked only once the job's step is written: see `settled_for`.
-                        (Some(job), Some(Role::Result)) => lost.push((job, Role::Result)),
-                        _ => mark_settled(connection, out_id)?,
+                for (out_id, job, role) in open_of(connection, PAST, now)? {
+                    connection
+                        .prepare_cached(
+                            "UPDATE delivery SET state = 'gave_up', last_reply = last_reply || ' (past its time)'
+                             WHERE out_id = ?1 AND state = 'due'",
+                        )?
+                        .execute([out_id])?;
+                    lost.extend(ended_at_all(connection, out_id, job, &role)?);
+                }
+                if all {
+                    for (out_id, job, role) in open_of(connection, ENDED, now)? {
+                        lost.extend(ended_at_all(connection, out_id, job, &role)?);
                     }
                 }
                 Ok(lost)
@@ -337,8 +353,8 @@ impl Ledger {
             .call(move |connection| {
                 Ok(connection
                     .prepare_cached(
-                        "SELECT 1 FROM delivery d JOIN outbox o ON o.out_id = d.out_id
-                         WHERE d.state = 'due' AND o.not_after > ?1 LIMIT 1",
+                        "SELECT 1 FROM outbox o WHERE o.settled = 0 AND o.not_after > ?1
+                         AND EXISTS (SELECT 1 FROM delivery d WHERE d.out_id = o.out_id AND d.state = 'due') LIMIT 1",
                     )?
                     .query_row(params![now.0], |_| Ok(()))
                     .optional()?
@@ -355,7 +371,8 @@ impl Ledger {
         self.reader
             .call(move |connection| {
                 let mut statement = connection.prepare_cached(
-                    "SELECT role, event_json FROM outbox WHERE job_id = ?1 ORDER BY out_id",
+                    "SELECT o.role, t.event_json FROM outbox o JOIN event_texts t ON t.out_id = o.out_id
+                     WHERE o.job_id = ?1 ORDER BY o.out_id",
                 )?;
                 let rows = statement.query_map([job.0.as_bytes().as_slice()], |row| {
                     Ok((row.get(0)?, row.get(1)?))
@@ -366,10 +383,38 @@ impl Ledger {
     }
 }
 
-fn any_accepted(connection: &Connection, out_id: i64) -> Result<bool, LedgerError> {
+type Open = (i64, Option<Vec<u8>>, String);
+
+fn open_of(connection: &Connection, sql: &str, now: Time) -> Result<Vec<Open>, LedgerError> {
+    let mut statement = connection.prepare_cached(sql)?;
+    let rows = statement.query_map([now.0], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// Nothing of this event is due any more. A result that no relay has is told; it is marked only once its job's step is
+/// written: see `settled_for`.
+fn ended_at_all(
+    connection: &Connection,
+    out_id: i64,
+    job: Option<Vec<u8>>,
+    role: &str,
+) -> Result<Option<Lost>, LedgerError> {
+    if !any(connection, out_id, "ok")? {
+        let job = job
+            .and_then(|id| EventId::from_slice(&id).ok())
+            .map(RequestId);
+        if let (Some(job), Some(Role::Result)) = (job, Role::from_word(role)) {
+            return Ok(Some((job, Role::Result)));
+        }
+    }
+    mark_settled(connection, out_id)?;
+    Ok(None)
+}
+
+fn any(connection: &Connection, out_id: i64, state: &str) -> Result<bool, LedgerError> {
     Ok(connection
-        .prepare_cached("SELECT 1 FROM delivery WHERE out_id = ?1 AND state = 'ok'")?
-        .exists([out_id])?)
+        .prepare_cached("SELECT 1 FROM delivery WHERE out_id = ?1 AND state = ?2")?
+        .exists(params![out_id, state])?)
 }
 
 fn mark_settled(connection: &Connection, out_id: i64) -> Result<(), LedgerError> {
@@ -377,4 +422,36 @@ fn mark_settled(connection: &Connection, out_id: i64) -> Result<(), LedgerError>
         .prepare_cached("UPDATE outbox SET settled = 1 WHERE out_id = ?1")?
         .execute([out_id])?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_question_about_what_is_due_reads_what_was_sent() {
+        let dir = tempfile::tempdir().unwrap();
+        let connection = crate::ledger::open_writer(&dir.path().join("vend.db")).unwrap();
+        for (sql, index) in [
+            (DUE_AT, "delivery_due"),
+            (DUE_RELAYS, "delivery_due"),
+            (PAST, "outbox_open"),
+            (ENDED, "outbox_open"),
+        ] {
+            let mut plan = connection
+                .prepare(&format!("EXPLAIN QUERY PLAN {sql}"))
+                .unwrap();
+            for place in 1..=plan.parameter_count() {
+                plan.raw_bind_parameter(place, 1).unwrap();
+            }
+            let mut steps = plan.raw_query();
+            let mut all = String::new();
+            while let Some(step) = steps.next().unwrap() {
+                all += &step.get::<_, String>(3).unwrap();
+                all += "; ";
+            }
+            assert!(all.contains(index), "{sql}: {all}");
+            assert!(!all.replace("SCAN at", "").contains("SCAN"), "{sql}: {all}");
+        }
+    }
 }

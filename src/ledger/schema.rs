@@ -1,5 +1,7 @@
 //! The ledger's tables. One migration a version; a file made by a newer vend is refused untouched.
 
+mod apart;
+
 use rusqlite::Connection;
 use rusqlite_migration::{M, Migrations};
 
@@ -281,9 +283,24 @@ CREATE TABLE standings (
 ) STRICT, WITHOUT ROWID;
 ";
 
-const VERSIONS: [&str; 9] = [
-    FIRST, HOURS, LISTS, DESK, HOLDS, IDENTITIES, PURCHASES, CREDIT, STANDINGS,
+const VERSIONS: [&str; 13] = [
+    FIRST,
+    HOURS,
+    LISTS,
+    DESK,
+    HOLDS,
+    IDENTITIES,
+    PURCHASES,
+    CREDIT,
+    STANDINGS,
+    apart::TEXTS,
+    apart::EVENTS,
+    apart::INVOICES,
+    apart::CONCERNED,
 ];
+
+/// The newest version.
+pub(super) const LATEST: usize = VERSIONS.len();
 
 /// Every version of the tables, oldest first.
 pub(super) fn migrations() -> Migrations<'static> {
@@ -295,17 +312,22 @@ pub(super) fn migrations() -> Migrations<'static> {
 pub(super) fn read_as_new(connection: &Connection) -> rusqlite::Result<()> {
     let has =
         "SELECT count(*) FROM pragma_table_info('invoices') WHERE name IN ('job_id', 'wallet_key')";
+    // The texts were taken apart in one version, and their events' in the next.
+    let apart = "SELECT count(*) FROM pragma_table_list WHERE schema = 'main' AND name IN ('texts', 'event_texts')";
+    match connection.query_row(apart, [], |row| row.get::<_, i64>(0))? {
+        0 if connection.table_exists(Some("main"), "jobs")? => {
+            connection.execute_batch(apart::OLD_AS_NEW)?;
+        }
+        1 => connection.execute_batch(
+            "CREATE TEMP VIEW event_texts AS SELECT out_id, event_json FROM main.outbox",
+        )?,
+        _ => {}
+    }
     // One of the two: the table is there, and the column is not.
     if connection.query_row(has, [], |row| row.get::<_, i64>(0))? == 1 {
         connection.execute_batch(
             "CREATE TEMP VIEW invoices AS SELECT *, NULL AS wallet_key, NULL AS network, NULL AS preimage,
                NULL AS hold_until FROM main.invoices",
-        )?;
-    }
-    let has = "SELECT count(*) FROM pragma_table_info('jobs') WHERE name IN ('id', 'debt_msat')";
-    if connection.query_row(has, [], |row| row.get::<_, i64>(0))? == 1 {
-        connection.execute_batch(
-            "CREATE TEMP VIEW jobs AS SELECT rowid AS rowid, *, 0 AS debt_msat, 0 AS debt_until, 0 AS interrupts FROM main.jobs",
         )?;
     }
     Ok(())
@@ -321,86 +343,4 @@ pub(super) fn old(path: &std::path::Path, versions: usize) -> Connection {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_ledger_of_the_first_version_is_taken_over_with_a_copy_beside_it() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("vend.db");
-        let old = old(&path, 1);
-        old.execute("INSERT INTO totals VALUES ('jobs', 7)", [])
-            .unwrap();
-        drop(old);
-        let opened = crate::ledger::open_writer(&path).unwrap();
-        let jobs: i64 = opened
-            .query_row("SELECT value FROM totals", [], |row| row.get(0))
-            .unwrap();
-        assert_eq!(jobs, 7);
-        let files = std::fs::read_dir(dir.path()).unwrap();
-        let names = files.map(|file| file.unwrap().file_name().into_string().unwrap());
-        assert_eq!(names.filter(|name| name.contains("before")).count(), 1);
-    }
-
-    #[test]
-    fn invoices_of_renamed_wallets_are_taken_up_by_the_name_of_their_settings() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("vend.db");
-        let old = old(&path, 5);
-        for (n, wallet, identity) in [
-            (1_u8, "lnbits", "lnbits.example#Alice"),
-            (2, "nwc", "02aa"),
-            (3, "lnd", "02bb"),
-        ] {
-            let id = [n; 32];
-            old.execute(
-                "INSERT INTO jobs (id, buyer, kind, state, status, rev, encryption, addressed, terms, model, created_at, updated_at)
-                 VALUES (?1, ?1, 5050, 'pending_payment', 'pending_payment', 1, 'plain', 0, '{}', 'm', 1, 1)",
-                [id],
-            )
-            .unwrap();
-            old.execute(
-                "INSERT INTO invoices (job_id, label, state, amount_msat, wallet, wallet_identity, wallet_key)
-                 VALUES (?1, ?2, 'open', 1, ?2, ?3, 'kept')",
-                rusqlite::params![id, wallet, identity],
-            )
-            .unwrap();
-        }
-        drop(old);
-        let opened = crate::ledger::open_writer(&path).unwrap();
-        let mut rows = opened
-            .prepare("SELECT wallet_key, wallet_identity FROM invoices ORDER BY job_id")
-            .unwrap();
-        let found: Vec<(String, Option<String>)> = rows
-            .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))
-            .unwrap()
-            .map(Result::unwrap)
-            .collect();
-        let kept = |identity: Option<&str>| ("kept".to_owned(), identity.map(str::to_owned));
-        assert_eq!(found, [kept(None), kept(None), kept(Some("02bb"))]);
-    }
-
-    #[tokio::test]
-    async fn a_ledger_that_no_new_vend_has_opened_is_read_all_the_same() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("vend.db");
-        drop(old(&path, 3));
-        let ledger = crate::ledger::Ledger::look(&path).unwrap();
-        let jobs = ledger.jobs(crate::ledger::JobFilter::default()).await;
-        assert!(jobs.unwrap().is_empty());
-        let copy = dir.path().join("copy.db");
-        ledger.backup(&copy).await.unwrap();
-        let whole = std::fs::read(&copy).unwrap();
-        let twice = ledger.backup(&copy).await;
-        assert!(twice.is_err(), "a copy is never replaced");
-        assert_eq!(std::fs::read(&copy).unwrap(), whole);
-        let files = std::fs::read_dir(dir.path()).unwrap();
-        let names = files.map(|file| file.unwrap().file_name().into_string().unwrap());
-        assert!(
-            names
-                .into_iter()
-                .all(|name| name.starts_with("vend.db") || name == "copy.db")
-        );
-        assert!(ledger.holds().await.unwrap().is_empty());
-    }
-}
+mod tests;

@@ -28,8 +28,9 @@ impl Ledger {
     /// # Errors
     /// Where the ledger does not commit.
     pub async fn shift_due(&self, ms: i64, now: Time) -> Result<(), LedgerError> {
-        self.writer
-            .call(move |connection| {
+        let live = self.live.clone();
+        let shifted = self.writer.call_then(
+            move |connection| {
                 for shift in SHIFTS {
                     connection.prepare_cached(shift)?.execute([ms])?;
                 }
@@ -52,8 +53,10 @@ impl Ledger {
                         .execute([now.0])?;
                 }
                 Ok(())
-            })
-            .await
+            },
+            move |()| live.with(|live| live.shift(ms, now)),
+        );
+        shifted.await
     }
 
     /// Jobs that were called unpaid before their invoice's time was over.

@@ -74,11 +74,26 @@ impl Worker {
         T: Send + 'static,
         F: FnOnce(&Connection) -> Result<T, LedgerError> + Send + 'static,
     {
+        self.call_then(f, |_| {}).await
+    }
+
+    /// Runs `f` on the thread, and `then` once it is committed, in the order of the commits; answers after both.
+    pub(super) async fn call_then<T, F, G>(&self, f: F, then: G) -> Result<T, LedgerError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> Result<T, LedgerError> + Send + 'static,
+        G: FnOnce(&T) + Send + 'static,
+    {
         let (tell, told) = oneshot::channel();
         let work: Work = Box::new(move |connection| {
             let result = f(connection);
             let keep = result.is_ok();
             let report: Tell = Box::new(move |committed| {
+                if committed.is_ok()
+                    && let Ok(done) = &result
+                {
+                    then(done);
+                }
                 // The caller may have gone away; what was committed stays.
                 let _ = tell.send(committed.and(result));
             });

@@ -178,6 +178,8 @@ pub const KEYS: &[Key] = &[
         "npubs; when not empty only these are served."),
     key(Limits, "block", Shape::Texts(Rule::Person),
         "npubs that are never served."),
+    key(Limits, "unpaid_text_mb", count(1, 1_048_576, "megabytes"),
+        "What requests and answers that nobody has paid for may take in the ledger; beyond it the oldest are erased."),
 
     key(Privacy, "keep_content_hours", count(0, 87_600, "hours"),
         "Prompts and answers of finished jobs are erased from the ledger after this; 0: at once."),

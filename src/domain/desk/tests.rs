@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::domain::Hex32;
-use crate::domain::job::{Answer, Invoice, PayOrder};
+use crate::domain::job::{Invoice, PayOrder, Usage};
 use crate::domain::step::tests::job as fresh;
 
 const NOW: Time = Time(1_900_000_000_000);
@@ -75,8 +75,7 @@ fn delivered(state: InvoiceState) -> Facts {
         _ => State::PendingPayment,
     };
     job.delivered = true;
-    job.answer = Some(Answer {
-        text: String::new(),
+    job.answer = Some(Usage {
         prompt_tokens: 1,
         completion_tokens: 1,
         estimated: false,
@@ -135,7 +134,7 @@ fn paid_and_failed_is_tried_again_while_its_text_is_kept_and_owed_after() {
         text.contains("10 sats") && text.contains("server is gone"),
         "{text}"
     );
-    one.job.prompt = None;
+    one.job.has_texts = false;
     assert_eq!(of(&one), Some((CaseKind::Owed, vec![Refunded, Waive])));
 }
 
@@ -261,7 +260,7 @@ fn a_decision_closes_the_case_keeps_its_note_and_is_made_once() {
 #[test]
 fn what_changed_since_it_was_looked_at_is_not_acted_on() {
     let mut one = failed();
-    one.job.prompt = None;
+    one.job.has_texts = false;
     let why = plan(&one, Some(CaseKind::Undelivered), Waive, "", NOW);
     assert_eq!(why, Err(NoPlan::Changed("owed")));
     let long = "x".repeat(NOTE_MAX + 1);
@@ -291,7 +290,7 @@ proptest! {
         one.result_kept = kept && signed;
         one.job.result_id = signed.then(|| nostr::EventId::from_byte_array([9; 32]));
         if !prompt {
-            one.job.prompt = None;
+            one.job.has_texts = false;
         }
         one.doubt = word.map(|word| {
             let kinds = [DoubtKind::Attention, DoubtKind::Unknown, DoubtKind::OtherWallet];

@@ -171,7 +171,7 @@ impl Next {
             .is_some_and(|invoice| invoice.bolt11.is_some());
         let paid_first =
             matches!(job.terms.order, PayOrder::Before | PayOrder::Hold) && !job.paid.is_zero();
-        if job.state != State::Error || job.delivered || job.prompt.is_none() {
+        if job.state != State::Error || job.delivered || !job.has_texts {
             return Illegal;
         }
         if job.result_id.is_some() || (open && !paid_first) {

@@ -54,7 +54,7 @@ impl Next {
         let has_secret = invoice.preimage.is_some();
         let job = &self.step.job;
         let waits = matches!(job.state, State::AwaitingPayment | State::Unpaid) && !job.delivered;
-        if waits && job.prompt.is_some() && hold::may_wait(job, now) {
+        if waits && job.has_texts && hold::may_wait(job, now) {
             self.requeue(None);
             self.say(format!("{shown}, until {until} at the latest"));
             return Taken;

@@ -143,7 +143,7 @@ impl Next {
     pub(super) fn paid_first(&mut self, amount: Msat) {
         let job = &mut self.step.job;
         match job.state {
-            State::AwaitingPayment | State::Unpaid if job.prompt.is_some() => self.requeue(None),
+            State::AwaitingPayment | State::Unpaid if job.has_texts => self.requeue(None),
             State::AwaitingPayment | State::Unpaid => {
                 self.fail(
                     "payment.expired",

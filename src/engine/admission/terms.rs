@@ -1,6 +1,6 @@
 //! What the settings say of a request, and the job that comes of an admitted one.
 
-use nostr::{Event as Signed, JsonUtil, PublicKey, RelayUrl};
+use nostr::{PublicKey, RelayUrl};
 
 use crate::config::Settings;
 use crate::config::schema::{OtherModel, PayMode};
@@ -48,14 +48,8 @@ pub(super) fn limits(settings: &Settings) -> Limits {
     }
 }
 
-/// The job of an admitted request.
-pub(super) fn job(
-    admit: Admit,
-    event: &Signed,
-    relay: &RelayUrl,
-    prompt: String,
-    settings: &Settings,
-) -> Job {
+/// The job of an admitted request, whose prompt has so many bytes.
+pub(super) fn job(admit: Admit, relay: &RelayUrl, prompt_bytes: usize, settings: &Settings) -> Job {
     let now = Time::now();
     let order = order(settings.payment.mode, &admit.agreed.price);
     let Admit {
@@ -76,15 +70,14 @@ pub(super) fn job(
             price: agreed.price,
             order,
             bid_msat: request.bid,
-            input_tokens_most: most_input_tokens(prompt.len()),
+            input_tokens_most: most_input_tokens(prompt_bytes),
             invoice_expiry_secs: settings.payment.invoice_expiry_secs,
             job_timeout_secs: settings.limits.job_timeout_secs,
             check_every_secs: settings.payment.check_every_secs,
             relays: request.relays,
             seen_on: relay.to_string(),
         },
-        request_json: Some(event.as_json()),
-        prompt: Some(prompt),
+        has_texts: true,
         answer: None,
         price: None,
         paid: Msat::ZERO,

@@ -7,8 +7,7 @@ use crate::domain::Hex32;
 use crate::domain::desk::{self, Plan, plan};
 use crate::domain::job::{InvoiceState, PayOrder, State};
 use crate::domain::step::{intent, tests::job as fresh};
-use crate::ledger::NewJob;
-use crate::ledger::SignedDraft;
+use crate::ledger::{Change, NewJob, SignedDraft};
 
 fn file(dir: &tempfile::TempDir) -> std::path::PathBuf {
     dir.path().join("vend.db")
@@ -19,19 +18,15 @@ async fn put(ledger: &Ledger, mut job: Job, number: u8, change: impl FnOnce(&mut
     job.invoice = None;
     let admitted = ledger.admit(NewJob::plain(job.clone()));
     admitted.await.unwrap().unwrap();
+    let before = job.clone();
     job.invoice = Some(intent(&job, Msat::from_sats(10)));
     change(&mut job);
     job.rev += 1;
-    ledger
-        .commit(
-            job.clone(),
-            "changed",
-            String::new(),
-            vec![result(number)],
-            false,
-        )
-        .await
-        .unwrap();
+    let step = Change {
+        drafts: vec![result(number)],
+        ..Change::bare(&before, &job, "changed")
+    };
+    ledger.commit(step).await.unwrap();
     job
 }
 
@@ -285,11 +280,11 @@ async fn a_lost_answer_is_counted_and_an_answer_that_came_is_not() {
     // A wallet that keeps labels is sure that the second question found nothing of the first.
     ledger.asking(job.id, "lnd", true).await.unwrap();
     assert_eq!(asked(&ledger).await.unwrap().lost, 1);
+    let before = job.clone();
     owed(&mut job);
     job.rev += 1;
-    let written = job.clone();
     ledger
-        .commit(written, "invoiced", String::new(), Vec::new(), false)
+        .commit(Change::bare(&before, &job, "invoiced"))
         .await
         .unwrap();
     let one = asked(&ledger).await.unwrap();
@@ -302,7 +297,13 @@ fn no_question_of_the_desk_reads_the_ordinary_jobs() {
     let connection = crate::ledger::open_writer(&dir.path().join("vend.db")).unwrap();
     for sql in [OWED, STUCK, DOUBTED, SECRETLESS, LATE, ASKED, NEEDING] {
         let plan = explained(&connection, sql);
-        let few = ["jobs_owed", "jobs_live", "invoices_late", "invoices_state"];
+        let few = [
+            "jobs_owed",
+            "jobs_live",
+            "jobs_undelivered",
+            "invoices_late",
+            "invoices_state",
+        ];
         for step in &plan {
             let large = [
                 "SCAN jobs",

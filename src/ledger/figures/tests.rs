@@ -8,7 +8,7 @@ use crate::domain::id::{Buyer, RequestId};
 use crate::domain::job::{Encryption, PayOrder, Terms, TextParams};
 use crate::domain::msat::Msat;
 use crate::domain::price::PriceRule;
-use crate::ledger::NewJob;
+use crate::ledger::{Change, NewJob};
 
 fn file(folder: &Path) -> PathBuf {
     folder.join("vend.db")
@@ -49,8 +49,7 @@ fn job() -> Job {
             relays: Vec::new(),
             seen_on: String::new(),
         },
-        request_json: None,
-        prompt: None,
+        has_texts: false,
         answer: None,
         price: Some(Msat::from_sats(21)),
         paid: Msat::ZERO,
@@ -72,11 +71,11 @@ fn job() -> Job {
 }
 
 async fn change(ledger: &Ledger, job: &mut Job, change: impl FnOnce(&mut Job)) {
+    let before = job.clone();
     change(job);
     job.rev += 1;
-    let written = job.clone();
     ledger
-        .commit(written, "changed", String::new(), Vec::new(), false)
+        .commit(Change::bare(&before, job, "changed"))
         .await
         .unwrap();
 }

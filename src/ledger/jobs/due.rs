@@ -1,39 +1,34 @@
-//! What waits for a part of the shop: questions that are asked all day, and cost what is alive, not what ever was.
+//! What waits for a part of the shop. All of it but the open invoices is answered from the live set.
 
 use std::time::Duration;
 
-use rusqlite::{Connection, params};
+use nostr::EventId;
+use rusqlite::{Connection, Row, params};
 
 use super::super::{Ledger, LedgerError, rows};
 use crate::domain::admission::Record;
-use crate::domain::id::{BootId, Buyer};
-use crate::domain::job::Job;
+use crate::domain::id::{BootId, Buyer, PaymentHash, RequestId};
+use crate::domain::invoice::Watched;
+use crate::domain::job::{Job, MadeBy, State};
 use crate::domain::time::Time;
 
 /// How long after its expiry an invoice is still looked at.
 pub(in crate::ledger) const WATCH_AFTER_EXPIRY: Duration = Duration::from_secs(25 * 3600);
 
-// The questions about jobs that are alive, asked all day. Each names the condition of the index `jobs_live` to the letter:
-// without it SQLite can't know that the index holds every such job, and reads the whole table.
-const QUEUED: &str = "WHERE j.state = 'queued'
-  AND j.state NOT IN ('paid', 'completed', 'unpaid', 'error', 'cancelled') AND (j.next_at IS NULL OR j.next_at <= ?1
-    OR j.next_at > ?1 + 900000)
-  ORDER BY j.paid_msat > 0 OR i.state IS 'held' DESC, j.bid_msat DESC, j.created_at LIMIT ?2";
-const WANTING_INVOICE: &str = "WHERE j.state IN ('inferred', 'quoting')
-  AND j.state NOT IN ('paid', 'completed', 'unpaid', 'error', 'cancelled') AND (j.next_at IS NULL OR j.next_at <= ?1
-    OR j.next_at > ?1 + 900000)
-  ORDER BY j.created_at LIMIT 64";
-// The plus keeps SQLite from walking every job by its time only to spare itself the sorting of a few.
-const ALIVE: &str = "WHERE j.state NOT IN ('paid', 'completed', 'unpaid', 'error', 'cancelled') ORDER BY +j.created_at";
-const ORPHANED: &str = "WHERE j.state = 'running'
-  AND j.state NOT IN ('paid', 'completed', 'unpaid', 'error', 'cancelled') AND (j.boot IS NULL OR j.boot <> ?1)";
+// Each names the condition of its index to the letter: without it SQLite can't know that the index holds every such job, and
+// reads the whole table.
+const WATCHED: &str = "SELECT i.job_id, i.payment_hash, i.wallet, i.wallet_key, i.wallet_identity, i.network, i.made_at,
+    i.expires_at, i.late_looks, json_extract(j.terms, '$.check_every_secs')
+  FROM invoices i JOIN jobs j ON j.id = i.job_id
+  WHERE ((i.state <> 'paid' AND i.state = 'open')
+    OR (i.state <> 'paid' AND i.state IN ('expired', 'given_back') AND i.expires_at > ?1))
+    AND i.payment_hash IS NOT NULL AND i.made_at IS NOT NULL AND i.expires_at IS NOT NULL";
+const OPEN_HOLDS: &str = "WHERE j.state = 'awaiting_payment'
+  AND j.state NOT IN ('paid', 'completed', 'unpaid', 'error', 'cancelled')
+  AND i.state = 'open' AND json_extract(j.terms, '$.order') = 'hold'";
 
 const WAITING: &str =
     "state = 'queued' AND state NOT IN ('paid', 'completed', 'unpaid', 'error', 'cancelled')";
-const WATCHED: &str = "WHERE ((i.state <> 'paid' AND i.state = 'open')
-    OR (i.state <> 'paid' AND i.state IN ('expired', 'given_back') AND i.expires_at > ?1))
-  ORDER BY i.expires_at";
-const HELD: &str = "WHERE i.state <> 'paid' AND i.state IN ('held', 'taking', 'giving_back') ORDER BY i.hold_until";
 
 /// How many jobs wait.
 pub(super) fn waiting(connection: &Connection) -> Result<u32, LedgerError> {
@@ -63,105 +58,100 @@ pub(super) fn waiting_of(connection: &Connection, buyer: Buyer) -> Result<Record
 }
 
 impl Ledger {
-    /// Jobs that are not final.
-    ///
-    /// # Errors
-    /// Where the ledger can't be read.
-    pub async fn live_jobs(&self) -> Result<Vec<Job>, LedgerError> {
-        self.reader
-            .call(|connection| rows::all(connection, ALIVE, []))
-            .await
+    /// Jobs on which something is at work: not those that only wait for their buyer's money.
+    #[must_use]
+    pub fn at_work(&self) -> Vec<Job> {
+        self.live.with(|live| live.all())
+    }
+
+    /// Jobs that their buyers can still cancel, the oldest first; of those that wait for a payment the newest `most`.
+    #[must_use]
+    pub fn cancellable(&self, most: usize) -> Vec<EventId> {
+        self.live.with(|live| live.cancellable(most))
     }
 
     /// Queued jobs that may start now: paid ones first, then the higher bid, then age.
-    ///
-    /// # Errors
-    /// Where the ledger can't be read.
-    pub async fn queue(&self, now: Time, limit: u32) -> Result<Vec<Job>, LedgerError> {
-        self.reader
-            .call(move |connection| rows::all(connection, QUEUED, params![now.0, limit]))
-            .await
+    #[must_use]
+    pub fn queue(&self, now: Time, limit: usize) -> Vec<Job> {
+        self.live.with(|live| live.queue(now, limit))
     }
 
     /// The moment at which the next waiting job of these states may be tried.
-    ///
-    /// # Errors
-    /// Where the ledger can't be read.
-    pub async fn next_due(&self, states: [&'static str; 2]) -> Result<Option<Time>, LedgerError> {
-        self.reader
-            .call(move |connection| {
-                Ok(connection
-                    .prepare_cached(
-                        "SELECT min(next_at) FROM jobs WHERE state IN (?1, ?2) AND next_at IS NOT NULL
-                         AND state NOT IN ('paid', 'completed', 'unpaid', 'error', 'cancelled')",
-                    )?
-                    .query_row(params![states[0], states[1]], |row| {
-                        row.get::<_, Option<i64>>(0)
-                    })?
-                    .map(Time))
-            })
-            .await
+    #[must_use]
+    pub fn next_due(&self, states: [State; 2]) -> Option<Time> {
+        self.live.with(|live| live.next_due(states))
     }
 
     /// Jobs for which the wallet is to be asked for an invoice now.
-    ///
-    /// # Errors
-    /// Where the ledger can't be read.
-    pub async fn wanting_invoice(&self, now: Time) -> Result<Vec<Job>, LedgerError> {
-        self.reader
-            .call(move |connection| rows::all(connection, WANTING_INVOICE, params![now.0]))
-            .await
-    }
-
-    /// Jobs whose invoice may still bring money.
-    ///
-    /// # Errors
-    /// Where the ledger can't be read.
-    pub async fn watched(&self, now: Time) -> Result<Vec<Job>, LedgerError> {
-        self.reader
-            .call(move |connection| {
-                let young = now.minus(WATCH_AFTER_EXPIRY).0;
-                rows::all(connection, WATCHED, params![young])
-            })
-            .await
+    #[must_use]
+    pub fn wanting_invoice(&self, now: Time) -> Vec<Job> {
+        self.live.with(|live| live.wanting_invoice(now))
     }
 
     /// Jobs for which a payment is held, or that wait for the wallet to take one or to give one back.
-    ///
-    /// # Errors
-    /// Where the ledger can't be read.
-    pub async fn holds(&self) -> Result<Vec<Job>, LedgerError> {
-        self.reader
-            .call(|connection| rows::all(connection, HELD, []))
-            .await
+    #[must_use]
+    pub fn holds(&self) -> Vec<Job> {
+        self.live.with(|live| live.holds())
     }
 
     /// Jobs that another run of the program left in the middle of inference.
+    #[must_use]
+    pub fn orphans(&self, boot: BootId) -> Vec<Job> {
+        self.live.with(|live| live.orphans(boot))
+    }
+
+    /// Numbers of waiting and of running jobs.
+    #[must_use]
+    pub fn queue_counts(&self) -> (u32, u32) {
+        self.live.with(|live| live.counts())
+    }
+
+    /// Jobs whose hold invoice is with the buyer and not paid.
     ///
     /// # Errors
     /// Where the ledger can't be read.
-    pub async fn orphans(&self, boot: BootId) -> Result<Vec<Job>, LedgerError> {
+    pub async fn open_holds(&self) -> Result<Vec<Job>, LedgerError> {
         self.reader
-            .call(move |connection| rows::all(connection, ORPHANED, params![boot.0.0.as_slice()]))
+            .call(|connection| rows::all(connection, OPEN_HOLDS, []))
             .await
     }
 
-    /// Numbers of waiting and running jobs, and of one buyer's running ones.
+    /// Invoices that may still bring money.
     ///
     /// # Errors
     /// Where the ledger can't be read.
-    pub async fn queue_counts(&self) -> Result<(u32, u32), LedgerError> {
+    pub async fn watched(&self, now: Time) -> Result<Vec<Watched>, LedgerError> {
         self.reader
-            .call(|connection| {
-                Ok(connection
-                    .prepare_cached(
-                        "SELECT coalesce(sum(state = 'queued'), 0), coalesce(sum(state = 'running'), 0) FROM jobs
-                         WHERE state NOT IN ('paid', 'completed', 'unpaid', 'error', 'cancelled')",
-                    )?
-                    .query_row([], |row| Ok((row.get(0)?, row.get(1)?)))?)
+            .call(move |connection| {
+                let mut statement = connection.prepare_cached(WATCHED)?;
+                let mut found = statement.query(params![now.minus(WATCH_AFTER_EXPIRY).0])?;
+                let mut all = Vec::new();
+                while let Some(row) = found.next()? {
+                    all.push(watched(row)?);
+                }
+                Ok(all)
             })
             .await
     }
+}
+
+fn watched(row: &Row<'_>) -> Result<Watched, LedgerError> {
+    let hash = rows::id32(&row.get::<_, Vec<u8>>(1)?, "a payment hash")?;
+    let check_every: Option<u32> = row.get(9)?;
+    Ok(Watched {
+        id: RequestId(rows::event_id(&row.get::<_, Vec<u8>>(0)?)?),
+        hash: PaymentHash(hash),
+        made_by: MadeBy {
+            backend: row.get(2)?,
+            key: row.get(3)?,
+            identity: row.get(4)?,
+            network: row.get(5)?,
+        },
+        made_at: Time(row.get(6)?),
+        expires_at: Time(row.get(7)?),
+        late_looks: row.get(8)?,
+        check_every: Duration::from_secs(check_every.unwrap_or_default().into()),
+    })
 }
 
 #[cfg(test)]
@@ -169,34 +159,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_question_about_live_jobs_reads_the_ended_ones() {
+    fn no_question_about_what_is_open_reads_the_ended_ones() {
         let dir = tempfile::tempdir().unwrap();
         let connection = crate::ledger::open_writer(&dir.path().join("vend.db")).unwrap();
-        for rest in [QUEUED, WANTING_INVOICE, ALIVE, ORPHANED] {
-            let sql = format!("EXPLAIN QUERY PLAN {} {rest}", rows::JOB);
-            let mut plan = connection.prepare(&sql).unwrap();
+        for sql in [
+            WATCHED.to_owned(),
+            format!("{} {OPEN_HOLDS}", rows::JOB),
+            format!("SELECT count(DISTINCT buyer) FROM jobs WHERE {WAITING}"),
+        ] {
+            let mut plan = connection
+                .prepare(&format!("EXPLAIN QUERY PLAN {sql}"))
+                .unwrap();
             for place in 1..=plan.parameter_count() {
                 plan.raw_bind_parameter(place, 1).unwrap();
             }
             let mut steps = plan.raw_query();
-            let first: String = steps.next().unwrap().unwrap().get(3).unwrap();
-            assert!(first.contains("USING INDEX jobs_live"), "{rest}: {first}");
-        }
-        let sql =
-            format!("EXPLAIN QUERY PLAN SELECT count(DISTINCT buyer) FROM jobs WHERE {WAITING}");
-        let mut plan = connection.prepare(&sql).unwrap();
-        let mut steps = plan.raw_query();
-        while let Some(step) = steps.next().unwrap() {
-            let step: String = step.get(3).unwrap();
-            assert!(!step.contains("SCAN"), "{WAITING}: {step}");
-        }
-        for rest in [WATCHED, HELD] {
-            let sql = format!("EXPLAIN QUERY PLAN {} {rest}", rows::JOB);
-            let mut plan = connection.prepare(&sql).unwrap();
-            let mut steps = plan.raw_query();
             while let Some(step) = steps.next().unwrap() {
                 let step: String = step.get(3).unwrap();
-                assert!(!step.contains("SCAN"), "{rest}: {step}");
+                assert!(!step.contains("SCAN"), "{sql}: {step}");
             }
         }
     }

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use nostr::EventId;
 use nostr::Keys;
 
@@ -104,20 +106,22 @@ async fn what_is_owed_is_known_after_a_restart_and_forgotten_after_a_day() {
     let job = ledger.admit(new(1, one)).await.unwrap().unwrap();
     let boot = crate::domain::id::BootId(crate::domain::Hex32([1; 32]));
     let now = Time::now();
-    let job = step::step(&job, step::Input::Start { boot }, now)
+    let before = job;
+    let job = step::step(&before, step::Input::Start { boot }, now)
         .unwrap()
         .job;
     ledger
-        .commit(job.clone(), "started", String::new(), Vec::new(), false)
+        .commit(Change::bare(&before, &job, "started"))
         .await
         .unwrap();
     let cancel = step::Input::Cancel {
         by_buyer: true,
         tokens: 9_000,
     };
-    let job = step::step(&job, cancel, now).unwrap().job;
+    let before = job;
+    let job = step::step(&before, cancel, now).unwrap().job;
     ledger
-        .commit(job, "cancelled", String::new(), Vec::new(), false)
+        .commit(Change::bare(&before, &job, "cancelled"))
         .await
         .unwrap();
     ledger.close().await;
@@ -150,7 +154,10 @@ async fn an_older_ledgers_open_jobs_are_owed_for() {
                 [n; 32].as_slice(),
                 buyer.0.as_bytes().as_slice(),
                 state,
-                r#"{"order":"after","price":{"min_sats":10}}"#,
+                r#"{"model":"m","substituted":null,"params":{"max_tokens":512,"temperature":0.7,"top_k":40,"top_p":0.9,
+                  "frequency_penalty":0.5,"seed":null},"price":{"min_sats":10,"per_1k_input":2,"per_1k_output":2},
+                  "order":"after","bid_msat":null,"invoice_expiry_secs":3600,"job_timeout_secs":300,
+                  "check_every_secs":120,"relays":[],"seen_on":""}"#,
                 (state != "queued").then_some(25_000),
             ],
         )

@@ -26,12 +26,11 @@ fn filled(dir: &Path, jobs: u32) -> std::path::PathBuf {
     connection
         .execute_batch(&format!(
             "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {jobs})
-             INSERT INTO jobs (id, buyer, kind, state, status, rev, encryption, addressed, terms, model, answer,
-               price_msat, created_at, updated_at)
+             INSERT INTO jobs (id, buyer, kind, state, status, rev, encryption, addressed, terms, model, prompt_tokens,
+               completion_tokens, estimated, cut, elapsed_ms, endpoint, price_msat, created_at, updated_at)
              SELECT randomblob(32), CASE WHEN i % 3 THEN X'{a}' ELSE X'{b}' END, 5000 + 50 * (i % 2), w, w, 1, 'plain', 1,
                '{terms}', CASE WHEN i % 5 THEN 'Gemma2:latest' ELSE 'llama' END,
-               CASE WHEN i % 4 THEN json_object('text', '', 'prompt_tokens', 1, 'completion_tokens', i % 7,
-                 'estimated', json('false'), 'cut', json('false'), 'elapsed_ms', i % 9, 'endpoint', 'e') END,
+               CASE WHEN i % 4 THEN 1 END, CASE WHEN i % 4 THEN i % 7 END, 0, 0, CASE WHEN i % 4 THEN i % 9 END, 'e',
                CASE WHEN i % 6 THEN 10000 + 1000 * (i % 3) END, 1790000000000 + 1000 * (i / 2), 0
              FROM (SELECT i, CASE i % 4 WHEN 0 THEN 'queued' WHEN 1 THEN 'paid' WHEN 2 THEN 'unpaid' ELSE 'error' END w FROM n);
              INSERT INTO totals VALUES ('jobs', {jobs});"
@@ -42,7 +41,7 @@ fn filled(dir: &Path, jobs: u32) -> std::path::PathBuf {
 
 fn every_view(path: &Path) -> Vec<JobView> {
     let connection = crate::ledger::open_reader(path).unwrap();
-    let mut rows_of = connection.prepare("SELECT rowid FROM jobs").unwrap();
+    let mut rows_of = connection.prepare("SELECT num FROM jobs").unwrap();
     let found = rows_of.query_map([], |row| row.get(0)).unwrap();
     found
         .map(|row| rows::view(&connection, row.unwrap()).unwrap().unwrap())

@@ -208,7 +208,7 @@ pub fn walks(
     } else {
         ""
     };
-    let by_time = format!("created_at {way}, rowid {way}");
+    let by_time = format!("created_at {way}, num {way}");
     let by_all = match sort {
         Sort::Time => by_time.clone(),
         _ => format!("{by} {way}, {by_time}"),
@@ -217,7 +217,7 @@ pub fn walks(
         let word = status.map(|status| Value::Text(status.word().to_owned()));
         (
             format!(
-                "SELECT rowid, {by}, created_at FROM jobs WHERE {within}{condition} ORDER BY {order} LIMIT ?"
+                "SELECT num, {by}, created_at FROM jobs WHERE {within}{condition} ORDER BY {order} LIMIT ?"
             ),
             word.into_iter().chain(values).collect(),
         )
@@ -227,7 +227,7 @@ pub fn walks(
         return vec![query(&beyond, &by_all, vec![bound(up)])];
     };
     // The key itself is the first that is found.
-    let tie = format!("(created_at, rowid) {sign}= (?, ?)");
+    let tie = format!("(created_at, num) {sign}= (?, ?)");
     let place = [Value::Integer(key.created), Value::Integer(key.row)];
     if sort == Sort::Time {
         return vec![query(&tie, &by_time, place.to_vec())];
