@@ -1,6 +1,7 @@
 //! What one sale costs beside the cryptography that it can't do without, and how long a buyer waits, in one run.
 //!
-//! `cargo bench --bench sale`; `VEND_BENCH_SALES` says how many (500 unless told).
+//! `cargo bench --bench sale`; `VEND_BENCH_SALES` says how many (500 unless told), and `VEND_BENCH_ROUNDS` how often that
+//! many are sold on the same ledger (3): the last round costs what the first does, or a sale's cost grows with the ledger.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -109,13 +110,27 @@ fn runtime(name: &str) -> Runtime {
 }
 
 struct Sold {
-    spent: HashMap<String, Duration>,
-    wall: Duration,
+    rounds: Vec<Round>,
     seen: HashMap<(String, String), Time>,
 }
 
+struct Round {
+    spent: HashMap<String, Duration>,
+    wall: Duration,
+    written: u64,
+}
+
+/// Bytes that this process has sent to the disk.
+fn written() -> u64 {
+    let text = std::fs::read_to_string("/proc/self/io").expect("Linux");
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix("write_bytes: "));
+    line.expect("counted").parse().expect("a number")
+}
+
 /// The shop on a runtime of its own, so that its work can be told from the relay's and the buyer's.
-fn sell(sales: u32) -> Sold {
+fn sell(sales: u32, rounds: u32) -> Sold {
     let (shop, world) = (runtime("shop"), runtime("world"));
     let folder = tempfile::tempdir().expect("a folder");
     let data = folder.path().join("data");
@@ -134,20 +149,30 @@ fn sell(sales: u32) -> Sold {
     let engine = shop.spawn(Engine::start(ledger, Keys::generate(), settings, place));
     let engine = shop.block_on(engine).expect("ran").expect("an engine");
     let listening = world.spawn(listen(engine.listen()));
-    let (before, wall) = (cpu_by_thread(), Instant::now());
-    // The calling thread is neither the shop nor the world; the buyer is spawned into the world.
-    let sheet = world.block_on(async {
-        demo::sell(&engine, &relay.url, &places.data, sales)
-            .await
-            .expect("sold")
-    });
-    let (mut spent, wall) = (cpu_by_thread(), wall.elapsed());
-    for (name, before) in before {
-        if let Some(after) = spent.get_mut(&name) {
-            *after = after.saturating_sub(before);
-        }
-    }
-    assert!(sheet.ok, "every job was delivered, paid and reconciled");
+    let rounds = (0..rounds)
+        .map(|_| {
+            let (before, wall, disk) = (cpu_by_thread(), Instant::now(), written());
+            // The calling thread is neither the shop nor the world; the buyer is spawned into the world.
+            let sheet = world.block_on(async {
+                demo::sell(&engine, &relay.url, &places.data, sales)
+                    .await
+                    .expect("sold")
+            });
+            let (mut spent, wall) = (cpu_by_thread(), wall.elapsed());
+            for (name, before) in before {
+                if let Some(after) = spent.get_mut(&name) {
+                    *after = after.saturating_sub(before);
+                }
+            }
+            assert!(sheet.ok, "every job was delivered, paid and reconciled");
+            let written = written() - disk;
+            Round {
+                spent,
+                wall,
+                written,
+            }
+        })
+        .collect();
     let seen = world.block_on(async {
         engine
             .ask(vend::domain::command::Command::Stop { now: false })
@@ -155,7 +180,7 @@ fn sell(sales: u32) -> Sold {
         engine.ended().await;
         listening.await.expect("listened")
     });
-    Sold { spent, wall, seen }
+    Sold { rounds, seen }
 }
 
 async fn listen(mut events: broadcast::Receiver<Event>) -> HashMap<(String, String), Time> {
@@ -180,25 +205,37 @@ async fn listen(mut events: broadcast::Receiver<Event>) -> HashMap<(String, Stri
 fn main() {
     // An error means that one is installed already.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let sales = std::env::var("VEND_BENCH_SALES")
-        .ok()
-        .and_then(|text| text.parse().ok())
-        .unwrap_or(500);
+    let number = |name: &str, default| {
+        let text = std::env::var(name).ok();
+        text.and_then(|text| text.parse().ok()).unwrap_or(default)
+    };
+    let (sales, rounds) = (
+        number("VEND_BENCH_SALES", 500),
+        number("VEND_BENCH_ROUNDS", 3),
+    );
     let floor = floor(5_000);
-    let Sold { spent, wall, seen } = sell(sales);
+    let Sold { rounds, seen } = sell(sales, rounds);
     let ms = |time: Duration| time.as_secs_f64() * 1e3 / f64::from(sales);
     let floor_ms = floor.as_secs_f64() * 1e3;
     println!("crypto floor of a sale             {floor_ms:>9.3} ms CPU");
-    let mut names: Vec<_> = spent.into_iter().collect();
-    names.sort_by_key(|(_, time)| std::cmp::Reverse(*time));
-    for (name, time) in names {
-        let one = ms(time);
+    for (number, round) in rounds.into_iter().enumerate() {
+        println!("round {}", number + 1);
+        let mut names: Vec<_> = round.spent.into_iter().collect();
+        names.sort_by_key(|(_, time)| std::cmp::Reverse(*time));
+        for (name, time) in names.into_iter().filter(|(_, time)| !time.is_zero()) {
+            let one = ms(time);
+            println!(
+                "a sale, threads named {name:<14}{one:>8.3} ms CPU, {:>6.1} times the floor",
+                one / floor_ms
+            );
+        }
         println!(
-            "a sale, threads named {name:<14}{one:>8.3} ms CPU, {:>6.1} times the floor",
-            one / floor_ms
+            "a sale, wall                       {:>9.3} ms",
+            ms(round.wall)
         );
+        let kb = round.written / 1_000 / u64::from(sales);
+        println!("a sale, written to the disk        {kb:>9} kB");
     }
-    println!("a sale, wall                       {:>9.3} ms", ms(wall));
     for (name, from, to) in [
         (
             "request admitted to processing out",
