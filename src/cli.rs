@@ -22,6 +22,7 @@ mod qr;
 mod receipts;
 mod recover;
 mod request;
+mod rows;
 mod run;
 mod settings;
 mod signals;

@@ -1,16 +1,23 @@
 //! `vend jobs`: the ledger, read while vend runs and while it does not.
 
+use std::collections::HashSet;
+use std::io::Write;
+
 use serde::Serialize;
 
 use super::Global;
 use super::exit::{Exit, Outcome, json, runtime, say};
 use super::host;
+use super::rows::Array;
 use crate::domain::id::RequestId;
-use crate::domain::job::{Job, JobView, Status, TimelineEntry};
+use crate::domain::job::{JobView, Status, TimelineEntry};
 use crate::domain::query::{Filter, JobsQuery, PAGE_MAX, Term, Test};
 use crate::domain::text::{clean, clean_lines};
 use crate::domain::time::Time;
-use crate::ledger::{JobFilter, Ledger};
+use crate::ledger::Ledger;
+
+/// Jobs that are shown unless told otherwise.
+const SHOWN: u64 = 1_000;
 
 /// `vend jobs`
 #[derive(Clone, Debug, clap::Args)]
@@ -26,7 +33,7 @@ pub struct Args {
     /// Only jobs like this, as on the Jobs tab: 'model:gemma min:10 -status:paid'
     #[arg(long, value_name = "FILTER", value_parser = Filter::parse)]
     filter: Option<Filter>,
-    /// At most so many, newest first
+    /// At most so many, newest first; 1000 unless this or --since is given
     #[arg(long, value_name = "N")]
     limit: Option<u32>,
     /// One JSON array on stdout
@@ -77,54 +84,66 @@ pub fn main(global: &Global, args: &Args) -> Outcome {
 }
 
 async fn list(ledger: Option<&Ledger>, args: &Args) -> Outcome {
-    let views = match (ledger, &args.filter) {
-        (None, _) => Vec::new(),
-        (Some(ledger), Some(filter)) => filtered(ledger, args, filter).await?,
-        (Some(ledger), None) => {
-            let filter = JobFilter {
-                status: args.status,
-                since: args.since,
-                limit: args.limit,
-            };
-            let jobs = ledger.jobs(filter).await.map_err(|e| Exit::failed(&e))?;
-            jobs.iter().map(Job::view).collect()
-        }
-    };
-    if args.json {
-        return json(&views);
+    let mut array = args.json.then(Array::default);
+    let mut shown = 0;
+    if let Some(ledger) = ledger {
+        let mut tell = |job: &JobView| match &mut array {
+            Some(array) => array.push(job),
+            None => say(&line(job)),
+        };
+        shown = walk(ledger, args, &mut tell).await?;
     }
-    if views.is_empty() {
-        return say("no jobs");
+    match array {
+        Some(array) => array.end(),
+        None if shown == 0 => say("no jobs"),
+        None => Ok(()),
     }
-    for job in &views {
-        say(&line(job))?;
-    }
-    Ok(())
 }
 
-async fn filtered(ledger: &Ledger, args: &Args, filter: &Filter) -> Result<Vec<JobView>, Exit> {
-    let mut filter = filter.clone();
+/// Tells the jobs that are asked for, a page at a time. How many they were.
+async fn walk(
+    ledger: &Ledger,
+    args: &Args,
+    tell: &mut dyn FnMut(&JobView) -> Outcome,
+) -> Result<u64, Exit> {
+    let mut filter = args.filter.clone().unwrap_or_default();
     let status = args.status.map(|status| Test::Status(vec![status]));
     for test in status.into_iter().chain(args.since.map(Test::Since)) {
         filter.terms.push(Term { not: false, test });
     }
-    let limit = args.limit.map_or(usize::MAX, |limit| limit as usize);
-    let mut views = Vec::new();
-    while views.len() < limit {
-        let want = u32::try_from(limit - views.len()).unwrap_or(PAGE_MAX);
-        let page = ledger.page(
-            JobsQuery::default(),
-            filter.clone(),
-            views.len() as u64,
-            want,
-        );
-        let jobs = page.await.map_err(|e| Exit::failed(&e))?.jobs;
-        if jobs.is_empty() {
+    let most = match (args.limit, args.since) {
+        (Some(limit), _) => u64::from(limit),
+        (None, Some(_)) => u64::MAX,
+        (None, None) => SHOWN,
+    };
+    let (mut shown, mut offset) = (0, 0);
+    // New jobs may come meanwhile, which moves the others: a job of the last page is not told twice.
+    let mut last: HashSet<RequestId> = HashSet::new();
+    while shown < most {
+        let page = ledger.page(JobsQuery::default(), filter.clone(), offset, PAGE_MAX);
+        let page = page.await.map_err(|error| Exit::failed(&error))?;
+        if page.jobs.is_empty() {
             break;
         }
-        views.extend(jobs);
+        offset += page.jobs.len() as u64;
+        for job in page.jobs.iter().filter(|job| !last.contains(&job.id)) {
+            if shown == most {
+                break;
+            }
+            tell(job)?;
+            shown += 1;
+        }
+        if shown == most && args.limit.is_none() && offset < page.total {
+            // With stderr gone there is nobody to tell.
+            let _ = writeln!(
+                std::io::stderr(),
+                "vend: the newest {shown} of {} jobs: --limit or --since shows more",
+                page.total
+            );
+        }
+        last = page.jobs.iter().map(|job| job.id).collect();
     }
-    Ok(views)
+    Ok(shown)
 }
 
 fn line(job: &JobView) -> String {

@@ -3,7 +3,8 @@
 use std::fs::File;
 use std::io::{Read, Write};
 
-use super::exit::{Exit, Outcome, json, runtime};
+use super::exit::{Exit, Outcome, runtime};
+use super::rows::Array;
 use super::{Global, host, settings};
 use crate::config::place::Places;
 use crate::config::{Settings, secret};
@@ -33,6 +34,9 @@ enum Format {
     Json,
 }
 
+/// Receipts that are read at once.
+const PAGE: u32 = 500;
+
 /// The columns of the table, in the order of [`row`].
 const COLUMNS: [&str; 16] = [
     "paid_at",
@@ -60,21 +64,69 @@ pub fn main(global: &Global, args: &Args) -> Outcome {
     let rates = rates(&settings, &places)?;
     let since = args.since.unwrap_or(Time(i64::MIN));
     let until = args.until.unwrap_or(Time(i64::MAX));
-    let mut receipts = match host::look(&places.database())? {
-        Some(ledger) => runtime()?
-            .block_on(ledger.receipts(since, until))
-            .map_err(|error| Exit::failed(&error))?,
-        None => Vec::new(),
-    };
-    if let Some(rates) = rates {
-        for one in &mut receipts {
-            one.rate(&rates, &settings.books.currency);
+    let mut out = Out::new(args.format)?;
+    let (mut count, mut without) = (0_u64, 0_u64);
+    if let Some(ledger) = host::look(&places.database())? {
+        let runtime = runtime()?;
+        let mut after = None;
+        loop {
+            let page = ledger.receipts(since, until, after, PAGE);
+            let page = runtime
+                .block_on(page)
+                .map_err(|error| Exit::failed(&error))?;
+            let Some(last) = page.last() else { break };
+            after = last.paid_at.map(|at| (at, last.job));
+            for mut one in page {
+                if let Some(rates) = &rates {
+                    one.rate(rates, &settings.books.currency);
+                    without += u64::from(one.value.is_none());
+                }
+                count += 1;
+                out.put(&one)?;
+            }
         }
-        without_rate(&receipts, &settings);
     }
-    match args.format {
-        Format::Json => json(&receipts),
-        Format::Csv => csv(&receipts),
+    out.end()?;
+    if without > 0 {
+        without_rate(without, count, &settings);
+    }
+    Ok(())
+}
+
+/// How the receipts are written, one by one.
+enum Out {
+    Csv(Box<::csv::Writer<std::io::Stdout>>),
+    Json(Array),
+}
+
+impl Out {
+    fn new(format: Format) -> Result<Self, Exit> {
+        Ok(match format {
+            Format::Json => Self::Json(Array::default()),
+            Format::Csv => {
+                let mut table = ::csv::Writer::from_writer(std::io::stdout());
+                table
+                    .write_record(COLUMNS)
+                    .map_err(|error| Exit::failed(&error))?;
+                Self::Csv(Box::new(table))
+            }
+        })
+    }
+
+    fn put(&mut self, one: &Receipt) -> Outcome {
+        match self {
+            Self::Json(array) => array.push(one),
+            Self::Csv(table) => table
+                .write_record(row(one))
+                .map_err(|error| Exit::failed(&error)),
+        }
+    }
+
+    fn end(self) -> Outcome {
+        match self {
+            Self::Json(array) => array.end(),
+            Self::Csv(mut table) => table.flush().map_err(|error| Exit::failed(&error)),
+        }
     }
 }
 
@@ -101,28 +153,14 @@ fn rates(settings: &Settings, places: &Places) -> Result<Option<Rates>, Exit> {
 }
 
 /// Says how many payments are older than every rate, so that an empty column is no riddle.
-fn without_rate(receipts: &[Receipt], settings: &Settings) {
-    let count = receipts.iter().filter(|one| one.value.is_none()).count();
-    if count > 0 {
-        let file = settings.books.rates.as_deref().unwrap_or_default();
-        let line = format!(
-            "vend: {count} of {} payments have no value: {} has no rate of their day or before it",
-            receipts.len(),
-            clean(file, 4_096)
-        );
-        // With stderr gone there is nobody to tell.
-        let _ = writeln!(std::io::stderr(), "{line}");
-    }
-}
-
-fn csv(receipts: &[Receipt]) -> Outcome {
-    let mut table = ::csv::Writer::from_writer(std::io::stdout().lock());
-    let failed = |error: ::csv::Error| Exit::failed(&error);
-    table.write_record(COLUMNS).map_err(failed)?;
-    for one in receipts {
-        table.write_record(row(one)).map_err(failed)?;
-    }
-    table.flush().map_err(|error| Exit::failed(&error))
+fn without_rate(without: u64, count: u64, settings: &Settings) {
+    let file = settings.books.rates.as_deref().unwrap_or_default();
+    let line = format!(
+        "vend: {without} of {count} payments have no value: {} has no rate of their day or before it",
+        clean(file, 4_096)
+    );
+    // With stderr gone there is nobody to tell.
+    let _ = writeln!(std::io::stderr(), "{line}");
 }
 
 fn row(one: &Receipt) -> [String; COLUMNS.len()] {

@@ -9,8 +9,9 @@ use crate::domain::job::Job;
 use crate::domain::time::Time;
 
 const PAID: &str = "FROM invoices i JOIN jobs j ON j.id = i.job_id";
-const WHEN: &str =
-    "WHERE i.state = 'paid' AND i.paid_at >= ?1 AND i.paid_at < ?2 ORDER BY i.paid_at, i.job_id";
+/// A page of the payments of a time: from `since` on, before `until`, after the place (`at`, `id`).
+const WHEN: &str = "WHERE i.state = 'paid' AND i.paid_at >= ?1 AND i.paid_at < ?2 AND (i.paid_at, i.job_id) > (?3, ?4)
+  ORDER BY i.paid_at, i.job_id LIMIT ?5";
 const COLUMNS: &str =
     "SELECT i.paid_at, j.id, j.buyer, i.paid_msat, i.payment_hash, i.wallet, j.model,
   j.prompt_tokens, j.completion_tokens";
@@ -21,11 +22,17 @@ const MADE: &str = "WHERE i.made_at >= ?1 AND i.made_at < ?2 AND (i.made_at, i.j
   ORDER BY i.made_at, i.job_id LIMIT ?5";
 
 impl Ledger {
-    /// Payments confirmed from `since` on and before `until`, oldest first.
+    /// The next payments confirmed from `since` on and before `until`, oldest first, after the one given; at most `limit`.
     ///
     /// # Errors
     /// Where the ledger can't be read.
-    pub async fn receipts(&self, since: Time, until: Time) -> Result<Vec<Receipt>, LedgerError> {
+    pub async fn receipts(
+        &self,
+        since: Time,
+        until: Time,
+        after: Option<(Time, RequestId)>,
+        limit: u32,
+    ) -> Result<Vec<Receipt>, LedgerError> {
         self.lister
             .call(move |connection| {
                 // An older vend's ledger that has only been looked at since has no proofs.
@@ -37,7 +44,8 @@ impl Ledger {
                     format!("{COLUMNS}, NULL, NULL, NULL {PAID} {WHEN}")
                 };
                 let mut statement = connection.prepare_cached(&sql)?;
-                let mut found = statement.query(params![since.0, until.0])?;
+                let (since, at, id) = place(since, after.as_ref());
+                let mut found = statement.query(params![since, until.0, at, id, limit])?;
                 let mut all = Vec::new();
                 while let Some(row) = found.next()? {
                     all.push(receipt(row)?);
@@ -88,11 +96,17 @@ fn made(
     after: Option<(Time, RequestId)>,
     limit: u32,
 ) -> Result<Vec<Job>, LedgerError> {
-    let (at, id) = match &after {
-        Some((at, id)) => (at.0, id.0.as_bytes().as_slice()),
-        None => (i64::MIN, [].as_slice()),
-    };
-    rows::all(connection, MADE, params![since.0, until.0, at, id, limit])
+    let (since, at, id) = place(since, after.as_ref());
+    rows::all(connection, MADE, params![since, until.0, at, id, limit])
+}
+
+/// Where a page begins: from when on, and after which place.
+fn place(since: Time, after: Option<&(Time, RequestId)>) -> (i64, i64, &[u8]) {
+    match after {
+        // What came before the last page is not walked again.
+        Some((at, id)) => (since.max(*at).0, at.0, id.0.as_bytes().as_slice()),
+        None => (since.0, i64::MIN, &[]),
+    }
 }
 
 fn receipt(row: &Row<'_>) -> Result<Receipt, LedgerError> {

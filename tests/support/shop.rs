@@ -140,7 +140,7 @@ impl Home {
     pub async fn jobs(&self) -> Vec<Value> {
         let out = self
             .command()
-            .args(["jobs", "--json"])
+            .args(["jobs", "--json", "--limit", "1000000"])
             .output()
             .await
             .unwrap();

@@ -155,7 +155,10 @@ async fn a_ledger_that_no_new_vend_has_opened_is_read_all_the_same() {
         9,
     );
     assert_eq!(page.await.unwrap().jobs.len(), 2);
-    let receipts = ledger.receipts(Time(0), Time(i64::MAX)).await.unwrap();
+    let receipts = ledger
+        .receipts(Time(0), Time(i64::MAX), None, 9)
+        .await
+        .unwrap();
     assert_eq!(receipts[0].tokens, Some(15));
     let copy = dir.path().join("copy.db");
     ledger.backup(&copy).await.unwrap();
