@@ -116,16 +116,15 @@ fn an_empty_or_dangling_file_is_an_error_with_its_fix_and_stays_as_it_is() {
         &["doctor"],
         &["run"],
     ];
-    type Make = fn(&Path);
-    let cases: [(&str, &str, Make); 3] = [
+    let cases: [(&str, &str, fn(&Path)); 3] = [
         ("an empty file", "vend config init", |path| {
-            fs::write(path, "\n").unwrap()
+            fs::write(path, "\n").unwrap();
         }),
         ("a link that leads nowhere", "remove the link", |path| {
             std::os::unix::fs::symlink("gone.toml", path).unwrap();
         }),
         ("a folder", "--config FILE", |path| {
-            fs::create_dir(path).unwrap()
+            fs::create_dir(path).unwrap();
         }),
     ];
     for (found, fix, make) in cases {
