@@ -358,9 +358,3 @@ impl From<StepError> for Failure {
         Self::Ledger(error)
     }
 }
-
-/// The ids of jobs that are watched for cancels.
-#[must_use]
-pub fn ids(jobs: &[Job]) -> Vec<EventId> {
-    jobs.iter().map(|job| job.id.0).collect()
-}

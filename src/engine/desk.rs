@@ -140,11 +140,10 @@ impl Shop {
             _ => {}
         }
         self.watch(job);
-        match job.invoice.as_ref().map(|invoice| invoice.state) {
-            Some(InvoiceState::Held | InvoiceState::Taking | InvoiceState::GivingBack) => {
-                self.bells.holds.notify_one();
-            }
-            _ => {}
+        let invoice = job.invoice.as_ref().map(|invoice| invoice.state);
+        if let Some(InvoiceState::Held | InvoiceState::Taking | InvoiceState::GivingBack) = invoice
+        {
+            self.bells.holds.notify_one();
         }
         if has_drafts {
             self.bells.outbox.notify_one();

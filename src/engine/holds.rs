@@ -62,7 +62,7 @@ pub async fn work(shop: Arc<Shop>, stop: CancellationToken) {
                 care.next = Time(0);
             }
         }
-        let wait = launch(&shop, &mut cares, &mut acting, &mut busy, closed).await;
+        let wait = launch(&shop, &mut cares, &mut acting, &mut busy, closed);
         tokio::select! {
             () = stop.cancelled() => {}
             () = shop.bells.holds.notified() => {}
@@ -93,7 +93,7 @@ fn closed_since(shop: &Shop, before: Option<Instant>) -> Option<Instant> {
 }
 
 /// Starts what is due; tells how long nothing is.
-async fn launch(
+fn launch(
     shop: &Arc<Shop>,
     cares: &mut HashMap<RequestId, Care>,
     acting: &mut JoinSet<(RequestId, Care)>,

@@ -52,17 +52,16 @@ pub async fn work(shop: Arc<Shop>, relays: Relays, stop: CancellationToken) {
         tokio::select! {
             () = stop.cancelled() => {}
             () = shop.bells.outbox.notified() => {}
-            Some(done) = rounds.join_next(), if !rounds.is_empty() => match done {
-                Ok((relay, round)) => {
+            Some(done) = rounds.join_next(), if !rounds.is_empty() => {
+                if let Ok((relay, round)) = done {
                     busy.remove(&relay);
                     unsure |= round == Round::Unwritten;
                     all |= round == Round::Unwritten;
-                }
-                Err(_) => {
+                } else {
                     busy.clear();
                     all = true;
                 }
-            },
+            }
             () = tokio::time::sleep(wait) => {}
         }
     }

@@ -18,7 +18,7 @@ use crate::ledger::JobFilter;
 const SNAPSHOT_JOBS: u32 = 500;
 
 /// The status. While offline it names the relays and servers of the settings, none of them looked at.
-pub async fn status(shop: &Shop) -> Status {
+pub fn status(shop: &Shop) -> Status {
     let now = shop.now.borrow().clone();
     let (relays, endpoints) = match shop.market() {
         Some(market) => (market.relays.health(), market.pool.health()),
@@ -100,7 +100,7 @@ pub fn tell_wallet(shop: &Shop) {
 
 /// Tells everything as it is, so that a viewer that has just come knows all.
 pub async fn snapshot(shop: &Shop) -> Reply {
-    let status = status(shop).await;
+    let status = status(shop);
     shop.tell_state();
     // What is not connected has no light: its place on the screen says so for all of it.
     if shop.market().is_some() {

@@ -191,7 +191,7 @@ impl Supervisor {
                 return self.look_up(decided, back);
             }
             Command::Status => Reply::Status {
-                status: Box::new(status::status(&self.shop).await),
+                status: Box::new(status::status(&self.shop)),
             },
             Command::Snapshot => status::snapshot(&self.shop).await,
             Command::Jobs {

@@ -287,6 +287,7 @@ impl Changed {
         self.values.push(value.into());
     }
 
+    #[allow(clippy::needless_pass_by_value)] // both are made for this, and one of them is stored
     fn differs<T: PartialEq + Into<Value>>(&mut self, column: &str, before: T, after: T) {
         if before != after {
             self.put(column, after);

@@ -159,17 +159,14 @@ impl Watches {
 
     /// A hint makes the look happen now; none means "look at all".
     pub fn hurry(&mut self, hint: Option<PaymentHash>) {
-        match hint {
-            Some(hash) => {
-                if let Some(id) = self.by_hash.get(&hash).copied() {
-                    self.now(&id);
-                }
+        if let Some(hash) = hint {
+            if let Some(id) = self.by_hash.get(&hash).copied() {
+                self.now(&id);
             }
-            None => {
-                let all: Vec<RequestId> = self.all.keys().copied().collect();
-                for id in all {
-                    self.now(&id);
-                }
+        } else {
+            let all: Vec<RequestId> = self.all.keys().copied().collect();
+            for id in all {
+                self.now(&id);
             }
         }
     }
@@ -195,15 +192,12 @@ impl Watches {
         let Some(watch) = self.all.get_mut(id) else {
             return;
         };
-        match watch.next.replace(Time(0)) {
-            Some(before) => {
-                self.due.remove(&(before, *id));
-                self.due.insert((Time(0), *id));
-            }
-            None => {
-                watch.next = None;
-                watch.hurried = true;
-            }
+        if let Some(before) = watch.next {
+            watch.next = Some(Time(0));
+            self.due.remove(&(before, *id));
+            self.due.insert((Time(0), *id));
+        } else {
+            watch.hurried = true;
         }
     }
 }
