@@ -1,7 +1,5 @@
 //! What a line of text in the settings must be.
 
-use std::net::SocketAddr;
-
 use nostr::PublicKey;
 use nostr::types::url::{Host, Url};
 
@@ -26,8 +24,6 @@ pub enum Rule {
     Http,
     /// A lightning address (LUD-16), or empty.
     LightningAddress,
-    /// An IP address and a port, or empty.
-    Listen,
     /// A path.
     Path,
     /// A currency's letters (ISO 4217).
@@ -49,7 +45,6 @@ impl Rule {
             }
             Self::Http => "an address as https://host:port",
             Self::LightningAddress => "a lightning address as name@host, or empty",
-            Self::Listen => "an IP address and a port as 127.0.0.1:8450, or empty",
             Self::Path => "a path",
             Self::Currency => "three to five capital letters as EUR",
             Self::Person => "an npub or a public key of 64 hex digits",
@@ -73,8 +68,6 @@ impl Rule {
             Self::Server => server(text),
             Self::Http => address(text, &["https", "http"]),
             Self::LightningAddress => lightning_address(text),
-            Self::Listen if text.is_empty() || text.parse::<SocketAddr>().is_ok() => Ok(()),
-            Self::Listen => Err("a name is not taken"),
             Self::Path if text.trim().is_empty() => Err(""),
             Self::Line | Self::Path => Ok(()),
             Self::Currency => currency(text),

@@ -146,12 +146,6 @@ impl Settings {
                 source,
             })
         });
-        let gateway = self.gateway.nwc.iter().map(|source| Held {
-            section: Section::Gateway,
-            table: None,
-            field: "nwc",
-            source,
-        });
-        wallet.chain(endpoints).chain(gateway).collect()
+        wallet.chain(endpoints).collect()
     }
 }
