@@ -26,7 +26,7 @@ use crate::domain::id::RequestId;
 use crate::domain::job::Encryption;
 use crate::domain::reply::{FEEDBACK, RESULT_ABOVE_REQUEST};
 use crate::domain::time::Time;
-use crate::nostr::{Relays, RelaysConfig, Timing};
+use crate::nostr::{Reach, Relays, RelaysConfig, Timing};
 
 pub use key::buyer_key;
 pub use pay::Payer;
@@ -125,6 +125,9 @@ impl Buyer {
                 max_age: WINDOW,
                 zaps: false,
                 only_ours: true,
+                longest_request: 1024 * 1024,
+                max_pow: 0,
+                reach: Reach::public(false),
                 timing: timing(),
             },
             news,

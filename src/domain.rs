@@ -2,6 +2,7 @@
 //!
 //! Pure: no runtime, no files, no sockets. Time and randomness come in as arguments where a rule depends on them.
 
+pub mod address;
 pub mod admission;
 pub mod advice;
 pub mod announce;
@@ -35,12 +36,14 @@ pub mod reply;
 pub mod request;
 pub mod screen;
 pub mod sellers;
+pub mod size;
 pub mod standing;
 pub mod stats;
 pub mod step;
 pub mod telemetry;
 pub mod text;
 pub mod time;
+pub mod work;
 pub mod zap;
 
 pub use hex32::Hex32;

@@ -1,8 +1,9 @@
 //! Relays: connect, subscribe, verify, publish, health. The only room that touches one.
 //!
-//! Built on nostr-sdk's connections (sockets, queue, ping, NIP-42), with the rest in our own hands, because a shop can't
+//! Built on nostr-sdk's relay tasks (queue, ping, NIP-42), with the rest in our own hands, because a shop can't
 //! live with a subscription that is lost for good, an event that is lost to lag, or an id that is believed unchecked:
 //!
+//! - [`connect`] makes the connection: to addresses that [`reach`] allows, and with what is read [`bounded`].
 //! - [`transport`] stands between the socket and nostr-sdk. Events are read there, judged by [`intake`] and handed on with
 //!   `try_send`; nostr-sdk itself only sees `AUTH` and the `OK` that answers it. So nothing waits in the socket's task, no
 //!   broadcast can lag, and no stranger's message can reach nostr-sdk's logs.
@@ -11,8 +12,10 @@
 //! - [`publish`] sends one event to one relay and waits for that relay's word alone.
 
 mod ask;
+mod asks;
+mod bounded;
+mod connect;
 mod fetch;
-mod guard;
 mod guests;
 mod herald;
 mod info;
@@ -21,8 +24,10 @@ mod lamp;
 mod line;
 mod listener;
 mod outlets;
+mod parcel;
 mod probe;
 mod publish;
+mod reach;
 mod seen;
 mod session;
 mod timing;
@@ -31,7 +36,7 @@ mod words;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nostr::{Event, EventId, Keys, PublicKey, RelayUrl};
 use nostr_sdk::{Client, ClientOptions};
@@ -39,10 +44,11 @@ use tokio::sync::{Notify, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
-pub use guard::guard_public;
 pub use info::{RelayInfo, document};
 pub use outlets::{Inlets, Outlets, outlets};
+pub use parcel::Parcel;
 pub use probe::{AuthSeen, Probe, probe};
+pub use reach::{Reach, Resolve, Resolved};
 pub use timing::Timing;
 
 use crate::domain::health::RelayHealth;
@@ -59,9 +65,6 @@ pub const NOISY_TARGETS: &[&str] = &[
     "tokio_tungstenite",
     "tungstenite",
 ];
-
-/// The most proof of work we ever offer to do (NIP-13 bits): above it a phone and a server both give up.
-pub const POW_CAP: u8 = 24;
 
 /// The most live jobs whose cancellation is listened for; of a longer list the last ones are kept.
 pub const CANCELS_CAP: usize = 500;
@@ -86,6 +89,12 @@ pub struct RelaysConfig {
     pub zaps: bool,
     /// Only events that name our key (`p`) are asked for: what a buyer waits for. Otherwise any.
     pub only_ours: bool,
+    /// The longest request that is worth reading, bytes of JSON; 64 KiB are read in any case, and never more than 1 MiB.
+    pub longest_request: usize,
+    /// The most proof of work for one event, bits: a relay of ours that wants more gets none.
+    pub max_pow: u8,
+    /// How relays are reached, and which of others' are.
+    pub reach: Reach,
     /// Every wait and rate.
     pub timing: Timing,
 }
@@ -93,13 +102,27 @@ pub struct RelaysConfig {
 /// What the relays tell.
 #[derive(Clone, Debug)]
 pub enum RelayNews {
-    /// An event that we asked for (a request, a cancellation, a zap receipt): id and signature checked by us, kind and age as asked, at most 64 KiB, and not told before
+    /// An event that we asked for (a request, a cancellation, a zap receipt): id and signature checked by us, kind and age as asked, at most 64 KiB (a request: [`RelaysConfig::longest_request`], where that is more), and not told before
     /// in this process as far back as 32,768 events. Its `created_at` may lie ahead: that is for admission to judge.
     Event {
         /// Who sent it.
         relay: RelayUrl,
         /// The event.
-        event: Box<Event>,
+        event: Parcel,
+    },
+    /// A ping that names our key (kinds 7007 and 20200), at most two minutes old.
+    Ping {
+        /// Who sent it.
+        relay: RelayUrl,
+        /// The event.
+        event: Parcel,
+    },
+    /// A request that is longer than [`RelaysConfig::longest_request`]: verified as a whole, and told without its long parts.
+    TooLong {
+        /// Who sent it.
+        relay: RelayUrl,
+        /// What is left of it: id, author, time, kind and the short tags.
+        event: Parcel,
     },
     /// A relay's health changed: its state at once, its counters about once a second.
     Health(RelayHealth),
@@ -136,12 +159,42 @@ pub enum Verdict {
     /// It does not take the event, now or later: `blocked:`, `restricted:`, `invalid:`, `unsupported:`, or an address we may
     /// not connect to.
     Refused(String),
-    /// It may take these very bytes later: `rate-limited:`, `error:`, no known prefix, no `OK`, no connection.
+    /// It may take these very bytes later: `error:`, no known prefix, no `OK`.
     Retry(String),
+    /// It takes these very bytes later, and wants fewer at once: `rate-limited:`.
+    Slow(String),
+    /// There is no connection to it now.
+    Down(String),
+    /// The relay, or the network, ended the connection while this event waited for its `OK`.
+    Ended(String),
     /// It wants this many bits of proof of work (NIP-13). Final for this event, which is signed already.
     NeedsPow(u8),
     /// It wants NIP-42 authentication, which did not succeed in time.
     NeedsAuth(String),
+}
+
+impl Verdict {
+    /// Is it worth another try, by what this says?
+    #[must_use]
+    pub const fn may_come_later(&self) -> bool {
+        matches!(
+            self,
+            Self::Retry(_) | Self::Slow(_) | Self::Down(_) | Self::Ended(_)
+        )
+    }
+}
+
+/// What one of our own relays wants of events.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wants {
+    /// The relay.
+    pub relay: RelayUrl,
+    /// Bits of proof of work (NIP-13); 0 for none.
+    pub pow: u8,
+    /// The longest message, bytes: an event and what is around it.
+    pub longest: usize,
+    /// It wants more work than the settings allow, so nothing is sent to it.
+    pub left_out: bool,
 }
 
 /// The shop's relays. Clones share one set of connections and subscriptions; when the last one is dropped everything ends,
@@ -156,7 +209,7 @@ struct Inner {
     urls: Vec<RelayUrl>,
     guests: Guests,
     cancels: watch::Sender<Vec<EventId>>,
-    timing: Timing,
+    common: Arc<Common>,
     cancel: CancellationToken,
     tasks: TaskTracker,
     client: Client,
@@ -178,7 +231,7 @@ impl Relays {
         let (cancels, watched) = watch::channel(Vec::new());
         let changed = Arc::new(Notify::new());
         let common = Arc::new(Common::new(&config, news.clone(), watched, changed.clone()));
-        let directory = transport::Directory::new(config.urls.clone(), config.timing.connect_wait);
+        let directory = transport::Directory::new(config.reach.clone(), config.timing.connect_wait);
         let client = client(config.keys.clone(), directory.clone());
 
         let mut urls: Vec<RelayUrl> = Vec::with_capacity(config.urls.len());
@@ -213,8 +266,9 @@ impl Relays {
         ));
         let guests = Guests::new(
             client.pool().clone(),
-            common,
+            common.clone(),
             directory,
+            config.reach,
             tasks.clone(),
             cancel.child_token(),
         );
@@ -224,7 +278,7 @@ impl Relays {
                 urls,
                 guests,
                 cancels,
-                timing: config.timing,
+                common,
                 _end: cancel.clone().drop_guard(),
                 cancel,
                 tasks,
@@ -260,24 +314,29 @@ impl Relays {
         }
     }
 
-    /// The most proof of work any own relay wants (NIP-13 bits), from its `pow:` refusals and its NIP-11 document; at most
-    /// [`POW_CAP`].
+    /// What each of our own relays wants of events. Those that want more work than the settings allow are left out of sending.
     #[must_use]
-    pub fn wants_pow(&self) -> u8 {
-        let most = self.inner.own.iter().map(|line| line.lamp.now().pow).max();
-        most.unwrap_or(0).min(POW_CAP)
+    pub fn wants(&self) -> Vec<Wants> {
+        let now = Instant::now();
+        let of = |line: &Arc<Line>| {
+            let (pow, longest) = line.asks(|asks| (asks.pow(now), asks.longest()));
+            Wants {
+                relay: line.url.clone(),
+                pow,
+                longest,
+                left_out: pow > self.inner.common.max_pow,
+            }
+        };
+        self.inner.own.iter().map(of).collect()
     }
 
     /// Sends these very bytes to one relay and waits for its `OK`, never for another relay. A relay that is not our own is
-    /// connected to on demand where [`guard_public`] allows it, and left alone again after [`Timing::guest_idle`].
+    /// connected to on demand where [`Reach`] allows it, and left alone again after [`Timing::guest_idle`].
     pub async fn publish(&self, relay: &RelayUrl, event: &Event) -> Verdict {
         if let Some(line) = self.own_line(relay) {
-            return publish::publish(line, event, &self.inner.timing).await;
+            return publish::publish(line, event, &self.inner.common).await;
         }
-        self.inner
-            .guests
-            .publish(relay, event, &self.inner.urls)
-            .await
+        self.inner.guests.publish(relay, event).await
     }
 
     /// Listens for cancellations (kind 5, NIP-09) of these jobs. The list replaces the one before; empty ends the subscription.
@@ -293,7 +352,7 @@ impl Relays {
         });
     }
 
-    /// Fetches events by id from our own relays and the hints, where [`guard_public`] allows them; all ids in one query of each
+    /// Fetches events by id from our own relays and the hints, where [`Reach`] allows them; all ids in one query of each
     /// relay. What does not carry a wanted id and verify is dropped. Returns when all are found, when every relay has answered,
     /// or after `timeout`, the looking up of the hints' addresses included; at most 32 ids.
     pub async fn fetch(

@@ -29,9 +29,6 @@ fn sats(writer: usize) -> u64 {
     1_000 + u64::try_from(writer).unwrap()
 }
 
-/// Makes a settings file that can't be used.
-type Make = fn(&Path);
-
 #[test]
 fn fifty_writers_and_ten_kills_lose_nothing_that_was_said_to_be_set() {
     let dir = tempfile::tempdir().unwrap();
@@ -119,7 +116,7 @@ fn an_empty_or_dangling_file_is_an_error_with_its_fix_and_stays_as_it_is() {
         &["doctor"],
         &["run"],
     ];
-    let cases: [(&str, &str, Make); 3] = [
+    let cases: [(&str, &str, fn(&Path)); 3] = [
         ("an empty file", "vend config init", |path| {
             fs::write(path, "\n").unwrap();
         }),

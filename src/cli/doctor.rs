@@ -112,7 +112,8 @@ async fn look(places: &Places, settings: &Settings) -> Vec<Check> {
     // A doctor without a key still looks at relays; whoever needs AUTH is told so.
     let keys = keys.unwrap_or_else(Keys::generate);
     let relays = settings.nostr.relays.iter();
-    let relays = relays.map(|url| probe::relay(url, &keys));
+    let most_pow = settings.nostr.max_pow_bits;
+    let relays = relays.map(|url| probe::relay(url, &keys, most_pow));
     checks.extend(futures::future::join_all(relays).await);
     let place = Place {
         config: places.config.clone(),

@@ -56,6 +56,12 @@ pub struct Nostr {
     pub name: String,
     /// lud16 for the profile; empty: none.
     pub lightning_address: String,
+    /// Publish also to relays that an admitted request names.
+    pub buyers_relays: bool,
+    /// The most proof of work for one event, bits.
+    pub max_pow_bits: u8,
+    /// Publish a heartbeat (kind 11998) while online.
+    pub heartbeat: bool,
 }
 
 impl Default for Nostr {
@@ -73,6 +79,9 @@ impl Default for Nostr {
             announce: true,
             name: String::new(),
             lightning_address: String::new(),
+            buyers_relays: true,
+            max_pow_bits: 20,
+            heartbeat: true,
         }
     }
 }

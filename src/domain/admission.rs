@@ -72,6 +72,9 @@ pub struct Open {
     pub cramped: bool,
 }
 
+/// Cuts what is agreed on to what can be delivered; an error where nothing can.
+pub type Carry<'a> = dyn Fn(&mut Agreed) -> Result<(), DropReason> + 'a;
+
 /// Everything that a request is judged by.
 pub struct Facts<'a> {
     /// The seller's key.
@@ -82,6 +85,8 @@ pub struct Facts<'a> {
     pub is_blocked: &'a dyn Fn(&PublicKey) -> bool,
     /// What is sold.
     pub offer: Offer<'a>,
+    /// Cuts the answer to what a result on our relays can carry.
+    pub carry: &'a Carry<'a>,
     /// The settings.
     pub limits: Limits,
     /// The ledger's part.
@@ -125,7 +130,8 @@ pub fn admit(
     if request.expired(now) {
         return Err(DropReason::Stale);
     }
-    let agreed = request::agree(&request, &facts.offer)?;
+    let mut agreed = request::agree(&request, &facts.offer)?;
+    (facts.carry)(&mut agreed)?;
     let record = &facts.record;
     if !gate.pass(
         request.buyer,

@@ -1,16 +1,41 @@
-//! What the shop says about itself: NIP-89 handler info, a profile (kind 0), a relay list (NIP-65).
+//! What the shop says about itself: NIP-89 handler info, a profile (kind 0), a relay list (NIP-65), a heartbeat.
 //!
-//! All three are replaceable: a newer one takes the place of the older, so a change is told by publishing it again.
+//! All are replaceable: a newer one takes the place of the older, so a change is told by publishing it again.
 
-use nostr::{Kind, PublicKey, Tag, Timestamp, UnsignedEvent};
+use nostr::{Event, Kind, PublicKey, Tag, Timestamp, UnsignedEvent};
 use serde_json::{Map, Value, json};
 
+use super::msat::Msat;
 use super::price::PriceRule;
 use super::request::{relay_url, tags};
 use super::time::Time;
 
 /// The kind of handler info (NIP-89).
 pub const HANDLER_INFO: u16 = 31_990;
+
+/// The kind of a heartbeat (nips PR 2465): who has none of late is hidden by clients.
+pub const HEARTBEAT: u16 = 11_998;
+
+/// Between two heartbeats; each one is of use for so long.
+pub const HEARTBEAT_SECS: u64 = 300;
+
+/// The kinds of a ping, and of the answers to them.
+pub const PING: u16 = 7007;
+/// A ping that no relay keeps.
+pub const FLEETING_PING: u16 = 20_200;
+const FLEETING_PONG: u16 = 20_201;
+const FEEDBACK: u16 = 7000;
+
+/// A model that is sold.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sold {
+    /// Its name.
+    pub name: String,
+    /// What it costs.
+    pub price: PriceRule,
+    /// How fast it is here, where that was measured.
+    pub tokens_per_second: Option<f64>,
+}
 
 /// What the handler info says.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,11 +51,15 @@ pub struct Handler<'a> {
     /// The kinds of requests it takes, one `k` tag each. Empty: it takes none any more.
     pub kinds: &'a [u16],
     /// Models a buyer may name; the first is the one that answers where none is named.
-    pub models: &'a [String],
+    pub models: &'a [Sold],
     /// The most output tokens a buyer may ask for.
     pub token_ceiling: u32,
-    /// What the first model costs.
-    pub price: PriceRule,
+    /// How many tokens prompt and answer may have together, where that is set.
+    pub context: Option<u32>,
+    /// Answers come in parts where a buyer wants it.
+    pub stream: bool,
+    /// Requests may be chat messages.
+    pub messages: bool,
 }
 
 /// The handler info, kind 31990 (NIP-89, with the fields that NIP-90 apps look for).
@@ -44,12 +73,27 @@ pub fn handler(us: &PublicKey, info: &Handler, now: Time) -> UnsignedEvent {
     if let Some(picture) = info.picture {
         content.insert("picture".to_owned(), json!(picture));
     }
-    let amount = if info.price.is_free() {
-        json!("free")
-    } else {
-        json!(info.price.minimum())
-    };
-    content.insert("amount".to_owned(), amount);
+    if let Some(first) = info.models.first() {
+        let free = first.price.is_free();
+        let amount = if free {
+            json!("free")
+        } else {
+            json!(first.price.minimum())
+        };
+        content.insert("amount".to_owned(), amount);
+        if let Some(speed) = first.tokens_per_second {
+            content.insert("tokensPerSecond".to_owned(), json!(rounded(speed)));
+        }
+    }
+    content.insert("pricing".to_owned(), pricing(info.models));
+    if let Some(context) = info.context {
+        content.insert("context".to_owned(), json!(context));
+    }
+    for (name, is) in [("stream", info.stream), ("messages", info.messages)] {
+        if is {
+            content.insert(name.to_owned(), json!(true));
+        }
+    }
     content.insert("encryptionSupported".to_owned(), json!(true));
     content.insert("cashuAccepted".to_owned(), json!(false));
     content.insert("nip90Params".to_owned(), params(info));
@@ -63,11 +107,42 @@ pub fn handler(us: &PublicKey, info: &Handler, now: Time) -> UnsignedEvent {
     event(us, HANDLER_INFO, list, Value::Object(content), now)
 }
 
+/// What each model costs, in msat.
+fn pricing(models: &[Sold]) -> Value {
+    let of = |sold: &Sold| {
+        let PriceRule {
+            min_sats,
+            per_1k_input,
+            per_1k_output,
+        } = sold.price;
+        let msat = |sats: u64| Msat::from_sats(sats);
+        let mut price = Map::new();
+        price.insert("min_msat".to_owned(), json!(msat(min_sats)));
+        price.insert("input_msat_per_1k".to_owned(), json!(msat(per_1k_input)));
+        price.insert("output_msat_per_1k".to_owned(), json!(msat(per_1k_output)));
+        if let Some(speed) = sold.tokens_per_second {
+            price.insert("tokens_per_second".to_owned(), json!(rounded(speed)));
+        }
+        (sold.name.clone(), Value::Object(price))
+    };
+    Value::Object(models.iter().map(of).collect())
+}
+
+/// A speed with two digits: a new announcement for each small change would be noise.
+fn rounded(speed: f64) -> f64 {
+    if !speed.is_finite() || speed <= 0.0 {
+        return 0.0;
+    }
+    let unit = 10_f64.powf(speed.log10().floor() - 1.0);
+    let digits = (speed / unit).round() * unit;
+    (digits * 100.0).round() / 100.0
+}
+
 /// The parameters a request may carry (kinds registry, 5050), with the values that fit.
 fn params(info: &Handler) -> Value {
     let free = || json!({ "required": false, "values": [] });
     json!({
-        "model": { "required": false, "values": info.models },
+        "model": { "required": false, "values": info.models.iter().map(|sold| &sold.name).collect::<Vec<_>>() },
         "max_tokens": { "required": false, "values": [], "max": info.token_ceiling },
         "temperature": free(),
         "top_k": free(),
@@ -115,6 +190,45 @@ pub fn relay_list(us: &PublicKey, relays: &[String], now: Time) -> UnsignedEvent
     event(us, 10_002, list, Value::String(String::new()), now)
 }
 
+/// A heartbeat that belongs to the handler info of this identifier. The last one before the shop goes offline is of use for a
+/// second: a relay takes nothing that is of none.
+#[must_use]
+pub fn heartbeat(us: &PublicKey, identifier: &str, last: bool, now: Time) -> UnsignedEvent {
+    let secs = if last { 1 } else { HEARTBEAT_SECS };
+    let until = (now.secs() + secs).to_string();
+    let list = vec![
+        tags::make("d", [identifier]),
+        tags::make("expiration", [until.as_str()]),
+    ];
+    event(us, HEARTBEAT, list, Value::String(String::new()), now)
+}
+
+/// The answer to a ping; none where this is no ping of us.
+#[must_use]
+pub fn pong(us: &PublicKey, ping: &Event, now: Time) -> Option<UnsignedEvent> {
+    let ours = ping.tags.public_keys().any(|key| key == us);
+    let (kind, status) = match ping.kind.as_u16() {
+        PING => (FEEDBACK, true),
+        FLEETING_PING => (FLEETING_PONG, false),
+        _ => return None,
+    };
+    if !ours || ping.pubkey == *us {
+        return None;
+    }
+    let (id, author) = (ping.id.to_hex(), ping.pubkey.to_hex());
+    let mut list = vec![
+        tags::make("e", [id.as_str()]),
+        tags::make("p", [author.as_str()]),
+    ];
+    if status {
+        list.push(tags::make("status", ["pong"]));
+    }
+    let mut answer = event(us, kind, list, Value::String(String::new()), now);
+    // A client whose clock is ahead would otherwise get an answer older than its question.
+    answer.created_at = answer.created_at.max(ping.created_at);
+    Some(answer)
+}
+
 fn event(us: &PublicKey, kind: u16, list: Vec<Tag>, content: Value, now: Time) -> UnsignedEvent {
     let content = match content {
         Value::String(text) => text,
@@ -136,7 +250,16 @@ mod tests {
         per_1k_output: 2,
     };
 
-    fn info(models: &[String]) -> Handler<'_> {
+    fn sold(price: PriceRule) -> Vec<Sold> {
+        let name = "gemma2:latest".to_owned();
+        vec![Sold {
+            name,
+            price,
+            tokens_per_second: Some(41.37),
+        }]
+    }
+
+    fn info(models: &[Sold]) -> Handler<'_> {
         Handler {
             identifier: "vend",
             name: "shop",
@@ -145,7 +268,9 @@ mod tests {
             kinds: &[5050, 5100],
             models,
             token_ceiling: 512,
-            price: PRICE,
+            context: Some(8192),
+            stream: false,
+            messages: true,
         }
     }
 
@@ -159,7 +284,7 @@ mod tests {
     #[test]
     fn handler_info_has_one_d_and_one_k_for_each_kind() {
         let us = Keys::generate().public_key();
-        let models = ["gemma2:latest".to_owned()];
+        let models = sold(PRICE);
         let event = handler(&us, &info(&models), NOW);
         assert_eq!(event.kind.as_u16(), 31_990);
         assert_eq!(tags_of(&event, "d"), ["vend"]);
@@ -174,18 +299,28 @@ mod tests {
         );
         assert_eq!(content["nip90Params"]["max_tokens"]["max"], 512);
         assert!(content.get("picture").is_none());
+        assert_eq!(content["tokensPerSecond"], 41.0);
+        assert_eq!(content["context"], 8192);
+        assert_eq!(content["messages"], true);
+        assert!(content.get("stream").is_none(), "only what is so is said");
+        let price = &content["pricing"]["gemma2:latest"];
+        assert_eq!(price["min_msat"], 10_000);
+        assert_eq!(
+            (&price["input_msat_per_1k"], &price["output_msat_per_1k"]),
+            (&json!(2_000), &json!(2_000))
+        );
     }
 
     #[test]
     fn a_free_shop_says_free() {
         let us = Keys::generate().public_key();
-        let mut info = info(&[]);
-        info.price = PriceRule {
+        let models = sold(PriceRule {
             min_sats: 0,
             per_1k_input: 0,
             per_1k_output: 0,
-        };
-        let content: Value = serde_json::from_str(&handler(&us, &info, NOW).content).unwrap();
+        });
+        let content = handler(&us, &info(&models), NOW).content;
+        let content: Value = serde_json::from_str(&content).unwrap();
         assert_eq!(content["amount"], "free");
     }
 
@@ -198,6 +333,57 @@ mod tests {
         let content: Value = serde_json::from_str(&event.content).unwrap();
         assert_eq!(content["lud16"], "shop@example.com");
         assert!(content.get("about").is_none());
+    }
+
+    #[test]
+    fn a_heartbeat_belongs_to_its_handler_info_and_ends() {
+        let us = Keys::generate().public_key();
+        let beat = heartbeat(&us, "vend", false, NOW);
+        assert_eq!(
+            (beat.kind.as_u16(), tags_of(&beat, "d")),
+            (11_998, vec!["vend".to_owned()])
+        );
+        assert_eq!(
+            tags_of(&beat, "expiration"),
+            [(NOW.secs() + 300).to_string()]
+        );
+        let last = heartbeat(&us, "vend", true, NOW);
+        assert_eq!(tags_of(&last, "expiration"), [(NOW.secs() + 1).to_string()]);
+    }
+
+    #[test]
+    fn a_ping_of_us_is_answered_in_its_way() {
+        let (us, other) = (Keys::generate(), Keys::generate());
+        let ping = |kind: u16, to: &Keys, by: &Keys| {
+            let to = Tag::public_key(to.public_key());
+            let built = nostr::EventBuilder::new(Kind::from_u16(kind), "")
+                .tag(to)
+                .allow_self_tagging();
+            built.sign_with_keys(by).unwrap()
+        };
+        let key = us.public_key();
+        let asked = ping(7007, &us, &other);
+        let answer = pong(&key, &asked, NOW).unwrap();
+        assert_eq!(
+            (answer.kind.as_u16(), tags_of(&answer, "status")),
+            (7000, vec!["pong".to_owned()])
+        );
+        assert_eq!(tags_of(&answer, "e"), [asked.id.to_hex()]);
+        assert_eq!(tags_of(&answer, "p"), [other.public_key().to_hex()]);
+        let fleeting = pong(&key, &ping(20_200, &us, &other), NOW).unwrap();
+        assert_eq!(fleeting.kind.as_u16(), 20_201);
+        assert!(pong(&key, &ping(7007, &other, &other), NOW).is_none());
+        assert!(
+            pong(&key, &ping(7007, &us, &us), NOW).is_none(),
+            "never ourselves"
+        );
+        assert!(pong(&key, &ping(5050, &us, &other), NOW).is_none());
+    }
+
+    #[test]
+    fn a_speed_has_two_digits() {
+        let told = [0.0, 0.123, 1.0, 9.96, 41.37, 128.4].map(|speed| rounded(speed).to_string());
+        assert_eq!(told, ["0", "0.12", "1", "10", "41", "130"]);
     }
 
     #[test]

@@ -145,6 +145,9 @@ pub struct RelayHealth {
     pub faults: u64,
     /// Proof of work it wants (NIP-13 bits), 0 for none.
     pub pow: u8,
+    /// The longest message it takes, bytes, where it said so or was found out.
+    #[serde(default)]
+    pub longest: Option<usize>,
 }
 
 impl RelayHealth {

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::job::Encryption;
 use super::msat::Msat;
 use super::request::{REQUEST_KINDS, relay_url, tags};
+use super::size::{self, Shell};
 use super::text::clean;
 use super::time::Time;
 
@@ -143,8 +144,17 @@ pub const fn max_answer_bytes(encryption: Encryption) -> usize {
     }
 }
 
+/// How an event goes out.
+#[derive(Clone, Copy, Debug)]
+pub struct Way<'a> {
+    /// The relay where the request can be found (empty or no relay url: none is named).
+    pub hint: &'a str,
+    /// The longest message that each of our relays takes, bytes: a result leaves out copies of the request to fit.
+    pub longest: &'a [usize],
+}
+
 /// The unsigned event for a request, admitted or refused. `encrypt` is called only for the texts that an encrypted
-/// request's answer hides; `relay_hint` is where the request can be found (empty or no relay url: no hint).
+/// request's answer hides.
 ///
 /// # Errors
 /// A sentence for the operator: the event is no request, the answer is empty or too long, an invoice asks for nothing,
@@ -154,7 +164,7 @@ pub fn compose(
     encryption: Encryption,
     us: &PublicKey,
     reply: &Reply,
-    relay_hint: &str,
+    way: Way<'_>,
     now: Time,
     encrypt: &Encrypt,
 ) -> Result<UnsignedEvent, String> {
@@ -166,8 +176,9 @@ pub fn compose(
         request: request_event,
         encryption,
         encrypt,
+        way,
     };
-    let mut tags = pen.addressed(relay_hint);
+    let mut tags = pen.addressed(way.hint);
     let content = pen.write(reply, &mut tags)?;
     let kind = match reply {
         Reply::Result { .. } => request_kind + RESULT_ABOVE_REQUEST,
@@ -189,6 +200,7 @@ struct Pen<'a> {
     request: &'a Event,
     encryption: Encryption,
     encrypt: &'a Encrypt<'a>,
+    way: Way<'a>,
 }
 
 impl Pen<'_> {
@@ -263,19 +275,20 @@ impl Pen<'_> {
                 "the answer is too long for one event: {length} of {most} bytes"
             ));
         }
-        // An encrypted request is quoted as it came, so still encrypted.
-        let request = self
-            .request
-            .try_as_json()
-            .map_err(|_| "the request cannot be quoted".to_owned())?;
-        tags.push(tags::make("request", [request.as_str()]));
-        if self.encryption == Encryption::Plain {
-            let inputs = self.request.tags.iter();
-            tags.extend(
-                inputs
-                    .filter(|tag| tags::name(tag.as_slice()) == "i")
-                    .cloned(),
-            );
+        let Way { hint, longest } = self.way;
+        let shell = Shell::new(self.request, self.encryption, model, hint);
+        // Too long for every relay: that was known before the work, so they take less since. One may take it all the same.
+        let fit = shell.fit(answer, longest).unwrap_or_default();
+        if fit.request {
+            // An encrypted request is quoted as it came, so still encrypted.
+            let request = self
+                .request
+                .try_as_json()
+                .map_err(|_| "the request cannot be quoted".to_owned())?;
+            tags.push(tags::make("request", [request.as_str()]));
+        }
+        if fit.inputs {
+            tags.extend(size::copied_inputs(self.request).cloned());
         }
         tags.push(tags::make("alt", [RESULT_ALT]));
         tags.push(tags::make("model", [model]));

@@ -22,7 +22,7 @@ use super::text::clean;
 use super::time::Time;
 
 pub use agree::{Agreed, Offer, agree, cut_to_bid, prompt};
-pub use relays::relay_url;
+pub use relays::{named_relay, relay_url};
 
 use input::Inputs;
 use params::Params;
@@ -339,7 +339,7 @@ fn relays_of(gathered: &Gathered, notes: &mut Notes) -> Vec<String> {
         .flat_map(|tag| tag.iter().skip(1))
         .filter(|text| !text.trim().is_empty())
     {
-        match relay_url(text) {
+        match named_relay(text) {
             Some(url) if relays.contains(&url) => {}
             Some(url) if relays.len() < MAX_RELAYS => relays.push(url),
             _ => unused += 1,

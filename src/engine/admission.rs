@@ -124,7 +124,12 @@ impl Admission {
             };
             match item {
                 Some(RelayNews::Event { relay, event }) => {
+                    let event = Box::new(event.into_event());
                     self.take(Arrived { relay, event }, &mut beside).await;
+                }
+                Some(RelayNews::TooLong { relay, event }) => {
+                    let event = Box::new(event.into_event());
+                    self.too_long(Arrived { relay, event }).await;
                 }
                 Some(_) => {}
                 None => break,
@@ -150,7 +155,7 @@ impl Admission {
             });
             return;
         }
-        if self.market.relays.wants_pow() == 0 {
+        if self.shop.work_wanted().iter().all(|bits| *bits == 0) {
             return self
                 .finish(arrived, admit, &BTreeMap::new(), &settings)
                 .await;
@@ -165,6 +170,28 @@ impl Admission {
             this.finish(arrived, admit, &BTreeMap::new(), &settings)
                 .await;
         });
+    }
+
+    /// A request that is longer than any that could be admitted. What is left of it is enough to refuse it.
+    async fn too_long(&self, arrived: Arrived) {
+        let (event, settings) = (&*arrived.event, self.shop.settings());
+        let record = match self.shop.ledger.record(event.id, Buyer(event.pubkey)).await {
+            Ok(record) => record,
+            Err(error) => return self.shop.ledger_failed(&error),
+        };
+        let us = self.shop.keys.public_key();
+        let most_age = settings.limits.max_request_age_secs;
+        let screened = request::screen(event, &us, Time::now(), most_age);
+        let reason = match screened {
+            _ if record.known => DropReason::Duplicate,
+            Err(reason) => reason,
+            Ok(()) if terms::is_blocked(&settings, &event.pubkey) => DropReason::Blocked,
+            Ok(()) => DropReason::PromptTooLong,
+        };
+        if reason != DropReason::Duplicate {
+            self.counts.seen();
+        }
+        self.failed(arrived, Failure::Dropped(reason));
     }
 
     async fn judge(&self, arrived: &Arrived, settings: &Settings) -> Result<Admit, Failure> {
@@ -185,6 +212,7 @@ impl Admission {
                 self.shop.standing(buyer).blocked || terms::is_blocked(settings, buyer)
             },
             offer: terms::offer(settings, &available, &price_of),
+            carry: &|agreed| self.shop.carry(event, arrived.relay.as_str(), agreed),
             limits: terms::limits(settings),
             record,
             fetching: self.slots.now(buyer),

@@ -1,94 +1,343 @@
-//! Lets buyers find the shop: handler info (NIP-89), profile, relay list. Not part of any sale: an announcement that a
-//! relay refuses is told and left.
+//! Lets buyers find the shop: handler info (NIP-89), profile, relay list, heartbeat. No part of any sale.
+//!
+//! What is said is compared with what was said last, so a changed setting is told within seconds. A relay that does not take it
+//! is tried again, later each time, and holds up no other.
 
+use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use nostr::UnsignedEvent;
+use nostr::{Event as Signed, RelayUrl, UnsignedEvent};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::admission::price_rule;
-use super::desk;
+use super::mint;
 use super::shop::{Market, Shop};
-use crate::domain::announce::{self, Handler};
+use crate::config::Settings;
+use crate::domain::announce::{self, HEARTBEAT_SECS, Handler, Sold};
 use crate::domain::event::{Level, News};
+use crate::domain::time::Time;
 use crate::nostr::Verdict;
 
 /// The `d` tag: one shop, one announcement, replaced each time.
 const IDENTIFIER: &str = "vend";
+/// Between two looks at what is to be said.
+const LOOK: Duration = Duration::from_secs(2);
+/// The first and the longest pause after a relay did not take an announcement for now.
+const AGAIN: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(300));
+/// The same after it refused.
+const AFTER_REFUSAL: (Duration, Duration) = (Duration::from_secs(600), Duration::from_secs(21_600));
+/// A measured speed that changes is told at most this often.
+const SPEED_EVERY: Duration = Duration::from_secs(600);
+/// The longest the farewell may take.
+const FAREWELL: Duration = Duration::from_secs(3);
 
-/// Publishes what the settings want published, to each of our relays.
-pub async fn announce(shop: Arc<Shop>, market: Market, stop: CancellationToken) {
-    if !shop.settings().nostr.announce {
-        return;
-    }
-    let sending = async {
-        for unsigned in events(&shop) {
-            send(&shop, &market, unsigned).await;
+/// Announces for as long as the shop is online, and takes it back at the end.
+pub async fn work(shop: Arc<Shop>, market: Market, stop: CancellationToken) {
+    let mut board = Board::new(shop, market);
+    loop {
+        if board.shop.settings().nostr.announce {
+            board.renew().await;
+            board.send();
         }
-    };
-    tokio::select! {
-        () = sending => {}
-        () = stop.cancelled() => {}
+        tokio::select! {
+            () = stop.cancelled() => break,
+            Some(done) = board.sending.join_next(), if !board.sending.is_empty() => {
+                if let Ok(said) = done {
+                    board.settle(said);
+                }
+            }
+            () = tokio::time::sleep(LOOK) => {}
+        }
+    }
+    board.sending.shutdown().await;
+    if board.shop.settings().nostr.announce {
+        // A relay that does not answer keeps nobody from going offline: the heartbeat ends by itself.
+        let _ = tokio::time::timeout(FAREWELL, board.take_back()).await;
     }
 }
 
-fn events(shop: &Shop) -> Vec<UnsignedEvent> {
-    let settings = shop.settings();
-    let (us, now) = (shop.keys.public_key(), shop.signed_at(None));
-    let mut models = vec![settings.text.model.clone()];
-    models.extend(settings.text.allow_models.iter().cloned());
-    let name = match settings.nostr.name.as_str() {
-        "" => "vend",
-        name => name,
-    };
-    let handler = Handler {
-        identifier: IDENTIFIER,
-        name,
-        about: "Text generation by a local language model, paid over Lightning",
-        picture: None,
-        kinds: &settings.nostr.kinds,
-        models: &models,
-        token_ceiling: settings.text.token_ceiling(),
-        price: price_rule(&settings, &settings.text.model),
-    };
-    let mut events = vec![announce::handler(&us, &handler, now)];
-    let about = "";
-    let address = &settings.nostr.lightning_address;
-    events.extend(announce::profile(
-        &us,
-        &settings.nostr.name,
-        about,
-        address,
-        now,
-    ));
-    events.push(announce::relay_list(&us, &settings.nostr.relays, now));
-    events
+/// A moment for the next announcement of a kind: later than the last one, as relays keep the newest, and not ahead of the clock.
+/// None where the clock is not there yet.
+#[must_use]
+pub fn stamp(now: Time, last: Option<u64>) -> Option<Time> {
+    last.is_none_or(|last| now.secs() > last).then_some(now)
 }
 
-async fn send(shop: &Shop, market: &Market, unsigned: UnsignedEvent) {
-    let kind = unsigned.kind.as_u16();
-    let signed = desk::sign(shop.keys.clone(), unsigned, market.relays.wants_pow()).await;
-    let event = match signed {
-        Ok(event) => event,
-        Err(error) => return shop.notice(Level::Error, "shop", &error.to_string()),
-    };
-    let sent = market.relays.own().into_iter().map(|relay| {
-        let event = event.clone();
-        async move {
-            let (outcome, detail) = match market.relays.publish(&relay, &event).await {
-                Verdict::Accepted => ("accepted", String::new()),
-                Verdict::Refused(words) | Verdict::NeedsAuth(words) => ("refused", words),
-                Verdict::NeedsPow(bits) => ("refused", format!("wants proof of work of {bits}")),
-                Verdict::Retry(words) => ("retry", words),
+/// One relay that has not taken an announcement yet.
+struct Try {
+    times: u32,
+    at: Instant,
+    under_way: bool,
+}
+
+/// One announcement as it stands.
+struct Said {
+    event: Signed,
+    /// What it says; the same again is not told again.
+    says: (Vec<Vec<String>>, String),
+    /// It is to be signed anew all the same.
+    stale: bool,
+    tries: HashMap<RelayUrl, Try>,
+}
+
+struct Board {
+    shop: Arc<Shop>,
+    market: Market,
+    said: HashMap<u16, Said>,
+    speeds: HashMap<String, f64>,
+    measured: Option<Instant>,
+    beat: Option<Instant>,
+    sending: JoinSet<(u16, RelayUrl, Signed, Verdict)>,
+}
+
+impl Board {
+    fn new(shop: Arc<Shop>, market: Market) -> Self {
+        Self {
+            shop,
+            market,
+            said: HashMap::new(),
+            speeds: HashMap::new(),
+            measured: None,
+            beat: None,
+            sending: JoinSet::new(),
+        }
+    }
+
+    /// Signs anew what says something else than before, and the heartbeat when it is time.
+    async fn renew(&mut self) {
+        self.measure();
+        let (settings, us) = (self.shop.settings(), self.shop.keys.public_key());
+        let now = self.shop.signed_at(None);
+        let mut wanted = vec![self.handler(&settings, &settings.nostr.kinds, now)];
+        let nostr = &settings.nostr;
+        wanted.extend(announce::profile(
+            &us,
+            &nostr.name,
+            "",
+            &nostr.lightning_address,
+            now,
+        ));
+        wanted.push(announce::relay_list(&us, &nostr.relays, now));
+        let due = self
+            .beat
+            .is_none_or(|at| at.elapsed().as_secs() >= HEARTBEAT_SECS);
+        if nostr.heartbeat && due {
+            wanted.push(announce::heartbeat(&us, IDENTIFIER, false, now));
+        }
+        for unsigned in wanted {
+            self.say(unsigned, now).await;
+        }
+    }
+
+    async fn say(&mut self, unsigned: UnsignedEvent, now: Time) {
+        let kind = unsigned.kind.as_u16();
+        let tags = unsigned.tags.iter().map(|tag| tag.clone().to_vec());
+        let says = (tags.collect(), unsigned.content.clone());
+        let last = self.said.get(&kind);
+        if last.is_some_and(|last| last.says == says && !last.stale) {
+            return;
+        }
+        if stamp(now, last.map(|last| last.event.created_at.as_secs())).is_none() {
+            return;
+        }
+        let Some(event) = self.sign(unsigned).await else {
+            return;
+        };
+        if kind == announce::HEARTBEAT {
+            self.beat = Some(Instant::now());
+        }
+        let at = Instant::now();
+        let relays = self.shop.targets_of(&event, &[]);
+        let relays = relays.iter().filter_map(|url| RelayUrl::parse(url).ok());
+        let tries = relays.map(|relay| {
+            let first = Try {
+                times: 0,
+                at,
+                under_way: false,
             };
-            shop.tell(News::Published {
-                id: None,
-                role: format!("kind {kind}"),
-                relay: relay.to_string(),
-                outcome: outcome.to_owned(),
-                detail,
-            });
+            (relay, first)
+        });
+        let tries = tries.collect();
+        let stale = false;
+        self.said.insert(
+            kind,
+            Said {
+                event,
+                says,
+                stale,
+                tries,
+            },
+        );
+    }
+
+    async fn sign(&self, unsigned: UnsignedEvent) -> Option<Signed> {
+        let signed = mint::sign(self.shop.keys.clone(), unsigned, self.shop.work_wanted()).await;
+        signed
+            .inspect_err(|error| self.shop.notice(Level::Error, "shop", &error.to_string()))
+            .ok()
+    }
+
+    /// Speeds as they were measured; a small change is no news.
+    fn measure(&mut self) {
+        if self.measured.is_some_and(|at| at.elapsed() < SPEED_EVERY) {
+            return;
         }
-    });
-    futures::future::join_all(sent).await;
+        let mut speeds: HashMap<String, f64> = HashMap::new();
+        for endpoint in self.market.pool.health() {
+            let Some(speed) = endpoint.tokens_per_second else {
+                continue;
+            };
+            for model in endpoint.models {
+                let best = speeds.entry(model).or_default();
+                *best = best.max(speed);
+            }
+        }
+        if !speeds.is_empty() {
+            self.measured = Some(Instant::now());
+            self.speeds = speeds;
+        }
+    }
+
+    fn handler(&self, settings: &Settings, kinds: &[u16], now: Time) -> UnsignedEvent {
+        let text = &settings.text;
+        let mut names = vec![&text.model];
+        names.extend(text.allow_models.iter().filter(|name| **name != text.model));
+        let sold = |name: &String| Sold {
+            name: name.clone(),
+            price: price_rule(settings, name),
+            tokens_per_second: self.speeds.get(name).copied(),
+        };
+        let models: Vec<Sold> = names.into_iter().map(sold).collect();
+        let windows = settings
+            .endpoints
+            .0
+            .iter()
+            .filter_map(|endpoint| endpoint.num_ctx);
+        let info = Handler {
+            identifier: IDENTIFIER,
+            name: match settings.nostr.name.as_str() {
+                "" => "vend",
+                name => name,
+            },
+            about: "Text generation by a local language model, paid over Lightning",
+            picture: None,
+            kinds,
+            models: &models,
+            token_ceiling: text.token_ceiling(),
+            context: windows.min(),
+            stream: false,
+            messages: false,
+        };
+        announce::handler(&self.shop.keys.public_key(), &info, now)
+    }
+
+    /// Sends what is due, to each relay by itself.
+    fn send(&mut self) {
+        let now = Instant::now();
+        for (kind, said) in &mut self.said {
+            let due = |one: &Try| !one.under_way && one.at <= now;
+            for (relay, one) in said.tries.iter_mut().filter(|(_, one)| due(one)) {
+                one.under_way = true;
+                let (kind, relay, event) = (*kind, relay.clone(), said.event.clone());
+                let relays = self.market.relays.clone();
+                self.sending.spawn(async move {
+                    let verdict = relays.publish(&relay, &event).await;
+                    (kind, relay, event, verdict)
+                });
+            }
+        }
+    }
+
+    /// A relay's word on an announcement.
+    fn settle(&mut self, (kind, relay, event, verdict): (u16, RelayUrl, Signed, Verdict)) {
+        let (outcome, detail) = match &verdict {
+            Verdict::Accepted => ("accepted", String::new()),
+            Verdict::Refused(words) | Verdict::NeedsAuth(words) => ("refused", words.clone()),
+            Verdict::NeedsPow(bits) => ("refused", format!("wants proof of work of {bits} bits")),
+            Verdict::Retry(words)
+            | Verdict::Slow(words)
+            | Verdict::Down(words)
+            | Verdict::Ended(words) => ("retry", words.clone()),
+        };
+        self.shop.tell(News::Published {
+            id: None,
+            role: format!("kind {kind}"),
+            relay: relay.to_string(),
+            outcome: outcome.to_owned(),
+            detail,
+        });
+        // Something else is said by now: that is on its way there by itself.
+        let Some(said) = self
+            .said
+            .get_mut(&kind)
+            .filter(|said| said.event.id == event.id)
+        else {
+            return;
+        };
+        if verdict == Verdict::Accepted {
+            said.tries.remove(&relay);
+            return;
+        }
+        if matches!(verdict, Verdict::NeedsPow(_)) && kind != announce::HEARTBEAT {
+            // Nothing of it is wrong but its lack of work: it is signed anew, with it. A heartbeat is soon anyway.
+            said.stale = true;
+        }
+        let (first, most) = match verdict {
+            Verdict::Refused(_) | Verdict::NeedsPow(_) => AFTER_REFUSAL,
+            _ => AGAIN,
+        };
+        if let Some(one) = said.tries.get_mut(&relay) {
+            let wait = first.saturating_mul(1 << one.times.min(16)).min(most);
+            one.times += 1;
+            one.at = Instant::now() + wait;
+            one.under_way = false;
+        }
+    }
+
+    /// The shop goes offline: it takes no kinds any more, and its heartbeat ends.
+    async fn take_back(&self) {
+        let (settings, us) = (self.shop.settings(), self.shop.keys.public_key());
+        let now = self.shop.signed_at(None);
+        let mut last = vec![self.handler(&settings, &[], now)];
+        if settings.nostr.heartbeat {
+            last.push(announce::heartbeat(&us, IDENTIFIER, true, now));
+        }
+        let farewell = last.into_iter().map(|mut unsigned| async move {
+            let kind = unsigned.kind.as_u16();
+            let before = self.said.get(&kind).map(|said| said.event.created_at);
+            if let Some(before) = before.filter(|before| unsigned.created_at <= *before) {
+                // In the same second: it must be newer, or relays keep the other.
+                unsigned.created_at = before + 1_u64;
+            }
+            let Some(event) = self.sign(unsigned).await else {
+                return;
+            };
+            let relays = self.market.relays.own();
+            let sent = relays
+                .iter()
+                .map(|relay| self.market.relays.publish(relay, &event));
+            futures::future::join_all(sent).await;
+        });
+        futures::future::join_all(farewell).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_announcement_is_never_older_than_the_last_nor_ahead() {
+        let now = Time(1_795_000_000_000);
+        assert_eq!(stamp(now, None), Some(now));
+        assert_eq!(stamp(now, Some(now.secs() - 1)), Some(now));
+        assert_eq!(stamp(now, Some(now.secs())), None);
+        assert_eq!(
+            stamp(now, Some(now.secs() + 3_600)),
+            None,
+            "the clock was set back"
+        );
+    }
 }

@@ -3,16 +3,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use nostr::{Event as Signed, EventBuilder, JsonUtil, Keys, UnsignedEvent};
+use nostr::{Event as Signed, JsonUtil, Keys};
 
 use super::crash;
+use super::mint;
 use super::shop::Shop;
 use crate::domain::error::{DvmError, InvocationCode, InvocationError};
 use crate::domain::event::News;
 use crate::domain::hold;
 use crate::domain::id::RequestId;
 use crate::domain::job::{Encryption, InvoiceState, Job, PayOrder, State};
-use crate::domain::reply::{self, Draft, Reply, Role};
+use crate::domain::reply::{self, Draft, Reply, Role, Way};
 use crate::domain::step::{self, Input, NoStep};
 use crate::domain::text::clean;
 use crate::domain::time::Time;
@@ -195,7 +196,6 @@ impl Shop {
         drafts: &[Draft],
         answer: &str,
     ) -> Result<Vec<SignedDraft>, StepError> {
-        let relays = self.targets(&job.terms.relays);
         let mut signed = Vec::with_capacity(drafts.len());
         for draft in drafts {
             let mut draft = draft.clone();
@@ -210,7 +210,7 @@ impl Shop {
                 event_id: event.id,
                 json: event.as_json(),
                 not_after: of_use(draft.role, job, Time::now()),
-                relays: relays.clone(),
+                relays: self.targets_of(&event, &job.terms.relays),
             });
         }
         Ok(signed)
@@ -233,34 +233,15 @@ impl Shop {
             encryption,
             &keys.public_key(),
             &draft.reply,
-            hint,
+            Way {
+                hint,
+                longest: &self.longest(),
+            },
             self.signed_at(Some(Time::from_secs(request.created_at.as_secs()))),
             &|scheme, to, text| encrypt(&keys, scheme, to, text),
         )
         .map_err(StepError::Signing)?;
-        let pow = self.market().map_or(0, |market| market.relays.wants_pow());
-        sign(keys, unsigned, pow).await
-    }
-
-    /// Our relays and the request's own, each once.
-    #[must_use]
-    pub fn targets(&self, more: &[String]) -> Vec<String> {
-        let mut relays: Vec<String> = match self.market() {
-            Some(market) => market
-                .relays
-                .own()
-                .iter()
-                .map(ToString::to_string)
-                .collect(),
-            None => self.settings().nostr.relays.clone(),
-        };
-        for relay in more {
-            let same = |own: &String| own.trim_end_matches('/') == relay.trim_end_matches('/');
-            if !relays.iter().any(same) {
-                relays.push(relay.clone());
-            }
-        }
-        relays
+        mint::sign(keys, unsigned, self.work_wanted()).await
     }
 }
 
@@ -293,31 +274,4 @@ fn encrypt(
         Encryption::Nip44 => nip44::encrypt(keys.secret_key(), to, text, nip44::Version::default())
             .map_err(|e| e.to_string()),
     }
-}
-
-/// Signs; where a relay wants proof of work (NIP-13) it is mined first, off the async threads.
-///
-/// # Errors
-/// Where the event can't be signed.
-pub async fn sign(keys: Keys, unsigned: UnsignedEvent, pow: u8) -> Result<Signed, StepError> {
-    let work = move || {
-        let signed = if pow == 0 {
-            unsigned.sign_with_keys(&keys)
-        } else {
-            return EventBuilder::new(unsigned.kind, unsigned.content)
-                .tags(unsigned.tags)
-                .custom_created_at(unsigned.created_at)
-                .allow_self_tagging()
-                .pow(pow)
-                .sign_with_keys(&keys)
-                .map_err(|error| StepError::Signing(error.to_string()));
-        };
-        signed.map_err(|error| StepError::Signing(error.to_string()))
-    };
-    if pow == 0 {
-        return work();
-    }
-    tokio::task::spawn_blocking(work)
-        .await
-        .map_err(|error| StepError::Signing(error.to_string()))?
 }

@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::shop::{Market, Shop};
 use crate::domain::event::{Level, News};
-use crate::domain::health::{EndpointHealth, Light, ShopState};
+use crate::domain::health::{EndpointHealth, Light, RelayHealth, ShopState};
 
 /// Between two looks at endpoints and wallet.
 const EVERY: Duration = Duration::from_secs(15);
@@ -69,6 +69,19 @@ fn judge(shop: &Shop, market: &Market) {
     let relays = market.relays.health();
     for relay in relays.iter().filter(|relay| relay.light == Light::Down) {
         down.push(format!("relay {}: {}", relay.url, relay.detail));
+    }
+    let wants = market.relays.wants();
+    if !wants.is_empty() && wants.iter().all(|relay| relay.left_out) {
+        down.push(
+            "no relay takes our events: each wants more proof of work than nostr.max_pow_bits"
+                .to_owned(),
+        );
+    }
+    let unsure = |relay: &&RelayHealth| relay.state == "subscribed" && relay.light == Light::Warn;
+    if !relays.iter().any(|relay| relay.light == Light::Ok) {
+        // Online and green means that a request would be heard.
+        let words = |relay: &RelayHealth| format!("relay {}: {}", relay.url, relay.detail);
+        down.extend(relays.iter().filter(unsure).map(words));
     }
     for endpoint in market.pool.health() {
         if endpoint.light == Light::Down {

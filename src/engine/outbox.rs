@@ -1,9 +1,9 @@
 //! Sends what is signed: the same bytes, relay by relay, until each relay has said yes or no or the event is of no use.
 //! A dead relay delays no other.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::StreamExt;
 use nostr::{JsonUtil, RelayUrl};
@@ -26,13 +26,22 @@ use crate::nostr::{Relays, Verdict};
 const AT_ONCE: usize = 8;
 /// Between two looks whether a result's payment is still held, where the last one did not say yes.
 const HELD_BACK: Duration = Duration::from_secs(3);
+/// Relays of buyers at which events are under way.
+const OTHERS_AT_ONCE: usize = 32;
 /// The longest pause between two tries at one relay.
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
+/// The first pause at a relay that wants fewer events at once; it doubles each time.
+const SLOW_PAUSE: Duration = Duration::from_secs(4);
+/// The pauses after a connection ended over an event: a relay ends it once, twice, and then it is not sent there any more.
+const AFTER_ENDS: [Duration; 2] = [Duration::from_secs(10), Duration::from_secs(60)];
+/// Tries at a relay of a buyer that does not take an event for now.
+const TRIES_AT_OTHERS: u32 = 3;
 
 /// Works until `stop`; what is not out by then stays due in the ledger.
 pub async fn work(shop: Arc<Shop>, relays: Relays, stop: CancellationToken) {
     let mut rounds: JoinSet<(String, Round)> = JoinSet::new();
     let mut busy: HashSet<String> = HashSet::new();
+    let mut slow = Slow::default();
     let mut unsure = false;
     // What ended at every relay before this run began is looked for once.
     let mut all = true;
@@ -45,7 +54,7 @@ pub async fn work(shop: Arc<Shop>, relays: Relays, stop: CancellationToken) {
                 .is_err();
         }
         all = give_up(&shop, all).await.is_err();
-        let mut wait = launch(&shop, &relays, &mut rounds, &mut busy, &stop).await;
+        let mut wait = launch(&shop, &relays, &mut rounds, (&mut busy, &mut slow), &stop).await;
         if unsure || all {
             wait = wait.min(LEDGER_PAUSE);
         }
@@ -55,6 +64,7 @@ pub async fn work(shop: Arc<Shop>, relays: Relays, stop: CancellationToken) {
             Some(done) = rounds.join_next(), if !rounds.is_empty() => {
                 if let Ok((relay, round)) = done {
                     busy.remove(&relay);
+                    slow.note(relay, round);
                     unsure |= round == Round::Unwritten;
                     all |= round == Round::Unwritten;
                 } else {
@@ -73,7 +83,7 @@ async fn launch(
     shop: &Arc<Shop>,
     relays: &Relays,
     rounds: &mut JoinSet<(String, Round)>,
-    busy: &mut HashSet<String>,
+    (busy, slow): (&mut HashSet<String>, &mut Slow),
     stop: &CancellationToken,
 ) -> Duration {
     let due = match shop.ledger.due_relays().await {
@@ -84,13 +94,21 @@ async fn launch(
         }
     };
     let now = Time::now();
+    let own: Vec<String> = relays.own().iter().map(ToString::to_string).collect();
+    let mut others = busy.iter().filter(|relay| !own.contains(relay)).count();
+    slow.forget(|relay| due.iter().any(|(due, _)| due == relay));
     // Given-up events are looked for at least this often.
     let mut wait = Duration::from_secs(30);
     for (relay, at) in due {
         // One that is further ahead than any wait was written under another clock.
         if at > now && at.since(now) <= LONGEST_PAUSE * 3 {
             wait = wait.min(at.since(now));
+        } else if let Some(pause) = slow.pause(&relay) {
+            wait = wait.min(pause);
+        } else if !busy.contains(&relay) && !own.contains(&relay) && others >= OTHERS_AT_ONCE {
+            // A place gets free when a round ends, which wakes this.
         } else if busy.insert(relay.clone()) {
+            others += usize::from(!own.contains(&relay));
             let (shop, relays, stop) = (shop.clone(), relays.clone(), stop.clone());
             rounds.spawn(async move {
                 let ended = round(&shop, &relays, &relay, &stop).await;
@@ -108,9 +126,38 @@ async fn launch(
     wait.max(Duration::from_millis(20))
 }
 
+/// Relays that want fewer events at once: how often in a row, and until when nothing is sent there.
+#[derive(Default)]
+struct Slow(HashMap<String, (u32, Instant)>);
+
+impl Slow {
+    fn note(&mut self, relay: String, round: Round) {
+        if round != Round::Slow {
+            self.0.remove(&relay);
+            return;
+        }
+        let now = Instant::now();
+        let (times, until) = self.0.entry(relay).or_insert((0, now));
+        *until = now + (SLOW_PAUSE * 2_u32.pow((*times).min(8))).min(LONGEST_PAUSE);
+        *times += 1;
+    }
+
+    fn pause(&self, relay: &str) -> Option<Duration> {
+        let (_, until) = self.0.get(relay)?;
+        let left = until.saturating_duration_since(Instant::now());
+        (!left.is_zero()).then_some(left)
+    }
+
+    fn forget(&mut self, keeps: impl Fn(&str) -> bool) {
+        self.0.retain(|relay, _| keeps(relay));
+    }
+}
+
 /// How a round at a relay ended.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Round {
+    /// The relay wants fewer events at once.
+    Slow,
     /// All that is due was sent, and what the relay said is written down.
     Done,
     /// The ledger did not take something.
@@ -119,7 +166,7 @@ enum Round {
 
 async fn round(shop: &Arc<Shop>, relays: &Relays, relay: &str, stop: &CancellationToken) -> Round {
     while !stop.is_cancelled() {
-        let due = match shop.ledger.due_at(relay.to_owned(), Time::now(), 32).await {
+        let mut due = match shop.ledger.due_at(relay.to_owned(), Time::now(), 32).await {
             Ok(due) => due,
             Err(error) => {
                 shop.ledger_failed(&error);
@@ -129,19 +176,26 @@ async fn round(shop: &Arc<Shop>, relays: &Relays, relay: &str, stop: &Cancellati
         if due.is_empty() {
             break;
         }
+        // What connections ended over goes alone, when nothing else is due, so that it takes no other event with it.
+        due.sort_by_key(|due| due.ends > 0);
+        let calm = due.iter().take_while(|due| due.ends == 0).count();
+        due.truncate(calm.max(1));
         let sent: Vec<Round> = futures::stream::iter(due)
             .map(|due| send(shop, relays, due))
             .buffer_unordered(AT_ONCE)
             .collect()
             .await;
-        if sent.contains(&Round::Unwritten) {
-            return Round::Unwritten;
+        for worst in [Round::Unwritten, Round::Slow] {
+            if sent.contains(&worst) {
+                return worst;
+            }
         }
     }
     Round::Done
 }
 
 async fn send(shop: &Arc<Shop>, relays: &Relays, due: Due) -> Round {
+    let mut slow = false;
     let (settled, outcome, words) = match (
         RelayUrl::parse(&due.relay),
         nostr::Event::from_json(&due.json),
@@ -151,7 +205,8 @@ async fn send(shop: &Arc<Shop>, relays: &Relays, due: Due) -> Round {
                 crash::point("publish.before_send");
                 let verdict = relays.publish(&url, &event).await;
                 crash::point("publish.after_send");
-                settle(verdict, due.attempts)
+                slow = matches!(verdict, Verdict::Slow(_));
+                settle(verdict, &due, relays.own().contains(&url))
             }
             Err(why) => (Settled::Again(Time::now().plus(HELD_BACK)), "retry", why),
         },
@@ -186,23 +241,44 @@ async fn send(shop: &Arc<Shop>, relays: &Relays, due: Due) -> Round {
     match (due.job, ended) {
         (Some(job), _) if accepted => accept(shop, job, due.role, due.relay).await,
         (_, Some(ended)) => lost(shop, ended).await.unwrap_or(Round::Unwritten),
+        _ if slow => Round::Slow,
         _ => Round::Done,
     }
 }
 
-fn settle(verdict: Verdict, attempts: u32) -> (Settled, &'static str, String) {
-    let pause = Duration::from_secs(2_u64 << attempts.min(8)).min(LONGEST_PAUSE);
-    let again = Settled::Again(Time::now().plus(pause));
-    match verdict {
-        Verdict::Accepted => (Settled::Ok, "accepted", String::new()),
-        Verdict::Refused(words) => (Settled::Refused, "refused", words),
-        Verdict::NeedsPow(bits) => (
-            Settled::Refused,
+/// What a relay's word means for an event, and for this relay alone.
+fn settle(verdict: Verdict, due: &Due, own: bool) -> (Settled, &'static str, String) {
+    let pause = Duration::from_secs(2_u64 << due.attempts.min(8)).min(LONGEST_PAUSE);
+    let at = Time::now().plus(pause);
+    let (again, words) = match verdict {
+        Verdict::Accepted => return (Settled::Ok, "accepted", String::new()),
+        Verdict::Refused(words) => return (Settled::Refused, "refused", words),
+        Verdict::NeedsPow(bits) => {
+            let words = format!("wants proof of work of {bits} bits");
+            return (Settled::Refused, "refused", words);
+        }
+        Verdict::NeedsAuth(words) | Verdict::Retry(words) | Verdict::Slow(words) => {
+            (Settled::Again(at), words)
+        }
+        Verdict::Down(words) => (Settled::Offline(at), words),
+        Verdict::Ended(words) => match AFTER_ENDS.get(due.ends as usize) {
+            Some(pause) => (Settled::Ended(Time::now().plus(*pause)), words),
+            None => (Settled::GaveUp, words),
+        },
+    };
+    if settled_for_good(again, due, own) {
+        return (
+            Settled::GaveUp,
             "refused",
-            format!("wants proof of work of {bits} bits; later events are mined"),
-        ),
-        Verdict::NeedsAuth(words) | Verdict::Retry(words) => (again, "retry", words),
+            format!("{words}; not sent there any more"),
+        );
     }
+    (again, "retry", words)
+}
+
+/// A relay that ended three connections over an event does not get it any more; a buyer's relay is not waited for long.
+fn settled_for_good(settled: Settled, due: &Due, own: bool) -> bool {
+    settled == Settled::GaveUp || (!own && due.attempts + 1 >= TRIES_AT_OTHERS)
 }
 
 /// The first relay's yes to a result is a step of its job.
@@ -241,4 +317,61 @@ async fn lost(shop: &Arc<Shop>, (job, role): Lost) -> Result<Round, ()> {
     let written = shop.ledger.settled_for(job, role).await;
     written.map_err(|error| shop.ledger_failed(&error))?;
     Ok(Round::Done)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn due(attempts: u32, ends: u32) -> Due {
+        Due {
+            out_id: 1,
+            job: None,
+            role: Role::Result,
+            json: String::new(),
+            relay: String::new(),
+            attempts,
+            ends,
+        }
+    }
+
+    #[test]
+    fn after_three_ended_connections_a_relay_is_given_up() {
+        let ended = || Verdict::Ended("gone".to_owned());
+        let wait = |ends| match settle(ended(), &due(ends, ends), true).0 {
+            Settled::Ended(at) => Some(at.since(Time::now()).as_secs().div_ceil(10)),
+            Settled::GaveUp => None,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!([0, 1, 2].map(wait), [Some(1), Some(6), None]);
+    }
+
+    #[test]
+    fn a_buyers_relay_gets_three_tries_and_our_own_all_the_time() {
+        let down = || Verdict::Down("no".to_owned());
+        assert_eq!(settle(down(), &due(2, 0), false).0, Settled::GaveUp);
+        assert!(matches!(
+            settle(down(), &due(1, 0), false).0,
+            Settled::Offline(_)
+        ));
+        assert!(matches!(
+            settle(down(), &due(99, 0), true).0,
+            Settled::Offline(_)
+        ));
+    }
+
+    #[test]
+    fn a_relay_that_is_slow_is_left_alone_longer_each_time() {
+        let mut slow = Slow::default();
+        let mut pauses = Vec::new();
+        for _ in 0..3 {
+            slow.note("a".to_owned(), Round::Slow);
+            let left = slow.pause("a").unwrap();
+            pauses.push((left + Duration::from_millis(999)).as_secs());
+        }
+        assert_eq!(pauses, [4, 8, 16]);
+        assert_eq!(slow.pause("b"), None);
+        slow.note("a".to_owned(), Round::Done);
+        assert_eq!(slow.pause("a"), None);
+    }
 }

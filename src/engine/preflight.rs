@@ -13,9 +13,10 @@ use crate::config::{Settings, secret};
 use crate::domain::event::News;
 use crate::domain::health::{Check, CheckKind, CheckStatus, Light, ShopState, WalletHealth};
 use crate::domain::invoice::Network;
+use crate::domain::size;
 use crate::domain::text::clean;
 use crate::inference::pool::Pool;
-use crate::nostr::{Inlets, RelayNews, Relays, RelaysConfig, Timing, outlets};
+use crate::nostr::{Inlets, Reach, RelayNews, Relays, RelaysConfig, Timing, outlets};
 use crate::wallet::Wallet;
 use crate::wallet::open::WalletOpenError;
 
@@ -255,6 +256,9 @@ async fn relays(
             max_age: Duration::from_secs(settings.limits.max_request_age_secs),
             zaps: !settings.nostr.lightning_address.is_empty(),
             only_ours: false,
+            longest_request: size::longest_request(settings.limits.prompt_bytes as usize),
+            max_pow: settings.nostr.max_pow_bits,
+            reach: Reach::public(settings.nostr.buyers_relays),
             timing: Timing::default(),
         },
         tell,
@@ -291,15 +295,15 @@ async fn first(shop: &Shop, news: &mut Inlets, early: &mut Vec<RelayNews>) -> bo
             }
             continue;
         };
-        let ok = relay.light == Light::Ok;
+        // One that listens and has a word to say about it does, too.
+        let listens = ["subscribed", "refusing"].contains(&relay.state.as_str());
+        let ok = relay.light == Light::Ok || listens;
         if ok {
-            shop.checked(
-                CheckKind::Relay,
-                &relay.url,
-                CheckStatus::Ok,
-                &relay.detail,
-                "",
-            );
+            let status = match relay.light {
+                Light::Ok => CheckStatus::Ok,
+                _ => CheckStatus::Warn,
+            };
+            shop.checked(CheckKind::Relay, &relay.url, status, &relay.detail, "");
         }
         shop.tell(News::Relay { relay });
         if ok {

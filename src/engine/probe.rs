@@ -36,8 +36,9 @@ pub fn check(
     }
 }
 
-/// Does a relay listen for us? Takes at most about fifteen seconds.
-pub async fn relay(url: &str, keys: &Keys) -> Check {
+/// Does a relay listen for us, and take our events with at most so many bits of proof of work? Takes at most about fifteen
+/// seconds.
+pub async fn relay(url: &str, keys: &Keys, most_pow: u8) -> Check {
     let fix = "is the network up? else name other relays: vend config set nostr.relays \"wss://…, wss://…\"";
     let row = |status, detail: &str| {
         let fix = if status == CheckStatus::Ok { "" } else { fix };
@@ -54,14 +55,21 @@ pub async fn relay(url: &str, keys: &Keys) -> Check {
         AuthSeen::NotAsked => String::new(),
         other => format!(", AUTH {other:?}"),
     };
-    let pow = seen
-        .info
-        .as_ref()
-        .map(|info| info.min_pow)
-        .filter(|bits| *bits > 0)
-        .map_or_else(String::new, |bits| format!(", wants {bits} bits of work"));
+    let bits = seen.info.as_ref().map_or(0, |info| info.min_pow);
+    let pow = match bits {
+        0 => String::new(),
+        bits => format!(", wants {bits} bits of proof of work"),
+    };
     let off = seen.clock_off_secs.and_then(drift::noted);
     match seen.subscribed {
+        Ok(_) if bits > most_pow => {
+            let detail = format!(
+                "listens for our kinds{auth}{pow}, more than nostr.max_pow_bits ({most_pow}): it gets no events of ours"
+            );
+            let fix =
+                format!("vend config set nostr.max_pow_bits {bits}, or take it off nostr.relays");
+            check(CheckKind::Relay, url, CheckStatus::Warn, &detail, &fix)
+        }
         Ok(ms) if off.is_some() => {
             let apart = clock::apart(off.unwrap_or_default());
             let detail = format!(
@@ -79,6 +87,7 @@ pub async fn relay(url: &str, keys: &Keys) -> Check {
             CheckStatus::Ok,
             &format!("listens for our kinds in {ms} ms{auth}{pow}"),
         ),
+        Err(why) if seen.unsure => row(CheckStatus::Warn, &format!("{why}{auth}{pow}")),
         Err(why) => row(CheckStatus::Fail, &format!("{why}{auth}{pow}")),
     }
 }

@@ -1,11 +1,14 @@
 //! What the relays say of themselves: health, cursors, notices, forged events. Apart from requests, which may be many.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::admission::Counts;
+use super::pongs::{self, Pongs};
 use super::shop::Shop;
 use crate::domain::event::{Level, News};
 use crate::domain::health::Light;
@@ -24,13 +27,27 @@ pub(super) async fn work(
     for item in early {
         take(shop, counts, item).await;
     }
+    let pongs = Pongs::default();
+    // Ended with this, and few: see the limits of `pongs`.
+    let mut answers: JoinSet<()> = JoinSet::new();
     loop {
         let item = tokio::select! {
             () = stop.cancelled() => return,
             item = news.recv() => item,
+            Some(_) = answers.join_next(), if !answers.is_empty() => continue,
         };
-        let Some(item) = item else { return };
-        take(shop, counts, item).await;
+        match item {
+            None => return,
+            Some(RelayNews::Ping { event, .. }) => {
+                if let Some(market) = shop
+                    .market()
+                    .filter(|_| pongs.may(event.pubkey, Instant::now()))
+                {
+                    answers.spawn(pongs::answer(shop.clone(), market, event.into_event()));
+                }
+            }
+            Some(item) => take(shop, counts, item).await,
+        }
     }
 }
 
@@ -49,7 +66,7 @@ async fn take(shop: &Arc<Shop>, counts: &Counts, news: RelayNews) {
             }
         }
         RelayNews::Health(relay) => {
-            if relay.light == Light::Ok
+            if matches!(relay.light, Light::Ok | Light::Warn)
                 && let Err(error) = shop.ledger.hurry(relay.url.clone()).await
             {
                 shop.ledger_failed(&error);
@@ -58,7 +75,7 @@ async fn take(shop: &Arc<Shop>, counts: &Counts, news: RelayNews) {
             shop.bells.lights.notify_one();
             shop.tell(News::Relay { relay });
         }
-        // Events go another way.
-        RelayNews::Event { .. } => {}
+        // Requests go another way; pings are taken before this.
+        RelayNews::Event { .. } | RelayNews::TooLong { .. } | RelayNews::Ping { .. } => {}
     }
 }

@@ -79,11 +79,7 @@ impl Trade {
         let stop = CancellationToken::new();
         let beside = vec![
             tokio::spawn(lights::watch(shop.clone(), market.clone(), stop.clone())),
-            tokio::spawn(announce::announce(
-                shop.clone(),
-                market.clone(),
-                stop.clone(),
-            )),
+            tokio::spawn(announce::work(shop.clone(), market.clone(), stop.clone())),
         ];
         Self {
             market,

@@ -81,7 +81,9 @@ async fn look(shop: &Arc<Shop>, place: &Place, what: &Probe) -> Reply {
         }
     };
     let checks = match what {
-        Probe::Relay { url } => vec![probe::relay(url, &shop.keys).await],
+        Probe::Relay { url } => {
+            vec![probe::relay(url, &shop.keys, shop.settings().nostr.max_pow_bits).await]
+        }
         Probe::Endpoint { name } => {
             settings.endpoints.0.retain(|one| one.name == *name);
             if settings.endpoints.0.is_empty() {

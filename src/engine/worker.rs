@@ -15,7 +15,7 @@ use crate::domain::error::JobProcessingCode as Code;
 use crate::domain::event::{Level, News};
 use crate::domain::hold;
 use crate::domain::id::RequestId;
-use crate::domain::job::{Answer, Encryption, Job, State};
+use crate::domain::job::{Answer, Job, State};
 use crate::domain::reply;
 use crate::domain::step::Input;
 use crate::domain::time::Time;
@@ -209,7 +209,7 @@ async fn finish(
     stop: &CancellationToken,
 ) {
     let input = match answer {
-        Ok(answer) => fits(job.encryption, answer),
+        Ok(answer) => fits(shop, job, answer),
         Err(error) => failed(&error),
     };
     loop {
@@ -230,17 +230,18 @@ async fn finish(
     }
 }
 
-/// An encrypted answer has a greatest size (NIP-44): a longer one is a failure, not a cut text.
-fn fits(encryption: Encryption, answer: Answer) -> Input {
-    let most = reply::max_answer_bytes(encryption);
-    if answer.text.len() <= most {
+/// An answer that no result can carry is a failure, not a cut text.
+fn fits(shop: &Shop, job: &Job, answer: Answer) -> Input {
+    let most = reply::max_answer_bytes(job.encryption);
+    let text = &answer.text;
+    if text.len() <= most && shop.carries(job, text) {
         return Input::Answered(answer);
     }
     Input::RunFailed {
         code: Code::OutputTooLarge.word(),
         message: format!(
-            "the answer has {} bytes; an encrypted one holds {most}",
-            answer.text.len()
+            "the answer has {} bytes, more than a result that our relays take holds",
+            text.len()
         ),
         sentence: Code::OutputTooLarge.buyer_sentence(),
         again: false,

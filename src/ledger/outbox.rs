@@ -39,6 +39,8 @@ pub struct Due {
     pub relay: String,
     /// Tries so far.
     pub attempts: u32,
+    /// Connections that ended while it waited for its `OK`.
+    pub ends: u32,
 }
 
 /// A relay's word, as the ledger keeps it.
@@ -50,16 +52,23 @@ pub enum Settled {
     Refused,
     /// To be tried again at this moment.
     Again(Time),
+    /// There was no connection: tried again at this moment, or when there is one.
+    Offline(Time),
+    /// The connection ended while it waited: tried again at this moment, which a new connection does not bring nearer.
+    Ended(Time),
+    /// Not sent to this relay any more.
+    GaveUp,
 }
 
 /// An event of a job that can reach no relay any more.
 pub type Lost = (RequestId, Role);
 
 // Each names the condition of its index to the letter, so that what was sent long ago costs nothing.
-const DUE_AT: &str = "SELECT o.out_id, o.job_id, o.role, t.event_json, d.attempts, d.next_at
+const DUE_AT: &str =
+    "SELECT o.out_id, o.job_id, o.role, t.event_json, d.attempts, d.next_at, d.ends
   FROM delivery d JOIN outbox o ON o.out_id = d.out_id JOIN event_texts t ON t.out_id = d.out_id
   WHERE d.state = 'due' AND d.relay = ?2 AND d.next_at <= ?1 AND o.not_after > ?1
-  UNION ALL SELECT o.out_id, o.job_id, o.role, t.event_json, d.attempts, d.next_at
+  UNION ALL SELECT o.out_id, o.job_id, o.role, t.event_json, d.attempts, d.next_at, d.ends
   FROM delivery d JOIN outbox o ON o.out_id = d.out_id JOIN event_texts t ON t.out_id = d.out_id
   WHERE d.state = 'due' AND d.relay = ?2 AND d.next_at > ?1 + ?4 AND o.not_after > ?1
   ORDER BY 6, 1 LIMIT ?3";
@@ -123,7 +132,7 @@ pub(super) fn again(
         .execute(params![out_id, until.0])?;
     connection
         .prepare_cached(
-            "UPDATE delivery SET state = 'due', attempts = 0, next_at = 0 WHERE out_id = ?1",
+            "UPDATE delivery SET state = 'due', attempts = 0, ends = 0, next_at = 0 WHERE out_id = ?1",
         )?
         .execute([out_id])?;
     due_at_each(connection, out_id, relays)?;
@@ -155,7 +164,7 @@ pub(super) fn withdraw(connection: &Connection, job: &RequestId) -> Result<(), L
 }
 
 impl Ledger {
-    /// What is due at this relay now, oldest first.
+    /// What is due at this relay now, the longest due first.
     ///
     /// # Errors
     /// Where the ledger can't be read.
@@ -176,11 +185,12 @@ impl Ledger {
                         row.get::<_, String>(2)?,
                         row.get::<_, String>(3)?,
                         row.get::<_, u32>(4)?,
+                        row.get::<_, u32>(6)?,
                     ))
                 })?;
                 let mut due = Vec::new();
                 for row in rows {
-                    let (out_id, job, role, json, attempts) = row?;
+                    let (out_id, job, role, json, attempts, ends) = row?;
                     due.push(Due {
                         out_id,
                         job: job
@@ -191,6 +201,7 @@ impl Ledger {
                         json,
                         relay: relay.clone(),
                         attempts,
+                        ends,
                     });
                 }
                 Ok(due)
@@ -229,14 +240,17 @@ impl Ledger {
                 let (state, next_at) = match settled {
                     Settled::Ok => ("ok", 0),
                     Settled::Refused => ("refused", 0),
-                    Settled::Again(at) => ("due", at.0),
+                    Settled::GaveUp => ("gave_up", 0),
+                    Settled::Again(at) | Settled::Offline(at) | Settled::Ended(at) => ("due", at.0),
                 };
+                let (offline, ended) = (matches!(settled, Settled::Offline(_)), matches!(settled, Settled::Ended(_)));
                 connection
                     .prepare_cached(
-                        "UPDATE delivery SET state = ?3, next_at = ?4, attempts = attempts + 1, last_reply = ?5
+                        "UPDATE delivery SET state = ?3, next_at = ?4, attempts = attempts + 1, last_reply = ?5,
+                         offline = ?6, ends = ends + ?7
                          WHERE out_id = ?1 AND relay = ?2 AND state = 'due'",
                     )?
-                    .execute(params![out_id, relay, state, next_at, words])?;
+                    .execute(params![out_id, relay, state, next_at, words, offline, ended])?;
                 if state == "due" || any(connection, out_id, "due")? {
                     return Ok(None);
                 }
@@ -254,7 +268,7 @@ impl Ledger {
             .await
     }
 
-    /// The relay is there again: what waits for it is due now.
+    /// The relay is there again: what waits for a connection alone is due now.
     ///
     /// # Errors
     /// Where the ledger does not commit.
@@ -263,7 +277,8 @@ impl Ledger {
             .call(move |connection| {
                 connection
                     .prepare_cached(
-                        "UPDATE delivery SET next_at = 0 WHERE state = 'due' AND relay = ?1",
+                        "UPDATE delivery SET next_at = 0 WHERE state = 'due' AND relay = ?1 AND offline = 1 AND ends = 0
+                         AND next_at > 0",
                     )?
                     .execute([relay])?;
                 Ok(())

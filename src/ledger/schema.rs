@@ -283,7 +283,13 @@ CREATE TABLE standings (
 ) STRICT, WITHOUT ROWID;
 ";
 
-const VERSIONS: [&str; 13] = [
+/// Why a delivery waits: for a connection, or because connections ended over it.
+const ENDS: &str = "
+ALTER TABLE delivery ADD COLUMN ends INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE delivery ADD COLUMN offline INTEGER NOT NULL DEFAULT 1;
+";
+
+const VERSIONS: [&str; 14] = [
     FIRST,
     HOURS,
     LISTS,
@@ -297,6 +303,7 @@ const VERSIONS: [&str; 13] = [
     apart::EVENTS,
     apart::INVOICES,
     apart::CONCERNED,
+    ENDS,
 ];
 
 /// The newest version.

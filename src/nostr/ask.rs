@@ -30,6 +30,10 @@ pub(super) struct Ask {
     closed: u32,
     /// `REQ` without `EOSE` in a row.
     unanswered: u32,
+    /// Goes on without an `EOSE`: the relay has never sent one.
+    patient: bool,
+    /// When the ask that went on without one was sent.
+    went_on: Option<Instant>,
 }
 
 /// What time brought.
@@ -41,6 +45,8 @@ pub(super) enum Tick {
     Ask,
     /// Two asks went unanswered: the relay does not hear us.
     Deaf,
+    /// An ask went unanswered, and is taken for open.
+    GoOn,
 }
 
 impl Ask {
@@ -51,7 +57,14 @@ impl Ask {
             phase,
             closed: 0,
             unanswered: 0,
+            patient: false,
+            went_on: None,
         }
+    }
+
+    /// Goes on without an `EOSE`, where the relay has never sent one.
+    pub(super) fn be_patient(&mut self, patient: bool) {
+        self.patient = patient;
     }
 
     /// Is a subscription open at the relay, as far as we know?
@@ -96,9 +109,13 @@ impl Ask {
 
     /// `EOSE` came: how long it took.
     pub(super) fn eose(&mut self, now: Instant) -> Option<Duration> {
-        let Phase::Asked(at) = self.phase else {
-            return None;
+        let late = self.went_on.take();
+        let at = match self.phase {
+            Phase::Asked(at) => at,
+            Phase::Live(_) => late?,
+            _ => return None,
         };
+        self.patient = false;
         self.phase = Phase::Live(now);
         self.unanswered = 0;
         Some(now.saturating_duration_since(at))
@@ -160,7 +177,12 @@ impl Ask {
         if self.deadline(now, heard, timing).is_none_or(|at| at > now) {
             return Tick::Nothing;
         }
-        if matches!(self.phase, Phase::Asked(_)) {
+        if let Phase::Asked(at) = self.phase {
+            if self.patient {
+                self.phase = Phase::Live(now);
+                self.went_on = Some(at);
+                return Tick::GoOn;
+            }
             self.unanswered += 1;
             if self.unanswered >= 2 {
                 return Tick::Deaf;
@@ -245,6 +267,24 @@ mod tests {
         assert_eq!(ask.tick(after(now, 20), None, &timing), Tick::Ask);
         ask.sent(after(now, 20));
         assert_eq!(ask.tick(after(now, 40), None, &timing), Tick::Deaf);
+    }
+
+    #[test]
+    fn a_relay_that_never_sent_eose_is_listened_to_all_the_same() {
+        let timing = Timing::default();
+        let now = Instant::now();
+        let mut ask = Ask::new(true);
+        ask.be_patient(true);
+        ask.sent(now);
+        assert_eq!(ask.tick(after(now, 19), None, &timing), Tick::Nothing);
+        assert_eq!(ask.tick(after(now, 20), None, &timing), Tick::GoOn);
+        assert!(ask.is_live());
+        // From the first one on it is known to send them.
+        assert_eq!(ask.eose(after(now, 25)), Some(Duration::from_secs(25)));
+        assert_eq!(ask.eose(after(now, 26)), None);
+        ask.want();
+        ask.sent(after(now, 30));
+        assert_eq!(ask.tick(after(now, 50), None, &timing), Tick::Ask);
     }
 
     #[test]

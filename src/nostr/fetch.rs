@@ -111,7 +111,7 @@ async fn ask(
 ) -> Option<Asked> {
     let line = match way {
         Way::Own(line) => line,
-        Way::Hint(url) => inner.guests.line(&url, &inner.urls).await.ok()?,
+        Way::Hint(url) => inner.guests.line(&url).ok()?,
     };
     let relay = up(&line, wait).await.ok()?;
     let filter = Filter::new()

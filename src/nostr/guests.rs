@@ -11,15 +11,16 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::Verdict;
-use super::guard::guard_public;
+use super::connect::{NOT_PUBLIC, may_try};
 use super::line::{Common, Line, Link};
 use super::listener::{Dialled, dial, hang_up};
 use super::lock;
 use super::publish::publish;
+use super::reach::Reach;
 use super::transport::Directory;
 
 /// The most of them at once: a stranger names them.
-const MAX_GUESTS: usize = 16;
+const MAX_GUESTS: usize = 32;
 
 /// Why there is no line to a relay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +36,7 @@ pub(super) struct Guests {
     pool: RelayPool,
     common: Arc<Common>,
     directory: Directory,
+    reach: Reach,
     tasks: TaskTracker,
     cancel: CancellationToken,
     lines: Arc<Mutex<HashMap<RelayUrl, Arc<Line>>>>,
@@ -45,6 +47,7 @@ impl Guests {
         pool: RelayPool,
         common: Arc<Common>,
         directory: Directory,
+        reach: Reach,
         tasks: TaskTracker,
         cancel: CancellationToken,
     ) -> Self {
@@ -52,6 +55,7 @@ impl Guests {
             pool,
             common,
             directory,
+            reach,
             tasks,
             cancel,
             lines: Arc::default(),
@@ -59,26 +63,28 @@ impl Guests {
     }
 
     /// Publishes to a relay that is not our own.
-    pub(super) async fn publish(&self, url: &RelayUrl, event: &Event, own: &[RelayUrl]) -> Verdict {
-        let line = match self.line(url, own).await {
+    pub(super) async fn publish(&self, url: &RelayUrl, event: &Event) -> Verdict {
+        let line = match self.line(url) {
             Ok(line) => line,
-            Err(NoLine::NotAllowed) => {
-                return Verdict::Refused("its address does not lead to a public relay".to_owned());
-            }
+            Err(NoLine::NotAllowed) => return Verdict::Refused(NOT_PUBLIC.to_owned()),
             Err(NoLine::TooMany) => {
                 return Verdict::Retry("too many other relays at once".to_owned());
             }
         };
         let _use = Use::of(&line);
-        publish(&line, event, &self.common.timing).await
+        let said = publish(&line, event, &self.common).await;
+        if line.is_forbidden() {
+            return Verdict::Refused(NOT_PUBLIC.to_owned());
+        }
+        said
     }
 
     /// The line to a relay that is not our own; made where there is none.
-    pub(super) async fn line(&self, url: &RelayUrl, own: &[RelayUrl]) -> Result<Arc<Line>, NoLine> {
+    pub(super) fn line(&self, url: &RelayUrl) -> Result<Arc<Line>, NoLine> {
         if let Some(line) = self.existing(url) {
             return Ok(line);
         }
-        if self.cancel.is_cancelled() || !guard_public(url, own).await {
+        if self.cancel.is_cancelled() || !may_try(url.into(), &self.reach) {
             return Err(NoLine::NotAllowed);
         }
         let mut lines = lock(&self.lines);

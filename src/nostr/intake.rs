@@ -8,17 +8,31 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use nostr::{Event, JsonUtil, Kind, PublicKey};
+use nostr::{Event, JsonUtil, Kind, PublicKey, Tag};
 use tokio::sync::{Notify, mpsc};
 
 use super::line::Common;
 use super::lock;
+use super::parcel::{self, Parcel};
 use super::seen::Bucket;
 use super::{RelayNews, RelayUrl, ZAP_WINDOW};
+use crate::domain::announce::{FLEETING_PING, PING};
 use crate::domain::time::Time;
 
-/// The most bytes an event may have as JSON.
+/// The most bytes an event may have as JSON, requests aside.
 pub(super) const MAX_EVENT: usize = 64 * 1024;
+
+/// The most bytes of a request that is read at all: what a message from a relay of ours may have.
+pub(super) const MAX_REQUEST: usize = 1024 * 1024;
+
+/// A ping that is older, seconds, is not answered.
+const PING_AGE: u64 = 120;
+
+/// The most bytes of a ping.
+const PING_BYTES: usize = 4 * 1024;
+
+/// A tag of a request that is too long is kept where it is no longer than this.
+const SHORT_TAG: usize = 256;
 
 /// An event may be this many seconds older than we asked for: clocks and the way here.
 const SLACK: u64 = 60;
@@ -144,12 +158,15 @@ impl Intake {
 
     /// A request.
     pub(super) fn job(&self, relay: &RelayUrl, json: &str) -> Judged {
-        let Some(event) = read(json) else {
+        let Some(event) = read(json, MAX_REQUEST) else {
             return Judged::Unasked;
         };
         let created = event.created_at.as_secs();
-        if event.kind == Kind::ZapReceipt && self.common.zaps.is_some() {
-            return self.zap(relay, event);
+        if event.kind == Kind::ZapReceipt && self.common.zaps.is_some() && json.len() <= MAX_EVENT {
+            return self.zap(relay, event, json.len());
+        }
+        if is_ping(&event) && self.common.named.is_none() {
+            return self.ping(relay, event, json.len());
         }
         if !self.kinds.contains(&event.kind.as_u16())
             || created < self.oldest_wanted()
@@ -158,15 +175,25 @@ impl Intake {
             return Judged::Unasked;
         }
         self.turn(created);
-        let judged = self.admit(relay, event);
+        let judged = self.admit(relay, event, json.len());
         if judged == Judged::Passed {
             self.alive();
         }
         judged
     }
 
+    /// A ping. It says nothing of where in the requests we are, and is of no use when it is old.
+    fn ping(&self, relay: &RelayUrl, event: Event, bytes: usize) -> Judged {
+        let ours = names(&event, self.common.us);
+        let oldest = Time::now().secs().saturating_sub(PING_AGE);
+        if !ours || bytes > PING_BYTES || event.created_at.as_secs() < oldest {
+            return Judged::Unasked;
+        }
+        self.admit(relay, event, bytes)
+    }
+
     /// A zap receipt (NIP-57). It says nothing of where in the requests we are.
-    fn zap(&self, relay: &RelayUrl, event: Event) -> Judged {
+    fn zap(&self, relay: &RelayUrl, event: Event, bytes: usize) -> Judged {
         let oldest = Time::now()
             .secs()
             .saturating_sub(ZAP_WINDOW.as_secs() + SLACK);
@@ -174,12 +201,12 @@ impl Intake {
         if !ours || event.created_at.as_secs() < oldest {
             return Judged::Unasked;
         }
-        self.admit(relay, event)
+        self.admit(relay, event, bytes)
     }
 
     /// A cancellation (NIP-09).
     pub(super) fn cancel(&self, relay: &RelayUrl, json: &str) -> Judged {
-        let Some(event) = read(json) else {
+        let Some(event) = read(json, MAX_EVENT) else {
             return Judged::Unasked;
         };
         let watched = self.common.cancels.borrow();
@@ -189,20 +216,20 @@ impl Intake {
         if !ours {
             return Judged::Unasked;
         }
-        self.admit(relay, event)
+        self.admit(relay, event, json.len())
     }
 
     /// An event that was fetched by id: read and verified, or none.
     pub(super) fn fetched(&self, json: &str) -> Result<Event, Judged> {
-        let event = read(json).ok_or(Judged::Unasked)?;
-        if !lock(&self.bucket).take(Instant::now()) {
+        let event = read(json, MAX_EVENT).ok_or(Judged::Unasked)?;
+        if !lock(&self.bucket).take_for(json.len(), Instant::now()) {
             return Err(Judged::Dropped);
         }
         event.verify().map_err(|_| Judged::Forged)?;
         Ok(event)
     }
 
-    fn admit(&self, relay: &RelayUrl, event: Event) -> Judged {
+    fn admit(&self, relay: &RelayUrl, event: Event, bytes: usize) -> Judged {
         if lock(&self.common.seen).contains(&event.id) {
             // Cheap, and tells a copy from a forgery that borrows a known id.
             if event.verify_id() {
@@ -210,11 +237,17 @@ impl Intake {
             }
             return self.forged(relay, &event);
         }
-        if !lock(&self.bucket).take(Instant::now()) {
+        if !lock(&self.bucket).take_for(bytes, Instant::now()) {
             return self.dropped();
         }
         if event.verify().is_err() {
             return self.forged(relay, &event);
+        }
+        let is_ping = is_ping(&event);
+        if is_ping && self.common.news.signs.capacity() * 2 < self.common.news.signs.max_capacity()
+        {
+            // Whoever pings asks again; health has this way too.
+            return Judged::Known;
         }
         let permit = match self.common.news.of(event.kind).try_reserve() {
             // It is only shown, and is asked for again with the next subscription.
@@ -226,12 +259,24 @@ impl Intake {
             // Nobody listens any more: the shop is closing.
             Err(mpsc::error::TrySendError::Closed(())) => return Judged::Known,
         };
+        let too_long = bytes > self.common.longest_request.max(MAX_EVENT);
+        let kept = if too_long { 0 } else { bytes };
+        let Some(room) = parcel::reserve(&self.common.room, kept) else {
+            return self.dropped();
+        };
         if !lock(&self.common.seen).insert(event.id) {
             return Judged::Known;
         }
-        permit.send(RelayNews::Event {
-            relay: relay.clone(),
-            event: Box::new(event),
+        let relay = relay.clone();
+        permit.send(if is_ping {
+            let event = Parcel::new(event, room);
+            RelayNews::Ping { relay, event }
+        } else if too_long {
+            let event = Parcel::new(shortened(&event), room);
+            RelayNews::TooLong { relay, event }
+        } else {
+            let event = Parcel::new(event, room);
+            RelayNews::Event { relay, event }
         });
         Judged::Passed
     }
@@ -275,13 +320,26 @@ impl Intake {
     }
 }
 
+fn is_ping(event: &Event) -> bool {
+    [PING, FLEETING_PING].contains(&event.kind.as_u16())
+}
+
 fn names(event: &Event, us: PublicKey) -> bool {
     event.tags.public_keys().any(|key| *key == us)
 }
 
-fn read(json: &str) -> Option<Event> {
-    if json.len() > MAX_EVENT {
+fn read(json: &str, most: usize) -> Option<Event> {
+    if json.len() > most {
         return None;
     }
     Event::from_json(json).ok()
+}
+
+/// What is needed to refuse a request: whose it is, whom it asks, and when.
+fn shortened(event: &Event) -> Event {
+    let short = |tag: &&Tag| tag.as_slice().iter().map(String::len).sum::<usize>() <= SHORT_TAG;
+    let tags = event.tags.iter().filter(short).take(64).cloned();
+    let (id, author, sig) = (event.id, event.pubkey, event.sig);
+    let tags: Vec<Tag> = tags.collect();
+    Event::new(id, author, event.created_at, event.kind, tags, "", sig)
 }

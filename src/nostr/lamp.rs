@@ -16,6 +16,8 @@ pub(super) enum State {
     Connecting,
     Connected,
     Subscribed,
+    /// Subscribed, as far as can be told.
+    Unsure,
     Deaf,
     NeedsAuth,
     Refusing,
@@ -28,7 +30,7 @@ impl State {
         match self {
             Self::Connecting => "connecting",
             Self::Connected => "connected",
-            Self::Subscribed => "subscribed",
+            Self::Subscribed | Self::Unsure => "subscribed",
             Self::Deaf => "deaf",
             Self::NeedsAuth => "needs_auth",
             Self::Refusing => "refusing",
@@ -41,7 +43,7 @@ impl State {
         match self {
             Self::Connecting | Self::Connected => Light::Unknown,
             Self::Subscribed => Light::Ok,
-            Self::Refusing => Light::Warn,
+            Self::Refusing | Self::Unsure => Light::Warn,
             Self::Deaf | Self::NeedsAuth | Self::Down | Self::Closed => Light::Down,
         }
     }
@@ -142,6 +144,7 @@ impl Lamp {
                 told.state != inner.health.state
                     || told.detail != inner.health.detail
                     || told.pow != inner.health.pow
+                    || told.longest != inner.health.longest
             }
         };
         if !fresh {

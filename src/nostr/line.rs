@@ -8,10 +8,12 @@ use std::time::{Duration, Instant};
 use nostr::{Event, EventId, PublicKey, RelayUrl};
 use nostr_sdk::Relay;
 use serde_json::value::RawValue;
-use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::sync::{Notify, Semaphore, mpsc, oneshot, watch};
 
-use super::intake::{Intake, Judged, MAX_EVENT};
+use super::asks::Asks;
+use super::intake::{Intake, Judged, MAX_REQUEST};
 use super::lamp::Lamp;
+use super::parcel;
 use super::seen::Seen;
 use super::words::WORDS;
 use super::{Outlets, RelayNews, RelaysConfig, Timing, lock};
@@ -19,7 +21,7 @@ use crate::domain::drift::Drift;
 use crate::domain::text::clean;
 
 /// The most bytes a frame may have: an event and its envelope.
-const MAX_FRAME: usize = MAX_EVENT + 1024;
+const MAX_FRAME: usize = MAX_REQUEST + 1024;
 
 /// The most bytes of a frame that is not an event.
 const MAX_WORDS_FRAME: usize = 16 * 1024;
@@ -43,10 +45,18 @@ const MAX_WAITING: usize = 1024;
 pub(super) struct Common {
     pub(super) kinds: Vec<u16>,
     pub(super) max_age: Duration,
+    /// Our key.
+    pub(super) us: PublicKey,
     /// Our key, where zap receipts that name it are asked for.
     pub(super) zaps: Option<PublicKey>,
     /// Our key, where only what names it is asked for.
     pub(super) named: Option<PublicKey>,
+    /// The most proof of work for one event, bits.
+    pub(super) max_pow: u8,
+    /// The longest request that is worth reading, bytes.
+    pub(super) longest_request: usize,
+    /// Room for events on their way to the shop.
+    pub(super) room: Arc<Semaphore>,
     pub(super) timing: Timing,
     pub(super) seen: Mutex<Seen>,
     pub(super) cancels: watch::Receiver<Vec<EventId>>,
@@ -64,8 +74,12 @@ impl Common {
         Self {
             kinds: config.kinds.clone(),
             max_age: config.max_age,
+            us: config.keys.public_key(),
             zaps: config.zaps.then(|| config.keys.public_key()),
             named: config.only_ours.then(|| config.keys.public_key()),
+            max_pow: config.max_pow,
+            longest_request: config.longest_request,
+            room: parcel::room(),
             timing: config.timing.clone(),
             seen: Mutex::default(),
             cancels,
@@ -84,6 +98,8 @@ pub(super) enum Link {
     Up(Box<Relay>),
     /// Failed or lost; why, in plain words.
     Down(String),
+    /// Ended by us, as it did not answer; why, in plain words.
+    Left(String),
     /// Never again on this line.
     Gone,
 }
@@ -161,6 +177,8 @@ pub(super) const GET: &str = "vend-get-";
 pub(super) struct Line {
     pub(super) url: RelayUrl,
     pub(super) own: bool,
+    /// What it wants of events.
+    asks: Mutex<Asks>,
     pub(super) lamp: Lamp,
     pub(super) intake: Intake,
     /// How far its clock is off ours, by its HTTP answers.
@@ -175,6 +193,10 @@ pub(super) struct Line {
     pub(super) parted: Notify,
     /// Control messages were lost.
     pub(super) missed: AtomicBool,
+    /// Its address may not be connected to.
+    forbidden: AtomicBool,
+    /// It ended the connection over the size of the one event that waited for its `OK`.
+    too_big: AtomicBool,
     pub(super) gets: Mutex<HashMap<String, Get>>,
     /// Why the connection failed or ended, where the socket told.
     ended: Mutex<Option<String>>,
@@ -198,6 +220,7 @@ impl Line {
             lamp: Lamp::new(url.to_string(), common.changed.clone()),
             url,
             own,
+            asks: Mutex::default(),
             intake: Intake::new(cursor, common),
             clock: Drift::default(),
             link: watch::Sender::new(Link::Connecting),
@@ -206,6 +229,8 @@ impl Line {
             users: watch::Sender::new(0),
             parted: Notify::new(),
             missed: AtomicBool::new(false),
+            forbidden: AtomicBool::new(false),
+            too_big: AtomicBool::new(false),
             gets: Mutex::default(),
             ended: Mutex::default(),
             epoch: AtomicU64::new(0),
@@ -221,6 +246,7 @@ impl Line {
     pub(super) fn begin(&self) -> u64 {
         self.auth.send_replace(Auth::None);
         lock(&self.ended).take();
+        self.too_big.store(false, Ordering::SeqCst);
         *lock(&self.heard) = Instant::now();
         self.epoch.fetch_add(1, Ordering::SeqCst) + 1
     }
@@ -228,9 +254,50 @@ impl Line {
     /// The connection is over: nobody gets an answer on it any more.
     pub(super) fn end(&self, link: Link) {
         self.epoch.fetch_add(1, Ordering::SeqCst);
+        // Before those who wait are let go: they look why.
+        self.link.send_replace(link);
         lock(&self.oks).clear();
         lock(&self.gets).clear();
-        self.link.send_replace(link);
+    }
+
+    /// It closes the connection because a message is too big. Which one is known where one alone is under way.
+    pub(super) fn closed_over_size(&self) {
+        let one = lock(&self.oks).len() == 1;
+        self.too_big.store(one, Ordering::SeqCst);
+    }
+
+    /// Did it end this connection over the size of the one event that waited?
+    pub(super) fn was_too_big(&self) -> bool {
+        self.too_big.load(Ordering::SeqCst)
+    }
+
+    /// What it wants of events, read or changed.
+    pub(super) fn asks<T>(&self, look: impl FnOnce(&mut Asks) -> T) -> T {
+        look(&mut lock(&self.asks))
+    }
+
+    /// What it wants has changed: said where that is more work than the seller's settings allow.
+    pub(super) fn judge_pow(&self, most: u8) {
+        let (bits, longest) = self.asks(|asks| (asks.pow(Instant::now()), asks.known_longest()));
+        self.lamp.count(|health| {
+            health.pow = bits;
+            health.longest = longest;
+        });
+        if bits > most {
+            self.lamp.refuses(Some(format!(
+                "wants {bits} bits of proof of work and gets no events: nostr.max_pow_bits is {most}. Raise it, or take the relay off nostr.relays"
+            )));
+        }
+    }
+
+    /// Its address may not be connected to, now or later.
+    pub(super) fn forbid(&self) {
+        self.forbidden.store(true, Ordering::SeqCst);
+    }
+
+    /// May its address not be connected to?
+    pub(super) fn is_forbidden(&self) -> bool {
+        self.forbidden.load(Ordering::SeqCst)
     }
 
     /// Keeps why the connection failed or ended; the first reason counts.

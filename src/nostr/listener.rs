@@ -28,6 +28,8 @@ pub(super) struct Listener {
     deaf: bool,
     /// NIP-11 was read.
     read_info: bool,
+    /// It has said where its stored events end.
+    eosed: bool,
 }
 
 impl Listener {
@@ -47,6 +49,7 @@ impl Listener {
             failures: 0,
             deaf: false,
             read_info: false,
+            eosed: false,
         }
     }
 
@@ -62,7 +65,12 @@ impl Listener {
             let Some(why) = why else {
                 break;
             };
-            self.line.end(Link::Down(why.clone()));
+            let left = self.deaf;
+            self.line.end(if left {
+                Link::Left(why.clone())
+            } else {
+                Link::Down(why.clone())
+            });
             hang_up(&self.line, &self.pool, &self.common.timing).await;
             self.rest(&why).await;
         }
@@ -80,9 +88,16 @@ impl Listener {
             State::Connected,
             "waiting for its answer to our subscription",
         );
-        let mut session = Session::new(&self.line, *relay, notes, &self.common, self.read_info);
+        let mut session = Session::new(
+            &self.line,
+            *relay,
+            notes,
+            &self.common,
+            (self.read_info, self.eosed),
+        );
         let ended = session.run(&mut self.controls, &self.cancel).await;
         self.read_info = session.has_read_info();
+        self.eosed = session.has_eosed();
         if session.was_live() {
             self.failures = 0;
             self.deaf = false;

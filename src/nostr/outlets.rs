@@ -4,6 +4,7 @@ use nostr::Kind;
 use tokio::sync::mpsc;
 
 use super::RelayNews;
+use crate::domain::announce::{FLEETING_PING, PING};
 
 /// Requests that may wait. Each may have as many bytes as an event may; beyond it they are asked for again later.
 const REQUESTS: usize = 512;
@@ -23,7 +24,7 @@ pub struct Outlets {
     pub cancels: mpsc::Sender<RelayNews>,
     /// Zap receipts (kind 9735, NIP-57).
     pub zaps: mpsc::Sender<RelayNews>,
-    /// Health, cursors, notices, forged events.
+    /// Health, cursors, notices, forged events, pings.
     pub signs: mpsc::Sender<RelayNews>,
 }
 
@@ -69,6 +70,7 @@ impl Outlets {
         match kind {
             Kind::EventDeletion => &self.cancels,
             Kind::ZapReceipt => &self.zaps,
+            kind if [PING, FLEETING_PING].contains(&kind.as_u16()) => &self.signs,
             _ => &self.requests,
         }
     }

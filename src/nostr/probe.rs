@@ -7,9 +7,11 @@ use nostr::{Keys, RelayUrl};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout, timeout_at};
 
+use crate::domain::health::Light;
+
 use super::info::{self, RelayInfo};
 use super::line::Auth;
-use super::{RelayNews, Relays, RelaysConfig, Timing};
+use super::{Reach, RelayNews, Relays, RelaysConfig, Timing};
 use crate::domain::drift::Drift;
 
 /// The kinds a probe subscribes to: the text jobs this shop serves (NIP-90).
@@ -35,6 +37,8 @@ pub struct Probe {
     pub auth: AuthSeen,
     /// Did a subscription to our kinds reach `EOSE`? In how many milliseconds, or why not, in plain words.
     pub subscribed: Result<u64, String>,
+    /// It listens, and did not say where its stored events end.
+    pub unsure: bool,
     /// Its NIP-11 document, where it has one.
     pub info: Option<RelayInfo>,
     /// How many seconds its clock is ahead of ours, by its HTTP answer.
@@ -69,9 +73,12 @@ fn config(url: &RelayUrl, keys: &Keys, timeout: Duration) -> RelaysConfig {
         max_age: Duration::from_mins(1),
         zaps: false,
         only_ours: false,
+        longest_request: 0,
+        max_pow: 0,
+        reach: Reach::public(false),
         timing: Timing {
             connect_wait: timeout,
-            eose_wait: timeout,
+            eose_wait: timeout / 2,
             ..Timing::default()
         },
     }
@@ -82,6 +89,7 @@ async fn look(relays: &Relays, inbox: &mut mpsc::Receiver<RelayNews>, until: Ins
         connected: Err("it does not answer in time".to_owned()),
         auth: AuthSeen::NotAsked,
         subscribed: Err("it did not answer the subscription in time".to_owned()),
+        unsure: false,
         info: None,
         clock_off_secs: None,
     };
@@ -102,7 +110,13 @@ async fn look(relays: &Relays, inbox: &mut mpsc::Receiver<RelayNews>, until: Ins
                 return seen;
             }
             "connected" => seen.connected = Ok(()),
-            "subscribed" => {
+            "subscribed" if health.light == Light::Warn => {
+                seen.connected = Ok(());
+                seen.subscribed = Err(reason);
+                seen.unsure = true;
+                break;
+            }
+            "subscribed" | "refusing" => {
                 seen.connected = Ok(());
                 seen.subscribed = Ok(health.latency_ms.unwrap_or_default());
                 break;

@@ -1,6 +1,6 @@
 //! One event to one relay, and that relay's word on it.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nostr::{ClientMessage, Event};
 use nostr_sdk::Relay;
@@ -8,21 +8,23 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::Verdict;
-use super::line::{Auth, Line, Link};
-use super::timing::Timing;
-use super::words::{UNNAMED, verdict};
+use super::line::{Auth, Common, Line, Link};
+use super::words::{UNNAMED, says_too_long, verdict};
+use crate::domain::size;
+use crate::domain::work::work_of;
 
 /// Sends the event as it is and waits for its `OK`; where the relay wants NIP-42 first, once more after that.
-pub(super) async fn publish(line: &Line, event: &Event, timing: &Timing) -> Verdict {
+pub(super) async fn publish(line: &Line, event: &Event, common: &Common) -> Verdict {
+    let (timing, max_pow) = (&common.timing, common.max_pow);
     let relay = match up(line, timing.connect_wait).await {
         Ok(relay) => relay,
-        Err(why) => return Verdict::Retry(format!("not connected: {why}")),
+        Err(why) => return Verdict::Down(format!("not connected: {why}")),
     };
     let mut said = send(line, &relay, event, timing.ok_wait).await;
     if matches!(said, Verdict::NeedsAuth(_)) && authenticated(line, timing.auth_wait).await {
         said = send(line, &relay, event, timing.ok_wait).await;
     }
-    note(line, &said);
+    note(line, event, &said, max_pow);
     said
 }
 
@@ -36,7 +38,7 @@ pub(super) async fn up(line: &Line, wait: Duration) -> Result<Relay, String> {
     .await;
     match settled.map(|link| link.map(|link| link.clone())) {
         Ok(Ok(Link::Up(relay))) => Ok(*relay),
-        Ok(Ok(Link::Down(why))) => Err(why),
+        Ok(Ok(Link::Down(why) | Link::Left(why))) => Err(why),
         Ok(Ok(Link::Connecting)) | Err(_) => Err("it does not answer in time".to_owned()),
         Ok(Ok(Link::Gone) | Err(_)) => Err("closed".to_owned()),
     }
@@ -47,12 +49,25 @@ async fn send(line: &Line, relay: &Relay, event: &Event, wait: Duration) -> Verd
         return Verdict::Retry("too many events wait for this relay".to_owned());
     };
     if relay.send_msg(ClientMessage::event(event.clone())).is_err() {
-        return Verdict::Retry("not connected, or too much is queued for it".to_owned());
+        return Verdict::Down("not connected, or too much is queued for it".to_owned());
     }
     match timeout(wait, answer).await {
         Ok(Ok(answer)) => verdict(answer.accepted, &answer.message),
-        Ok(Err(_)) => Verdict::Retry("the connection ended before its OK".to_owned()),
+        Ok(Err(_)) => ended(line),
         Err(_) => Verdict::Retry("no OK in time".to_owned()),
+    }
+}
+
+/// Why nobody will answer on this connection any more.
+fn ended(line: &Line) -> Verdict {
+    match &*line.link.borrow() {
+        Link::Gone => Verdict::Down("closed".to_owned()),
+        Link::Down(why) if line.was_too_big() => Verdict::Refused(format!("too long: {why}")),
+        Link::Left(why) => Verdict::Retry(format!("no OK in time: {why}")),
+        Link::Down(why) => Verdict::Ended(format!("the connection ended before its OK: {why}")),
+        Link::Connecting | Link::Up(_) => {
+            Verdict::Ended("the connection ended before its OK".to_owned())
+        }
     }
 }
 
@@ -68,23 +83,32 @@ async fn authenticated(line: &Line, wait: Duration) -> bool {
 }
 
 /// Writes the relay's word into its light.
-fn note(line: &Line, said: &Verdict) {
+fn note(line: &Line, event: &Event, said: &Verdict, max_pow: u8) {
+    let bytes = size::message(event);
+    if let Verdict::Refused(words) | Verdict::Retry(words) = said
+        && says_too_long(words)
+    {
+        line.asks(|asks| asks.too_long(bytes));
+    }
     let refusal = match said {
         Verdict::Accepted => {
             line.lamp.count(|health| health.accepted += 1);
             line.lamp.refuses(None);
+            line.asks(|asks| asks.accepted(work_of(event)));
             return;
         }
-        Verdict::Retry(_) => return,
+        Verdict::Retry(_) | Verdict::Slow(_) | Verdict::Down(_) => return,
+        Verdict::Ended(_) => return,
         Verdict::Refused(words) => format!("refuses our events: {}", or_unnamed(words)),
         Verdict::NeedsAuth(words) => format!("needs AUTH for our events: {}", or_unnamed(words)),
         Verdict::NeedsPow(bits) => {
-            line.lamp.count(|health| health.pow = health.pow.max(*bits));
-            format!("wants {bits} bits of proof of work")
+            line.asks(|asks| asks.refused_pow(*bits, Instant::now()));
+            format!("wants {bits} bits of proof of work; later events are mined")
         }
     };
     line.lamp.count(|health| health.refused += 1);
     line.lamp.refuses(Some(refusal));
+    line.judge_pow(max_pow);
 }
 
 fn or_unnamed(words: &str) -> &str {

@@ -5,6 +5,9 @@ use std::time::Instant;
 
 use nostr::EventId;
 
+/// An event takes one more token for each so many bytes.
+const TOKEN_BYTES: usize = 32 * 1024;
+
 /// Ids kept in each of the two generations: 2 x 32,768 ids are about 4 MB.
 const GENERATION: usize = 32_768;
 
@@ -52,15 +55,21 @@ impl Bucket {
         }
     }
 
-    /// Takes one token. False where there is none.
-    pub(super) fn take(&mut self, now: Instant) -> bool {
+    /// Takes the tokens for an event of so many bytes: one, and more where it is long, as checking it takes longer. False where
+    /// there are too few.
+    pub(super) fn take_for(&mut self, bytes: usize, now: Instant) -> bool {
+        let more = u32::try_from(bytes / TOKEN_BYTES).unwrap_or(u32::MAX);
+        self.take((1.0 + f64::from(more)).min(self.burst), now)
+    }
+
+    fn take(&mut self, cost: f64, now: Instant) -> bool {
         let passed = now.saturating_duration_since(self.filled).as_secs_f64();
         self.filled = now;
         self.tokens = (self.tokens + passed * self.rate).min(self.burst);
-        if self.tokens < 1.0 {
+        if self.tokens < cost {
             return false;
         }
-        self.tokens -= 1.0;
+        self.tokens -= cost;
         true
     }
 }
@@ -96,8 +105,8 @@ mod tests {
     fn a_bucket_gives_its_burst_and_then_its_rate() {
         let mut bucket = Bucket::new(10, 3);
         let start = bucket.filled;
-        assert_eq!((0..9).filter(|_| bucket.take(start)).count(), 3);
+        assert_eq!((0..9).filter(|_| bucket.take_for(9, start)).count(), 3);
         let later = start + Duration::from_millis(200);
-        assert_eq!((0..9).filter(|_| bucket.take(later)).count(), 2);
+        assert_eq!((0..9).filter(|_| bucket.take_for(9, later)).count(), 2);
     }
 }

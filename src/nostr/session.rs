@@ -23,6 +23,9 @@ use catch_up::{FULL_PAGE, More};
 use super::words::{Closed, UNNAMED, WORDS, closed};
 use crate::domain::text::clean;
 
+/// Of a relay that answers our subscription without an end.
+const NO_EOSE: &str = "listening; it does not say where its stored events end (no EOSE), so it can't be told whether it hears us";
+
 /// How long sending our goodbye may take.
 const GOODBYE: Duration = Duration::from_secs(2);
 
@@ -52,6 +55,8 @@ pub(super) struct Session<'a> {
     /// So many events fill an answer.
     full_page: usize,
     live: bool,
+    /// The relay has sent an `EOSE`, on this connection or before.
+    eosed: bool,
     info_read: bool,
     /// When the changed cancel list is sent.
     settle: Option<Instant>,
@@ -69,24 +74,27 @@ impl<'a> Session<'a> {
         relay: Relay,
         notes: Notes,
         common: &'a Common,
-        info_read: bool,
+        (info_read, eosed): (bool, bool),
     ) -> Self {
         let mut cancels = common.cancels.clone();
         let wanted = !cancels.borrow_and_update().is_empty();
         // Whatever was dropped before is in the window of the first ask, or older than we may ask for.
         let whole = line.intake.take_gap();
+        let mut jobs = Ask::new(true);
+        jobs.be_patient(!eosed);
         Self {
             line,
             relay,
             notes,
             common,
             cancels,
-            jobs: Ask::new(true),
+            jobs,
             cancel: Ask::new(wanted),
             more: None,
             since: None,
             full_page: FULL_PAGE,
             live: false,
+            eosed,
             info_read,
             settle: None,
             refetch: None,
@@ -98,6 +106,11 @@ impl<'a> Session<'a> {
     /// Did the relay ever answer our subscription?
     pub(super) const fn was_live(&self) -> bool {
         self.live
+    }
+
+    /// Has it ever said where its stored events end?
+    pub(super) const fn has_eosed(&self) -> bool {
+        self.eosed
     }
 
     /// Was its NIP-11 document read?
@@ -200,6 +213,13 @@ impl<'a> Session<'a> {
         match self.jobs.tick(now, heard, timing) {
             Tick::Ask => self.ask_jobs(now),
             Tick::Deaf => return Tick::Deaf,
+            Tick::GoOn => {
+                if self.line.heard() + timing.quiet + timing.eose_wait <= now {
+                    // Not a word of any sort, no pong either: nobody is there.
+                    return Tick::Deaf;
+                }
+                self.go_on();
+            }
             Tick::Nothing => {}
         }
         if self.cancel.tick(now, None, timing) == Tick::Ask {
@@ -230,6 +250,13 @@ impl<'a> Session<'a> {
         self.cancel.sent_unwatched(now);
     }
 
+    /// The relay does not say where its stored events end: what it sends from now on is heard all the same.
+    fn go_on(&mut self) {
+        self.live = true;
+        self.line.lamp.show(State::Unsure, NO_EOSE);
+        self.caught_up();
+    }
+
     fn eose(&mut self, sub: Sub) {
         match sub {
             Sub::Cancel => {}
@@ -238,6 +265,7 @@ impl<'a> Session<'a> {
                     return;
                 };
                 self.live = true;
+                self.eosed = true;
                 let took = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
                 self.line
                     .lamp
@@ -300,11 +328,8 @@ impl<'a> Session<'a> {
             .filter(|limit| *limit > 0)
             .unwrap_or(FULL_PAGE)
             .min(FULL_PAGE);
-        if found.min_pow > 0 {
-            self.line
-                .lamp
-                .count(|health| health.pow = health.pow.max(found.min_pow));
-        }
+        self.line.asks(|asks| asks.described(&found));
+        self.line.judge_pow(self.common.max_pow);
     }
 
     fn request(&self, sub: Sub, filters: Vec<Filter>) {

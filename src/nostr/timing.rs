@@ -70,7 +70,7 @@ impl Default for Timing {
             health_every: secs(1),
             refetch_wait: secs(2),
             cancel_settle: Duration::from_millis(250),
-            guest_idle: secs(60),
+            guest_idle: secs(30),
             close_wait: secs(5),
             rate: 200,
             burst: 1_000,

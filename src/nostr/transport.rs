@@ -7,22 +7,24 @@ use std::sync::{Arc, Mutex, Weak};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use futures::{Sink, Stream};
+use futures::stream::{SplitSink, SplitStream};
+use futures::{Sink, SinkExt, Stream, StreamExt};
 use nostr::types::url::Url;
 use nostr::util::BoxedFuture;
 use nostr::{Event, RelayUrl, SubscriptionId};
 use nostr_sdk::pool::ConnectionMode;
 use nostr_sdk::pool::policy::{AdmitPolicy, AdmitStatus, PolicyError};
 use nostr_sdk::pool::transport::error::TransportError;
-use nostr_sdk::pool::transport::websocket::{
-    DefaultWebsocketTransport, WebSocketSink, WebSocketStream, WebSocketTransport,
-};
+use nostr_sdk::pool::transport::websocket::{WebSocketSink, WebSocketStream, WebSocketTransport};
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::{self, Message as Frame};
 
-use super::guard::guard_public;
+use super::connect::{self, NOT_PUBLIC, NoSocket};
 use super::line::Line;
 use super::lock;
+use super::reach::Reach;
 use super::words::WORDS;
-use crate::domain::dial::dial_failure;
 use crate::domain::text::clean;
 
 /// Frames that are swallowed before others get their turn.
@@ -63,7 +65,7 @@ pub(super) struct Directory {
 
 struct DirectoryInner {
     lines: Mutex<HashMap<RelayUrl, Weak<Line>>>,
-    own: Vec<RelayUrl>,
+    reach: Reach,
     wait: Duration,
 }
 
@@ -74,10 +76,10 @@ impl fmt::Debug for Directory {
 }
 
 impl Directory {
-    pub(super) fn new(own: Vec<RelayUrl>, wait: Duration) -> Self {
+    pub(super) fn new(reach: Reach, wait: Duration) -> Self {
         let inner = DirectoryInner {
             lines: Mutex::default(),
-            own,
+            reach,
             wait,
         };
         Self {
@@ -106,25 +108,26 @@ impl WebSocketTransport for Directory {
     fn connect<'a>(
         &'a self,
         url: &'a Url,
-        mode: &'a ConnectionMode,
+        _: &'a ConnectionMode,
         _: Duration,
     ) -> BoxedFuture<'a, Result<(WebSocketSink, WebSocketStream), TransportError>> {
         Box::pin(async move {
             let line = self.line(url).ok_or_else(|| failed("no such relay"))?;
             let epoch = line.begin();
-            // Asked again right before the dial: the name may lead elsewhere by now.
-            if !line.own && !guard_public(&line.url, &self.inner.own).await {
-                line.blame("its address is not public".to_owned());
-                return Err(failed("its address is not public"));
-            }
-            let (sink, stream) = DefaultWebsocketTransport
-                .connect(url, mode, self.inner.wait)
-                .await
-                .map_err(|error| {
-                    let why = dial_failure(&error.to_string());
+            let Directory { inner } = self;
+            let made = connect::connect(url, line.own, &inner.reach, inner.wait).await;
+            let (sink, stream) = match made {
+                Ok(socket) => socket.split(),
+                Err(NoSocket::NotAllowed) => {
+                    line.forbid();
+                    line.blame(NOT_PUBLIC.to_owned());
+                    return Err(failed(NOT_PUBLIC));
+                }
+                Err(NoSocket::Failed(why)) => {
                     line.blame(why.clone());
-                    failed(&why)
-                })?;
+                    return Err(failed(&why));
+                }
+            };
             line.mark_heard();
             let socket = Arc::new(Socket::new(line, epoch));
             let sink = TapSink {
@@ -168,8 +171,53 @@ impl Drop for Socket {
 }
 
 struct TapStream {
-    inner: WebSocketStream,
+    inner: SplitStream<connect::Socket>,
     socket: Arc<Socket>,
+}
+
+impl TapStream {
+    /// What of a frame nostr-sdk is to see.
+    fn hear(&self, frame: Frame) -> Option<Message> {
+        let line = &self.socket.line;
+        match frame {
+            Frame::Text(text) => line.text(&text).map(Message::Text),
+            // A message that came in parts is read as if it were of bytes: see `bounded`.
+            Frame::Binary(bytes) => match std::str::from_utf8(&bytes) {
+                Ok(text) => line.text(text).map(Message::Text),
+                Err(_) => {
+                    line.fault();
+                    None
+                }
+            },
+            Frame::Ping(bytes) => Some(Message::Ping(bytes.to_vec())),
+            Frame::Pong(bytes) => Some(Message::Pong(bytes.to_vec())),
+            Frame::Close(frame) => {
+                line.blame(goodbye(frame.as_ref()));
+                if frame
+                    .as_ref()
+                    .is_some_and(|frame| frame.code == CloseCode::Size)
+                {
+                    line.closed_over_size();
+                }
+                Some(Message::Close(frame.map(Into::into)))
+            }
+            // Never read, only written.
+            Frame::Frame(_) => None,
+        }
+    }
+}
+
+/// Why a relay closed the connection, in its words where it gave any.
+fn goodbye(frame: Option<&CloseFrame>) -> String {
+    let Some(frame) = frame else {
+        return "it closed the connection".to_owned();
+    };
+    let (code, words) = (u16::from(frame.code), clean(&frame.reason, WORDS / 2));
+    if words.is_empty() {
+        format!("it closed the connection (code {code})")
+    } else {
+        format!("it closed the connection (code {code}): {words}")
+    }
 }
 
 impl Stream for TapStream {
@@ -177,7 +225,7 @@ impl Stream for TapStream {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         for _ in 0..TURN {
-            let item = ready!(self.inner.as_mut().poll_next(cx));
+            let item = ready!(self.inner.poll_next_unpin(cx));
             let Socket { line, epoch } = &*self.socket;
             if !line.is_current(*epoch) {
                 // The listener has turned away from this connection.
@@ -185,13 +233,10 @@ impl Stream for TapStream {
             }
             line.mark_heard();
             match item {
-                Some(Ok(Message::Text(frame))) => {
-                    if let Some(frame) = line.text(&frame) {
-                        return Poll::Ready(Some(Ok(Message::Text(frame))));
+                Some(Ok(frame)) => {
+                    if let Some(message) = self.hear(frame) {
+                        return Poll::Ready(Some(Ok(message)));
                     }
-                }
-                Some(Ok(Message::Binary(_))) => {
-                    line.fault();
                 }
                 Some(Err(error)) => {
                     let why = format!(
@@ -201,7 +246,10 @@ impl Stream for TapStream {
                     line.blame(why.clone());
                     return Poll::Ready(Some(Err(failed(&why))));
                 }
-                other => return Poll::Ready(other),
+                None => {
+                    line.blame("it ended the connection without a word".to_owned());
+                    return Poll::Ready(None);
+                }
             }
         }
         // A flood must not keep this task from sending, pinging and ending.
@@ -211,35 +259,39 @@ impl Stream for TapStream {
 }
 
 struct TapSink {
-    inner: WebSocketSink,
+    inner: SplitSink<connect::Socket, Frame>,
     socket: Arc<Socket>,
     /// A `CLOSE` is in the buffer.
     parting: bool,
+}
+
+fn broken(error: tungstenite::Error) -> TransportError {
+    TransportError::backend(error)
 }
 
 impl Sink<Message> for TapSink {
     type Error = TransportError;
 
     fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        Pin::new(&mut self.inner).poll_ready(cx)
+        self.inner.poll_ready_unpin(cx).map_err(broken)
     }
 
     fn start_send(mut self: Pin<&mut Self>, item: Message) -> Result<(), Self::Error> {
         if let Message::Text(text) = &item {
             self.parting |= text.starts_with("[\"CLOSE\"");
         }
-        Pin::new(&mut self.inner).start_send(item)
+        self.inner.start_send_unpin(item.into()).map_err(broken)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        let flushed = ready!(Pin::new(&mut self.inner).poll_flush(cx));
+        ready!(self.inner.poll_flush_unpin(cx)).map_err(broken)?;
         if std::mem::take(&mut self.parting) {
             self.socket.line.parted.notify_one();
         }
-        Poll::Ready(flushed)
+        Poll::Ready(Ok(()))
     }
 
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        Pin::new(&mut self.inner).poll_close(cx)
+        self.inner.poll_close_unpin(cx).map_err(broken)
     }
 }

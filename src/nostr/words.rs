@@ -9,6 +9,22 @@ pub(super) const WORDS: usize = 200;
 /// Stands for a reason that was not given.
 pub(super) const UNNAMED: &str = "it gave no reason";
 
+/// Do a relay's words say that an event is too long for it? Each relay has its own.
+pub(super) fn says_too_long(words: &str) -> bool {
+    let words = words.to_lowercase();
+    [
+        "too large",
+        "too long",
+        "too big",
+        "size limit",
+        "max size",
+        "maximum size",
+        "exceeds",
+    ]
+    .iter()
+    .any(|part| words.contains(part))
+}
+
 /// Proof of work asked for where a relay names no number. NIP-13 bits.
 const UNNAMED_POW: u8 = 16;
 
@@ -22,6 +38,7 @@ pub(super) fn verdict(accepted: bool, message: &str) -> Verdict {
         "duplicate" => Verdict::Accepted,
         "pow" => Verdict::NeedsPow(pow_bits(&words)),
         "auth-required" => Verdict::NeedsAuth(words),
+        "rate-limited" => Verdict::Slow(words),
         "blocked" | "restricted" | "invalid" | "unsupported" => Verdict::Refused(words),
         // Without a known prefix it may pass; asking again is bounded by the event's own deadline.
         _ => Verdict::Retry(words),
@@ -90,7 +107,11 @@ mod tests {
                 "{refused}"
             );
         }
-        for again in ["rate-limited: a", "error: b", "no idea", ""] {
+        assert!(matches!(
+            verdict(false, "rate-limited: a"),
+            Verdict::Slow(_)
+        ));
+        for again in ["error: b", "no idea", ""] {
             assert!(
                 matches!(verdict(false, again), Verdict::Retry(_)),
                 "{again}"

@@ -15,4 +15,5 @@ mod shop;
 
 mod admission;
 mod credit;
+mod relays;
 mod street;

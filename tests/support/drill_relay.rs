@@ -26,6 +26,8 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{mpsc, watch};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -97,6 +99,7 @@ impl DrillRelay {
             requests: 0,
             closes: 0,
             cap: usize::MAX,
+            longest: None,
         };
         let relay = Self {
             inner: Arc::new(Inner {
@@ -167,6 +170,12 @@ impl DrillRelay {
     /// The most stored events of one answer, as many relays have; the newest ones.
     pub fn set_cap(&self, cap: Option<usize>) {
         self.state().cap = cap.unwrap_or(usize::MAX);
+    }
+
+    /// Closes the connection at a longer message (code 1009, as servers with a `maxPayload` do). `told`: its description (NIP-11)
+    /// says how long.
+    pub fn set_longest(&self, bytes: usize, told: bool) {
+        self.state().longest = Some((bytes, told));
     }
 
     /// What it accepted so far, injected events included, in this order.
@@ -366,12 +375,23 @@ impl DrillRelay {
                     }
                 }
                 frame = socket.next() => match frame {
+                    Some(Ok(Message::Text(text))) if self.is_too_long(text.len()) => {
+                        let (code, reason) = (CloseCode::Size, "max payload size exceeded".into());
+                        // The client may have gone.
+                        let _ = socket.close(Some(CloseFrame { code, reason })).await;
+                        return;
+                    }
                     Some(Ok(Message::Text(text))) => self.hear(number, text.as_str()),
                     Some(Ok(Message::Close(_)) | Err(_)) | None => return,
                     Some(Ok(_)) => {}
                 },
             }
         }
+    }
+
+    fn is_too_long(&self, bytes: usize) -> bool {
+        let longest = self.state().longest;
+        longest.is_some_and(|(longest, _)| bytes > longest)
     }
 
     /// The WebSocket handshake, or none where it was a plain GET or a fault.
@@ -386,9 +406,11 @@ impl DrillRelay {
             } else {
                 0
             };
+            let longest = self.state().longest.filter(|(_, told)| *told);
             let body = json!({
                 "name": "drill", "software": "drill-relay", "version": "1", "supported_nips": [1, 11, 42],
-                "limitation": { "min_pow_difficulty": bits, "auth_required": fault == Fault::Auth },
+                "limitation": { "min_pow_difficulty": bits, "auth_required": fault == Fault::Auth,
+                    "max_message_length": longest.map(|(longest, _)| longest) },
             });
             answer(&mut stream, "200 OK", &body.to_string()).await;
             return None;

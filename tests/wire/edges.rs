@@ -4,7 +4,7 @@ use nostr::{Event, PublicKey, UnsignedEvent};
 use vend::domain::buyer::{self, Answer, Order, Status};
 use vend::domain::job::Encryption;
 use vend::domain::msat::Msat;
-use vend::domain::reply::{Reply, compose, max_answer_bytes};
+use vend::domain::reply::{Reply, Way, compose, max_answer_bytes};
 use vend::domain::time::Time;
 
 use crate::market::*;
@@ -93,7 +93,10 @@ fn a_hint_that_is_no_relay_is_left_out() {
             Encryption::Plain,
             &market.us(),
             &reply,
-            hint,
+            Way {
+                hint,
+                longest: &[65_536],
+            },
             NOW,
             &none,
         )

@@ -5,7 +5,7 @@ use nostr::{Event, Keys, PublicKey, UnsignedEvent};
 use vend::domain::buyer::{self, Answer, Order};
 use vend::domain::job::Encryption;
 use vend::domain::msat::Msat;
-use vend::domain::reply::{Reply, compose};
+use vend::domain::reply::{Reply, Way, compose};
 use vend::domain::request::{self};
 use vend::domain::time::Time;
 
@@ -70,7 +70,10 @@ impl Market {
             scheme,
             &self.us(),
             reply,
-            HINT,
+            Way {
+                hint: HINT,
+                longest: &[1_000_000],
+            },
             NOW,
             &|s, to, t| seal(&self.seller, s, to, t),
         )

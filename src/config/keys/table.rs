@@ -79,6 +79,12 @@ pub const KEYS: &[Key] = &[
         "The profile's name; empty: none."),
     key(Nostr, "lightning_address", Shape::Text(Rule::LightningAddress),
         "The profile's lightning address (lud16), for zaps; empty: none."),
+    key(Nostr, "buyers_relays", Shape::Flag, NextOnline,
+        "Answer also on public relays that an admitted request names, which then learn this machine's address."),
+    key(Nostr, "max_pow_bits", count(0, 30, "bits"), NextOnline,
+        "The most proof of work for one event, two seconds at most; a relay that wants more is left out, and says so."),
+    key(Nostr, "heartbeat", Shape::Flag, NextOnline,
+        "Tell clients every five minutes that the shop is there (kind 11998), where it is announced; many hide sellers that do not."),
 
     key(Text, "model", Shape::Text(Rule::Name),
         "The model that is sold, as the inference server names it."),

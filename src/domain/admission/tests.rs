@@ -120,6 +120,7 @@ impl Case {
                 prompt_bytes: 100,
                 price_of: &price,
             },
+            carry: &|_| Ok(()),
             limits: Limits {
                 max_request_age_secs: 600,
                 queue: 32,

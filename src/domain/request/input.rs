@@ -3,7 +3,7 @@
 use nostr::EventId;
 
 use super::tags::{self, Gathered};
-use super::{Part, relay_url};
+use super::{Part, named_relay};
 use crate::domain::text::is_hostile;
 
 /// Inputs of a request that are read.
@@ -85,7 +85,7 @@ fn part(tag: &[String], data: &str) -> Option<Part> {
         "" | "text" | "prompt" => Some(Part::Text(data.to_owned())),
         "event" | "job" => Some(Part::Event {
             id: EventId::parse(data.trim()).ok()?,
-            relay: relay_url(tags::at(tag, 3)),
+            relay: named_relay(tags::at(tag, 3)),
             job: kind == "job",
         }),
         _ => None,

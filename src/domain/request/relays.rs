@@ -2,6 +2,8 @@
 
 use nostr::types::url::{Host, Url};
 
+use crate::domain::address::is_plainly_spelled;
+
 /// The longest url that is looked at, bytes.
 const LONGEST: usize = 255;
 
@@ -33,6 +35,16 @@ pub fn relay_url(text: &str) -> Option<String> {
     } else {
         spelled.to_owned()
     })
+}
+
+/// A relay's url that a stranger named, in one spelling: as [`relay_url`], without a query, and with a host that is spelled as
+/// it is read. Whether it may be connected to is judged where that is done.
+#[must_use]
+pub fn named_relay(text: &str) -> Option<String> {
+    let text = text.trim();
+    let spelled = relay_url(text)?;
+    let url = Url::parse(text).ok()?;
+    (url.query().is_none() && is_plainly_spelled(text, &url)).then_some(spelled)
 }
 
 /// Names as RFC 1123 has them (underscores are seen in the field); addresses were checked by the parser.

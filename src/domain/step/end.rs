@@ -11,6 +11,7 @@ const PAID_BUT_FAILED: &str =
     "The work could not be completed. Your payment is recorded and owed back to you.";
 const HELD_BUT_FAILED: &str =
     "The work could not be completed. Your payment was not taken and goes back to you.";
+const UNDELIVERED: &str = "The result could not be delivered. You were not charged.";
 const SELLER_CANCELLED: &str = "The seller cancelled this job. You were not charged.";
 const SELLER_GAVE_BACK: &str =
     "The seller cancelled this job. Your payment was not taken and goes back to you.";
@@ -105,7 +106,7 @@ impl Next {
             _ => "its invoice is still watched",
         };
         let message = format!("no relay accepted the result in time; {then}");
-        self.fail("payment.undelivered", message, None)
+        self.fail("payment.undelivered", message, Some(UNDELIVERED))
     }
 
     pub(super) fn cancel(&mut self, by_buyer: bool, tokens: u32) -> Verdict {

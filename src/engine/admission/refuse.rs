@@ -138,7 +138,7 @@ impl Refuser {
                 event_id: signed.id,
                 json: signed.as_json(),
                 not_after: Time::now().plus(OF_USE),
-                relays: self.shop.targets(&[]),
+                relays: self.shop.targets_of(&signed, &[]),
             },
             Err(error) => return self.shop.notice(Level::Error, "job", &error.to_string()),
         };

@@ -8,6 +8,7 @@ use super::super::ZAP_WINDOW;
 use super::super::line::Sub;
 use super::super::timing::doubled;
 use super::Session;
+use crate::domain::announce::{FLEETING_PING, PING};
 use crate::domain::time::Time;
 
 /// An answer with this many events may have been cut off by the relay: the older part is asked for too.
@@ -32,6 +33,14 @@ fn zap_filter(us: PublicKey, clock: u64) -> Filter {
         .since(Timestamp::from_secs(since))
 }
 
+/// Pings of us from now on, and of the last minute.
+fn ping_filter(us: PublicKey, clock: u64) -> Filter {
+    Filter::new()
+        .kinds([PING, FLEETING_PING].map(Kind::from_u16))
+        .pubkey(us)
+        .since(Timestamp::from_secs(clock.saturating_sub(60)))
+}
+
 impl Session<'_> {
     /// Asks for the requests from the cursor on, less the overlap; from as far back as allowed after a gap.
     pub(super) fn ask_jobs(&mut self, now: Instant) {
@@ -52,6 +61,9 @@ impl Session<'_> {
         let mut filters = vec![self.filter(since)];
         // In the same subscription: a relay that takes only a few of them stays of use.
         filters.extend(self.common.zaps.map(|us| zap_filter(us, clock)));
+        if self.common.named.is_none() {
+            filters.push(ping_filter(self.common.us, clock));
+        }
         self.request(Sub::Jobs, filters);
         self.jobs.sent(now);
     }
@@ -95,7 +107,7 @@ impl Session<'_> {
         }
     }
 
-    fn caught_up(&mut self) {
+    pub(super) fn caught_up(&mut self) {
         self.more = None;
         self.line.intake.caught_up();
         if self.refetch.is_none() {

@@ -27,6 +27,8 @@ pub enum Fault {
     HalfOpen,
     /// Answers pings and forgets every subscription; REQ gets no answer.
     Deaf,
+    /// REQ gets what is stored and what comes, and never an EOSE.
+    NoEose,
     /// Every event is sent three times.
     Duplicate,
     /// Stored events come oldest first, live ones in swapped pairs.

@@ -41,6 +41,8 @@ pub(super) struct State {
     pub(super) requests: usize,
     pub(super) closes: usize,
     pub(super) cap: usize,
+    /// The longest message it takes; its description says so where the second is true.
+    pub(super) longest: Option<(usize, bool)>,
 }
 
 impl Conn {
@@ -293,7 +295,9 @@ impl State {
         for event in self.stored(&filters) {
             self.deliver(number, sub, &event);
         }
-        self.say(number, &json!(["EOSE", sub]));
+        if self.fault != Fault::NoEose {
+            self.say(number, &json!(["EOSE", sub]));
+        }
         if let Some(conn) = self.conns.get_mut(&number) {
             conn.subs.insert(sub.to_owned(), filters);
         }

@@ -132,6 +132,35 @@ fn at_most_five_valid_relays_are_used() {
 }
 
 #[test]
+fn a_relay_in_a_request_is_named_plainly_or_not_at_all() {
+    for good in [
+        "wss://Relay.Example",
+        "ws://127.0.0.1:7777",
+        "wss://[::1]:80",
+        "wss://a.example/path",
+    ] {
+        assert!(named_relay(good).is_some(), "{good}");
+    }
+    for bad in [
+        "ws://a.example/?x=1",
+        "ws://a.example?x",
+        "ws://2130706433",
+        "ws://0x7f.1",
+        "ws://0177.0.0.1",
+        "ws://127.1",
+        "ws://127.0.0.1.",
+        "ws://a.example.",
+        "ws://a\u{3002}example",
+        "ws://\u{ff41}.example",
+        "ws://%61.example",
+        "ws://[fe80::1%25eth0]",
+        "ws://user@a.example",
+    ] {
+        assert_eq!(named_relay(bad), None, "{bad}");
+    }
+}
+
+#[test]
 fn urls_that_are_no_relays_are_told_apart() {
     for good in [
         "wss://relay.example.com",
