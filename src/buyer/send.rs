@@ -91,7 +91,11 @@ async fn to_one(relays: &Relays, relay: RelayUrl, event: &Event, tell: &mpsc::Se
                 let why = format!("it wants {bits} bits of proof of work");
                 (Err((why, true)), true)
             }
-            Verdict::Retry(why) | Verdict::NeedsAuth(why) => (Err((why, false)), false),
+            Verdict::Retry(why)
+            | Verdict::Slow(why)
+            | Verdict::Down(why)
+            | Verdict::Ended(why)
+            | Verdict::NeedsAuth(why) => (Err((why, false)), false),
         };
         // Nobody waits any more where another relay was first; the event still goes to this one.
         let _ = tell.try_send((relay.clone(), word));
