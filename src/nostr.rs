@@ -330,6 +330,15 @@ impl Relays {
         self.inner.own.iter().map(of).collect()
     }
 
+    /// Other limits of what is read, from now on. What they let in and was left out before is asked for again.
+    pub fn set_limits(&self, max_age: Duration, longest_request: usize) {
+        if self.inner.common.set_limits(max_age, longest_request) {
+            for line in &self.inner.own {
+                line.intake.ask_again();
+            }
+        }
+    }
+
     /// Sends these very bytes to one relay and waits for its `OK`, never for another relay. A relay that is not our own is
     /// connected to on demand where [`Reach`] allows it, and left alone again after [`Timing::guest_idle`].
     pub async fn publish(&self, relay: &RelayUrl, event: &Event) -> Verdict {

@@ -146,8 +146,20 @@ fn the_commands_on_the_page_are_taken() {
     let mut taken = 0;
     for line in text.lines() {
         if let Some(rest) = line.strip_prefix("vend config set ") {
-            let (key, value) = rest.split_once(' ').unwrap();
-            edit::set(&path, key, value.trim_matches('"')).unwrap();
+            let pairs: Vec<(&str, &str)> = if rest.contains('"') {
+                let (key, value) = rest.split_once(' ').unwrap();
+                vec![(key, value.trim_matches('"'))]
+            } else {
+                let words: Vec<&str> = rest.split_whitespace().collect();
+                words.chunks(2).map(|pair| (pair[0], pair[1])).collect()
+            };
+            // What is asked for is typed.
+            let typed = |value| if value == "-" { "hush" } else { value };
+            let pairs: Vec<_> = pairs
+                .into_iter()
+                .map(|(key, value)| (key, Some(typed(value))))
+                .collect();
+            edit::set_all(&path, &pairs).unwrap();
             taken += 1;
         } else if let Some(key) = line.strip_prefix("vend config get ") {
             edit::get(&path, key).unwrap().unwrap();

@@ -25,7 +25,7 @@ use vend::demo::online;
 use vend::domain::command::{Command, Reply};
 use vend::domain::event::News;
 use vend::domain::health::ShopState;
-use vend::domain::job::Status;
+use vend::domain::job::{Encryption, Status};
 
 /// A shop that is online, with its control socket.
 struct World {
@@ -33,7 +33,16 @@ struct World {
     wallet: DrillWallet,
     server: Server,
     lock: DataLock,
+    asked: u32,
     _folder: tempfile::TempDir,
+}
+
+/// A request that is like no other.
+fn ask(inside: &Inside, buyer: &Keys, number: u32) -> nostr::Event {
+    let words = format!("What is {number} and {number}?");
+    let request = inside.home.request(buyer, Encryption::Plain, &words);
+    inside.relay.inject(&request);
+    request
 }
 
 impl World {
@@ -62,8 +71,14 @@ impl World {
             wallet,
             server,
             lock,
+            asked: 0,
             _folder: folder,
         }
+    }
+
+    fn ask(&mut self, buyer: &Keys) -> nostr::Event {
+        self.asked += 1;
+        ask(&self.inside, buyer, self.asked)
     }
 
     fn config(&self) -> PathBuf {
@@ -252,14 +267,18 @@ async fn all_of_them_by_the_command_by_an_editor_and_over_the_socket() {
             "command" => {
                 let mut args = vec!["config", "set"];
                 args.extend(pairs.iter().flat_map(|(key, text)| [&**key, &**text]));
-                world.inside.say(&args)
+                let said = world.inside.say(&args);
+                assert!(said.contains(&world.told().await), "{said}");
+                said
             }
             "editor" => world.write(&pairs).await,
             _ => {
                 edit::apply(&world.config(), &changes(&pairs), &|_| Ok(())).unwrap();
                 let mut client = Client::connect(&world.lock.holder().socket).await.unwrap();
                 let reply = client.ask(Command::ApplySettings).await.unwrap();
-                world.done(reply)
+                let said = world.done(reply);
+                assert_eq!(said, world.told().await);
+                said
             }
         };
         for part in ["in force: ", "the next time it goes online: ", " more"] {
@@ -282,7 +301,7 @@ async fn all_of_them_by_the_command_by_an_editor_and_over_the_socket() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn another_wallet_waits_for_the_next_time_online_with_all_its_keys() {
-    let world = World::online().await;
+    let mut world = World::online().await;
     let text = std::fs::read_to_string(world.config()).unwrap();
     let start = text.find("[wallet]").unwrap();
     let end = text.find("[[endpoint]]").unwrap();
@@ -323,7 +342,7 @@ async fn another_wallet_waits_for_the_next_time_online_with_all_its_keys() {
         assert_eq!(wallet.backend.word(), "lnbits", "the session's");
     }
     // It sells on with the wallet that it went online with.
-    let request = world.inside.ask(&Keys::generate());
+    let request = world.ask(&Keys::generate());
     let invoice = world.inside.invoice(&request).await;
     world.wallet.pay(&invoice).unwrap();
     world.close().await;
@@ -337,7 +356,7 @@ async fn a_price_a_list_and_a_limit_count_from_the_next_request_on() {
     world
         .inside
         .say(&["config", "set", "price.min_price_sats", "21"]);
-    let request = world.inside.ask(&buyer);
+    let request = world.ask(&buyer);
     let job = world
         .inside
         .until(&request, |job, _| job.status == Status::PendingPayment)
@@ -345,7 +364,7 @@ async fn a_price_a_list_and_a_limit_count_from_the_next_request_on() {
     assert_eq!(job.price_msat.map(|price| price.0), Some(21_000));
 
     world.inside.say(&["config", "set", "limits.block", &npub]);
-    world.inside.ask(&buyer);
+    world.ask(&buyer);
     assert_eq!(world.dropped().await, "blocked");
     world.inside.say(&[
         "config",
@@ -355,8 +374,8 @@ async fn a_price_a_list_and_a_limit_count_from_the_next_request_on() {
         "limits.per_minute",
         "1",
     ]);
-    world.inside.ask(&Keys::generate());
-    world.inside.ask(&Keys::generate());
+    world.ask(&Keys::generate());
+    world.ask(&Keys::generate());
     assert_eq!(world.dropped().await, "rate_limited");
     world.close().await;
 }
@@ -373,7 +392,7 @@ impl World {
 
     /// Is this buyer served?
     async fn serves(&mut self, buyer: &Keys) -> bool {
-        let request = self.inside.ask(buyer);
+        let request = self.ask(buyer);
         let hex = buyer.public_key().to_hex();
         self.inside
             .hear(|news| match news {
@@ -420,7 +439,7 @@ async fn a_decision_on_a_buyer_outlasts_saves_and_restarts() {
     drop(lock);
     let mut inside = inside.restart().await;
     online(&inside.engine).await.unwrap();
-    let request = inside.ask(&buyer);
+    let request = ask(&inside, &buyer, 1_000);
     let dropped = |news| match news {
         News::Dropped { reason, .. } => Some(reason),
         _ => None,

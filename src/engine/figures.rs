@@ -23,11 +23,19 @@ pub async fn work(shop: Arc<Shop>, stop: CancellationToken) {
     let mut watched = Vec::new();
     let mut erase = tokio::time::interval(ERASE_EVERY);
     let mut bound = tokio::time::interval(BOUND_EVERY);
+    let mut settings = shop.settings_changes();
+    let mut hours = shop.settings().privacy.keep_content_hours;
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
             _ = erase.tick() => tidy(&shop).await,
             _ = bound.tick() => bound_texts(&shop).await,
+            Ok(()) = settings.changed() => {
+                let now = settings.borrow_and_update().privacy.keep_content_hours;
+                if std::mem::replace(&mut hours, now) != now {
+                    tidy(&shop).await;
+                }
+            }
             () = shop.bells.figures.notified() => {
                 tell(&shop).await;
                 watch_cancels(&shop, &mut watched);

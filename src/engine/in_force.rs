@@ -15,6 +15,7 @@ use crate::config::watch::Watch;
 use crate::config::{self, Settings};
 use crate::domain::command::Reply;
 use crate::domain::event::{Level, News};
+use crate::domain::size;
 
 /// A file that changed is read once nothing has changed for so long: not every editor writes it in one step.
 const QUIET: Duration = Duration::from_millis(200);
@@ -178,6 +179,13 @@ impl InForce {
 /// Puts settings in force, and wakes whoever must do something about it rather than read them at its next step.
 fn put(shop: &Shop, settings: Settings) {
     if shop.set_settings(settings) {
+        if let Some(market) = shop.market() {
+            let limits = &shop.settings().limits;
+            market.relays.set_limits(
+                Duration::from_secs(limits.max_request_age_secs),
+                size::longest_request(limits.prompt_bytes as usize),
+            );
+        }
         // A buyer may have more jobs at once, texts may be kept for a shorter time.
         shop.bells.queue.notify_one();
         shop.bells.figures.notify_one();

@@ -259,7 +259,7 @@ impl Intake {
             // Nobody listens any more: the shop is closing.
             Err(mpsc::error::TrySendError::Closed(())) => return Judged::Known,
         };
-        let too_long = bytes > self.common.longest_request.max(MAX_EVENT);
+        let too_long = bytes > self.common.longest_request().max(MAX_EVENT);
         let kept = if too_long { 0 } else { bytes };
         let Some(room) = parcel::reserve(&self.common.room, kept) else {
             return self.dropped();
@@ -300,15 +300,20 @@ impl Intake {
     }
 
     fn dropped(&self) -> Judged {
+        self.ask_again();
+        Judged::Dropped
+    }
+
+    /// Something that is wanted was not taken: all of the time that is of interest is asked for again.
+    pub(super) fn ask_again(&self) {
         if !self.gap.swap(true, Ordering::SeqCst) {
             self.gapped.notify_one();
         }
-        Judged::Dropped
     }
 
     fn oldest_wanted(&self) -> u64 {
         let floor = self.floor.load(Ordering::Relaxed);
-        let age = self.common.max_age.as_secs().saturating_add(SLACK);
+        let age = self.common.max_age().saturating_add(SLACK);
         floor.max(Time::now().secs().saturating_sub(age))
     }
 

@@ -1,7 +1,7 @@
 //! The line to one relay: what its socket, its listener and those who publish share.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -44,7 +44,8 @@ const MAX_WAITING: usize = 1024;
 /// What all lines share.
 pub(super) struct Common {
     pub(super) kinds: Vec<u16>,
-    pub(super) max_age: Duration,
+    /// See [`Common::max_age`].
+    max_age_secs: AtomicU64,
     /// Our key.
     pub(super) us: PublicKey,
     /// Our key, where zap receipts that name it are asked for.
@@ -54,7 +55,7 @@ pub(super) struct Common {
     /// The most proof of work for one event, bits.
     pub(super) max_pow: u8,
     /// The longest request that is worth reading, bytes.
-    pub(super) longest_request: usize,
+    longest_request: AtomicUsize,
     /// Room for events on their way to the shop.
     pub(super) room: Arc<Semaphore>,
     pub(super) timing: Timing,
@@ -73,12 +74,12 @@ impl Common {
     ) -> Self {
         Self {
             kinds: config.kinds.clone(),
-            max_age: config.max_age,
+            max_age_secs: AtomicU64::new(config.max_age.as_secs()),
             us: config.keys.public_key(),
             zaps: config.zaps.then(|| config.keys.public_key()),
             named: config.only_ours.then(|| config.keys.public_key()),
             max_pow: config.max_pow,
-            longest_request: config.longest_request,
+            longest_request: AtomicUsize::new(config.longest_request),
             room: parcel::room(),
             timing: config.timing.clone(),
             seen: Mutex::default(),
@@ -86,6 +87,25 @@ impl Common {
             news,
             changed,
         }
+    }
+
+    /// Events older than this are never asked for, seconds.
+    pub(super) fn max_age(&self) -> u64 {
+        self.max_age_secs.load(Ordering::Relaxed)
+    }
+
+    /// The longest request that is worth reading, bytes.
+    pub(super) fn longest_request(&self) -> usize {
+        self.longest_request.load(Ordering::Relaxed)
+    }
+
+    /// Other limits; true where they let in what was left out before.
+    pub(super) fn set_limits(&self, max_age: Duration, longest_request: usize) -> bool {
+        let older = self.max_age_secs.swap(max_age.as_secs(), Ordering::Relaxed);
+        let longer = self
+            .longest_request
+            .swap(longest_request, Ordering::Relaxed);
+        max_age.as_secs() > older || longest_request > longer
     }
 }
 

@@ -45,7 +45,7 @@ impl Session<'_> {
     /// Asks for the requests from the cursor on, less the overlap; from as far back as allowed after a gap.
     pub(super) fn ask_jobs(&mut self, now: Instant) {
         let clock = Time::now().secs();
-        let oldest = clock.saturating_sub(self.common.max_age.as_secs());
+        let oldest = clock.saturating_sub(self.common.max_age());
         let overlap = self.common.timing.overlap.as_secs();
         // A clock that ran ahead for a while must not make us deaf.
         let cursor = self.line.intake.cursor().min(clock).saturating_sub(overlap);
