@@ -111,7 +111,7 @@ async fn every_request_is_delivered_or_told_before_the_work() {
 
 #[tokio::test]
 async fn a_limit_that_nobody_told_costs_one_result_and_no_other_sale() {
-    let mut inside = shop(20 * 1024, false).await;
+    let inside = shop(20 * 1024, false).await;
     let long = inside
         .home
         .request(&Keys::generate(), Encryption::Plain, &"x".repeat(30_000));
