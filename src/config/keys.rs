@@ -46,13 +46,15 @@ pub enum Section {
     Books,
     /// `[screen]`
     Screen,
+    /// `[log]`
+    Log,
     /// `[keys]`
     Keys,
 }
 
 impl Section {
     /// Every section, in the order of the file.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Root,
         Self::Nostr,
         Self::Text,
@@ -65,6 +67,7 @@ impl Section {
         Self::Privacy,
         Self::Books,
         Self::Screen,
+        Self::Log,
         Self::Keys,
     ];
 
@@ -84,6 +87,7 @@ impl Section {
             Self::Privacy => &["privacy"],
             Self::Books => &["books"],
             Self::Screen => &["screen"],
+            Self::Log => &["log"],
             Self::Keys => &["keys"],
         }
     }
@@ -127,6 +131,7 @@ impl Section {
             Self::Privacy => "Privacy",
             Self::Books => "Books",
             Self::Screen => "Screen",
+            Self::Log => "Log",
             Self::Keys => "Keys",
         }
     }
@@ -157,6 +162,7 @@ impl Section {
                 "What payments are worth in the seller's own money (docs/operations.md)."
             }
             Self::Screen => "How the dashboard looks.",
+            Self::Log => "The log folder in the data directory: a file a day, fourteen of them.",
             Self::Keys => {
                 "The dashboard's keys: an action's name and its key or keys (docs/keys.md lists both)."
             }
