@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use nostr::RelayUrl;
 
-use super::shop::{Market, Shop};
+use super::shop::{Market, Seen, Shop};
 use crate::config::schema::PayMode;
 use crate::config::{Settings, secret};
 use crate::domain::event::News;
@@ -109,9 +109,11 @@ pub fn open_pool(settings: &Settings, place: &Place) -> Result<Arc<Pool>, NotRea
 /// The first step that must hold and does not, with its fix.
 pub async fn open(shop: &Arc<Shop>, place: &Place) -> Result<Opened, NotReady> {
     let settings = shop.settings();
+    shop.see(|seen| *seen = Seen::default());
     wallet(shop, &settings, place).await?;
     let pool = endpoints(shop, &settings, place).await?;
     let (relays, early, news) = relays(shop, &settings).await?;
+    shop.see(|seen| *seen = Seen::default());
     Ok(Opened {
         market: Market { relays, pool },
         early,
@@ -126,6 +128,7 @@ async fn wallet(shop: &Arc<Shop>, settings: &Settings, place: &Place) -> Result<
     if let Err(error) = shop.open_purse(settings, place) {
         let (words, fix) = (&error.words, &error.fix);
         shop.checked(CheckKind::Wallet, word, CheckStatus::Fail, words, fix);
+        shop.wallet_failed(words).await;
         return Err(NotReady(error.words));
     }
     shop.wallets_changed();
@@ -209,6 +212,7 @@ async fn endpoints(
         if status == CheckStatus::Fail {
             seen = format!("{name}: {}", endpoint.detail);
         }
+        shop.see(|seen| seen.endpoints.push(endpoint.clone()));
         shop.tell(News::Endpoint { endpoint });
     }
     let model = &settings.text.model;
@@ -282,6 +286,7 @@ async fn relays(
             "vend config set nostr.relays",
         );
     }
+    shop.see(|seen| seen.relays = relays.health());
     relays.close().await;
     Err(NotReady(format!("no relay answers. {}", words.join("; "))))
 }
