@@ -26,6 +26,7 @@ pub mod id;
 pub mod invoice;
 pub mod job;
 pub mod load;
+pub mod message;
 pub mod model_name;
 pub mod msat;
 pub mod price;

@@ -2,16 +2,22 @@
 
 pub mod address;
 pub mod builtin;
+mod chat;
+mod counts;
 mod draft;
+pub mod frames;
 pub mod http;
+mod learned;
 pub mod lines;
 pub mod ollama;
 pub mod open;
 pub mod openai;
 pub mod patience;
 pub mod pool;
-pub mod sse;
+mod so_far;
+mod surrogates;
 pub mod think;
+mod tls;
 pub mod trouble;
 
 use std::fmt;
@@ -22,22 +28,37 @@ use tokio::sync::watch;
 
 use crate::domain::health::EndpointHealth;
 use crate::domain::job::{Answer, TextParams};
+use crate::domain::message::{self, Message};
 
+pub use http::Access;
 pub use open::open;
 pub use patience::Deadlines;
 pub use pool::{Pool, Slot};
+pub use so_far::SoFar;
 
 /// What an endpoint is asked.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Ask {
     /// The model, as the endpoint names it.
     pub model: String,
-    /// The buyer's text.
-    pub prompt: String,
+    /// The conversation to go on with; never empty.
+    pub messages: Vec<Message>,
     /// How text is generated.
     pub params: TextParams,
     /// The whole job's time.
     pub deadline: Duration,
+    /// Which try it is, from 1: a later one waits longer for its first token.
+    pub attempt: u32,
+    /// Where the text goes while it is written, for who wants to see it.
+    pub so_far: Option<SoFar>,
+}
+
+impl Ask {
+    /// All that the model reads, without its template.
+    #[must_use]
+    pub fn prompt(&self) -> String {
+        message::spoken(&self.messages)
+    }
 }
 
 /// How far an inference is: read at will, never waited for.
@@ -61,12 +82,14 @@ pub enum InferenceError {
         detail: String,
     },
     /// It does not have the model.
-    #[error("{endpoint} does not have the model {model}: run `ollama pull {model}`")]
+    #[error("{endpoint} does not have the model {model}: {fix}")]
     ModelMissing {
         /// The endpoint's name.
         endpoint: String,
         /// The model.
         model: String,
+        /// What the seller does.
+        fix: String,
     },
     /// It has no room now (503).
     #[error("{endpoint} is busy: {detail}")]
@@ -83,6 +106,16 @@ pub enum InferenceError {
         endpoint: String,
         /// Its words.
         detail: String,
+    },
+    /// It refuses to work for the seller, whatever is asked: the account is empty, or it takes none of our requests.
+    #[error("{endpoint} refuses to work: {detail}; {fix}")]
+    Refused {
+        /// The endpoint's name.
+        endpoint: String,
+        /// Its words.
+        detail: String,
+        /// What the seller does.
+        fix: &'static str,
     },
     /// It refuses the request itself (400).
     #[error("{endpoint} refused the request: {detail}")]
@@ -160,6 +193,17 @@ pub enum InferenceError {
     },
 }
 
+impl InferenceError {
+    /// Is it the seller's own trouble, of which no buyer's job is to die? Nothing was generated then.
+    #[must_use]
+    pub const fn is_the_seller_s(&self) -> bool {
+        matches!(
+            self,
+            Self::Refused { .. } | Self::Unauthorized { .. } | Self::ModelMissing { .. }
+        )
+    }
+}
+
 /// One inference server, or the built-in engine.
 pub trait Endpoint: Send + Sync + fmt::Debug {
     /// Its name in the settings.
@@ -175,6 +219,11 @@ pub trait Endpoint: Send + Sync + fmt::Debug {
     /// How many seconds its clock is ahead of ours (below zero: behind), by the last answer that told; none where none has.
     fn clock_off_secs(&self) -> Option<i64> {
         None
+    }
+
+    /// What the seller does where it lacks a model.
+    fn missing_fix(&self, _model: &str) -> String {
+        "load it in that server, or set text.model to one that it has".to_owned()
     }
 
     /// Answers; whole or not at all. Dropping the future cancels the work on the server.

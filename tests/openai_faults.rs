@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
+use secrecy::SecretString;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use vend::config::schema::{Endpoint as Settings, EndpointKind};
 use vend::domain::health::{EndpointHealth, Light};
 use vend::domain::job::{Answer, TextParams};
 use vend::inference::openai::OpenAiEndpoint;
-use vend::inference::{Ask, Deadlines, Endpoint, InferenceError};
+use vend::inference::{Access, Ask, Deadlines, Endpoint, InferenceError};
 use wiremock::matchers::{body_partial_json, method, path};
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
@@ -22,21 +23,25 @@ fn endpoint_with(server: &MockServer, models: &[&str]) -> OpenAiEndpoint {
         models: models.iter().map(|model| (*model).to_owned()).collect(),
         ..Settings::default()
     };
-    let deadlines = Deadlines {
+    OpenAiEndpoint::new(&settings, None, patient()).unwrap()
+}
+
+fn patient() -> Deadlines {
+    Deadlines {
         connect: LONG,
-        first_token_warm: LONG,
-        first_token_cold: LONG,
+        first_token: LONG,
         between_tokens: LONG,
-    };
-    OpenAiEndpoint::new(&settings, None, deadlines).unwrap()
+    }
 }
 
 fn ask() -> Ask {
     Ask {
         model: "m".into(),
-        prompt: "What is the capital of France?".into(),
+        messages: vec![vend::domain::message::Message::user(
+            "What is the capital of France?",
+        )],
         params: TextParams {
-            max_tokens: 0,
+            max_tokens: 64,
             temperature: 0.7,
             top_k: 0,
             top_p: 0.9,
@@ -44,6 +49,8 @@ fn ask() -> Ask {
             seed: None,
         },
         deadline: LONG,
+        attempt: 1,
+        so_far: None,
     }
 }
 
@@ -127,7 +134,7 @@ async fn a_whole_answer_comes_with_its_counts_and_without_its_reasoning() {
         "messages": [{ "role": "user", "content": "What is the capital of France?" }],
         "stream": true,
         "stream_options": { "include_usage": true },
-        "max_tokens": 1, "temperature": 0.7, "top_p": 0.9, "top_k": -1, "frequency_penalty": 0.5,
+        "max_tokens": 64, "temperature": 0.7, "top_p": 0.9, "top_k": -1, "frequency_penalty": 0.5,
     });
     assert_eq!(chats(&server).await, [body]);
 }
@@ -145,6 +152,8 @@ async fn a_stream_that_ends_without_a_reason_is_no_answer() {
         TOKENS.to_owned(),
         [TOKENS, DONE].concat(),
         [TOKENS, USAGE].concat(),
+        [TOKENS, &STOP.replace("stop", ""), DONE].concat(),
+        [TOKENS, &STOP.replace("stop", "tool_calls"), USAGE, DONE].concat(),
     ] {
         let error = outcome(&lines).await.unwrap_err();
         assert!(
@@ -203,7 +212,7 @@ async fn refusals_are_told_apart() {
     );
     assert!(matches!(refused(400, long).await, E::TooLong { .. }));
     let wrong = refused(400, json!({ "detail": "bad field" })).await;
-    assert!(matches!(&wrong, E::Rejected { detail, .. } if detail.contains("bad field")));
+    assert!(matches!(&wrong, E::Refused { detail, .. } if detail.contains("bad field")));
     let key = error("authentication_error", "Invalid API Key");
     assert!(matches!(refused(401, key).await, E::Unauthorized { .. }));
     let missing = error("NotFoundError", "The model `m` does not exist.");
@@ -260,12 +269,151 @@ async fn a_refusal_that_names_a_field_again_and_again_ends() {
     let body = json!({ "error": "stream_options, top_k and seed are all wrong" });
     let server = server_refusing(400, body).await;
     let error = answer(&server).await.unwrap_err();
-    assert!(matches!(error, InferenceError::Rejected { .. }));
-    assert!(chats(&server).await.len() <= 4);
+    assert!(matches!(error, InferenceError::Refused { .. }));
+    // The last is a harmless question, asked in the same way.
+    assert_eq!(chats(&server).await.len(), 4);
 }
 
 #[tokio::test]
-async fn models_are_listed_and_the_allow_list_is_respected() {
+async fn an_address_is_taken_as_the_server_s_documentation_prints_it() {
+    let stream = [TOKENS, STOP, DONE].concat();
+    for (served, urls) in [
+        (
+            "/v1",
+            ["", "/", "/v1", "/v1/", "/v1/chat/completions", "/v1/models"],
+        ),
+        (
+            "",
+            [
+                "",
+                "/",
+                "/chat/completions",
+                "/models",
+                "/chat/completions/",
+                "//",
+            ],
+        ),
+        (
+            "/api/v1",
+            [
+                "/api/v1",
+                "/api/v1/",
+                "/api",
+                "/api/",
+                "/api/v1/chat/completions",
+                "/api/v1/models",
+            ],
+        ),
+        (
+            "/v1beta/openai",
+            [
+                "/v1beta/openai",
+                "/v1beta/openai/",
+                "/v1beta/openai/chat/completions",
+                "/v1beta/openai/models",
+                "/v1beta/openai",
+                "/v1beta/openai",
+            ],
+        ),
+        (
+            "/openai/deployments/d",
+            [
+                "/openai/deployments/d/chat/completions?api-version=2024-10-21",
+                "/openai/deployments/d?api-version=1",
+                "/openai/deployments/d",
+                "/openai/deployments/d",
+                "/openai/deployments/d/",
+                "/openai/deployments/d/models",
+            ],
+        ),
+    ] {
+        let server = MockServer::start().await;
+        Mock::given(method("POST"))
+            .and(path(format!("{served}/chat/completions")))
+            .respond_with(
+                ResponseTemplate::new(200).set_body_raw(stream.as_str(), "text/event-stream"),
+            )
+            .mount(&server)
+            .await;
+        Mock::given(method("GET"))
+            .and(path(format!("{served}/models")))
+            .respond_with(ResponseTemplate::new(200).set_body_json(json!([{ "id": "m" }])))
+            .mount(&server)
+            .await;
+        for url in urls {
+            let settings = Settings {
+                kind: EndpointKind::Openai,
+                url: format!("{}{url}", server.uri()),
+                ..Settings::default()
+            };
+            // Asked first, and looked at first: both find the place.
+            for look in [false, true] {
+                let endpoint = OpenAiEndpoint::new(&settings, None, patient()).unwrap();
+                if look {
+                    assert_eq!(endpoint.health().await.models, ["m"], "{url}");
+                }
+                let answer = endpoint.answer(ask(), watch::Sender::default()).await;
+                assert_eq!(answer.unwrap().text, "Paris.", "{url}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_request_has_what_the_settings_say_of_this_server() {
+    let server = server_with(&[TOKENS, STOP, DONE].concat()).await;
+    let mut settings = Settings {
+        kind: EndpointKind::Openai,
+        url: server.uri(),
+        think: Some(false),
+        stop: vec!["</s>".into()],
+        ..Settings::default()
+    };
+    settings.extra.insert("min_p".into(), json!(0.05));
+    settings.extra.insert("top_k".into(), json!(20));
+    let access = Access {
+        headers: vec![("X-Api-Key".into(), SecretString::from("hush"))],
+        ..Access::default()
+    };
+    let endpoint = OpenAiEndpoint::new(&settings, access, patient()).unwrap();
+    endpoint
+        .answer(ask(), watch::Sender::default())
+        .await
+        .unwrap();
+    assert!(!format!("{endpoint:?}").contains("hush"));
+    let seen = server.received_requests().await.unwrap();
+    let chat = seen.last().unwrap();
+    assert_eq!(chat.headers["x-api-key"], "hush");
+    let body: Value = chat.body_json().unwrap();
+    assert_eq!((&body["min_p"], &body["top_k"]), (&json!(0.05), &json!(20)));
+    assert_eq!(body["stop"], json!(["</s>"]));
+    assert_eq!(
+        body["chat_template_kwargs"],
+        json!({ "enable_thinking": false })
+    );
+}
+
+#[tokio::test]
+async fn a_conversation_goes_out_with_its_roles() {
+    let server = server_with(&[TOKENS, STOP, DONE].concat()).await;
+    let text = r#"{"messages":[{"role":"system","content":"a"},{"role":"user","content":"b"},{"role":"assistant","content":"c"},{"role":"user","content":"d"}]}"#;
+    let ask = Ask {
+        messages: vend::domain::message::from_text(text),
+        ..ask()
+    };
+    endpoint_with(&server, &[])
+        .answer(ask, watch::Sender::default())
+        .await
+        .unwrap();
+    let sent = &chats(&server).await[0]["messages"];
+    assert_eq!(
+        json!({ "messages": sent }),
+        serde_json::from_str::<Value>(text).unwrap()
+    );
+}
+
+#[tokio::test]
+async fn models_are_listed_and_those_of_the_settings_are_trusted() {
     let list = json!({ "object": "list", "data": [{ "id": "b" }, { "id": "a" }, { "id": 7 }] });
     let all = health(&[("/v1/models", 200, list.clone())], &[]).await;
     assert_eq!((all.state.as_str(), all.light), ("up", Light::Ok));
@@ -273,7 +421,10 @@ async fn models_are_listed_and_the_allow_list_is_respected() {
     let one = health(&[("/v1/models", 200, list.clone())], &["B:latest"]).await;
     assert_eq!(one.models, ["b"]);
     let none = health(&[("/v1/models", 200, list)], &["c"]).await;
-    assert_eq!((none.light, none.models.len()), (Light::Warn, 0));
+    assert_eq!(
+        (none.light, none.models),
+        (Light::Warn, vec!["c".to_owned()])
+    );
 }
 
 #[tokio::test]

@@ -22,7 +22,12 @@ pub fn parse(text: &str, port: u16) -> Result<Url, String> {
         Some((scheme, rest)) if scheme.eq_ignore_ascii_case("https") => ("https", rest, 443),
         Some(_) => return Err(bad(text, "use http:// or https://")),
     };
-    if rest.contains(['?', '#', '@']) {
+    // Azure's documentation prints its version so; any other parameter may be a key.
+    let (rest, query) = match rest.split_once("?api-version=") {
+        Some((rest, version)) => (rest, Some(version)),
+        None => (rest, None),
+    };
+    if rest.contains(['?', '#', '@']) || query.is_some_and(|version| version.contains(['&', '#'])) {
         // Not shown: it may hold a password.
         return Err(
             "url: leave out user, password and parameters; a key goes into `api_key`".into(),
@@ -34,7 +39,57 @@ pub fn parse(text: &str, port: u16) -> Result<Url, String> {
     let mut url = Url::parse(&format!("{scheme}://{host}:{port}/"))
         .map_err(|error| bad(text, &error.to_string()))?;
     url.set_path(path.trim_end_matches('/'));
+    if let Some(version) = query {
+        url.set_query(Some(&format!("api-version={version}")));
+    }
     Ok(url)
+}
+
+/// Calls that get pasted with the address, the longest first.
+const CALLS: [&str; 10] = [
+    "/chat/completions",
+    "/completions",
+    "/embeddings",
+    "/responses",
+    "/models",
+    "/api/generate",
+    "/api/version",
+    "/api/chat",
+    "/api/tags",
+    "/api/show",
+];
+
+/// The address without a call that was pasted with it.
+#[must_use]
+pub fn without_call(mut base: Url) -> Url {
+    let path = base.path().trim_end_matches('/').to_owned();
+    let call = CALLS.iter().find(|call| path.ends_with(*call));
+    base.set_path(&path[..path.len() - call.map_or(0, |call| call.len())]);
+    base
+}
+
+/// The address without these last steps.
+#[must_use]
+pub fn without(mut base: Url, steps: &[&str]) -> Url {
+    let path = base.path().trim_end_matches('/').to_owned();
+    let end = steps.iter().find(|end| path.ends_with(*end));
+    base.set_path(&path[..path.len() - end.map_or(0, |end| end.len())]);
+    base
+}
+
+/// The address without a version at its end, as `/v1` or `/v1beta`, and the version. Its calls come right behind that.
+#[must_use]
+pub fn split_version(mut base: Url) -> (Url, Option<String>) {
+    let path = base.path().trim_end_matches('/').to_owned();
+    let Some((rest, last)) = path.rsplit_once('/') else {
+        return (base, None);
+    };
+    let number = last.strip_prefix('v').unwrap_or_default();
+    if !number.starts_with(|c: char| c.is_ascii_digit()) {
+        return (base, None);
+    }
+    base.set_path(rest);
+    (base, Some(format!("/{last}")))
 }
 
 fn bad(text: &str, why: &str) -> String {
@@ -152,6 +207,26 @@ mod tests {
         ] {
             assert_eq!(read(text), url, "{text}");
         }
+    }
+
+    #[test]
+    fn what_documentation_prints_is_an_address() {
+        for (text, base, version) in [
+            ("http://h:1/v1/chat/completions", "http://h:1", Some("/v1")),
+            ("https://h/api/v1/", "https://h/api", Some("/v1")),
+            ("https://h/v1beta/openai/", "https://h/v1beta/openai", None),
+            ("http://h:11434/api/chat", "http://h:11434", None),
+            (
+                "https://h/openai/deployments/d/chat/completions?api-version=2024-10-21",
+                "https://h/openai/deployments/d?api-version=2024-10-21",
+                None,
+            ),
+        ] {
+            let (url, found) = split_version(without_call(parse(text, 1).unwrap()));
+            assert_eq!((shown(&url).as_str(), found.as_deref()), (base, version));
+        }
+        assert!(parse("https://h/v1?key=secret", 1).is_err());
+        assert!(parse("https://h/v1?api-version=1&key=secret", 1).is_err());
     }
 
     #[test]

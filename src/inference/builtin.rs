@@ -20,6 +20,7 @@ use crate::config::schema::{Endpoint as Settings, EndpointKind};
 use crate::domain::health::{EndpointHealth, Light};
 use crate::domain::id::EndpointName;
 use crate::domain::job::{Answer, TextParams};
+use crate::domain::message::{Message, Role};
 use crate::domain::model_name::same_model;
 use crate::domain::text::clean;
 
@@ -94,6 +95,7 @@ impl BuiltinEndpoint {
             return Err(InferenceError::ModelMissing {
                 endpoint: self.name.clone(),
                 model: clean(&ask.model, 200),
+                fix: format!("set text.model to {MODEL}, or use another server"),
             });
         }
         let work = Work {
@@ -157,21 +159,28 @@ struct Work {
 
 impl Work {
     fn run(&self) -> Result<Answer, InferenceError> {
-        if self.ask.prompt.len() > MAX_PROMPT {
+        let prompt = dialogue(&self.ask.messages);
+        if prompt.len() > MAX_PROMPT {
             return Err(self.too_long());
         }
         let model = TinyModel::embedded().map_err(|error| self.died(&error))?;
         let (begun, mut text, mut tokens) = (Instant::now(), String::new(), 0);
         let sampling = sampling(&self.ask.params);
         let limit = self.ask.params.max_tokens.max(1);
+        if let Some(so_far) = &self.ask.so_far {
+            so_far.begin();
+        }
         let mut emit = |piece: &str| {
+            if let Some(so_far) = &self.ask.so_far {
+                so_far.push(piece, "");
+            }
             text.push_str(piece);
             tokens += 1;
             self.progress.send_replace(Progress { tokens });
             self.keep_pace(begun, tokens)
         };
         let generated = model
-            .generate(&self.ask.prompt, limit, &sampling, &[], &mut emit)
+            .generate(&prompt, limit, &sampling, &[], &mut emit)
             .map_err(|error| match error {
                 ModelError::PromptTooLong { .. } => self.too_long(),
                 other => self.died(&other),
@@ -234,6 +243,22 @@ impl Work {
     }
 }
 
+/// A conversation in the model's own form, which puts `Q: ` before it and `A:` after it.
+fn dialogue(messages: &[Message]) -> String {
+    let mut text = String::new();
+    for (index, message) in messages.iter().enumerate() {
+        if index > 0 {
+            text.push_str(match message.role {
+                Role::System => "\n",
+                Role::Assistant => "\nA: ",
+                Role::User => "\nQ: ",
+            });
+        }
+        text.push_str(&message.content);
+    }
+    text
+}
+
 /// The buyer's values in the model's terms; a random seed where none was asked for.
 // Sampling needs no more precision than f32 has.
 #[allow(clippy::cast_possible_truncation)]
@@ -263,7 +288,7 @@ mod tests {
     fn ask(prompt: &str) -> Ask {
         Ask {
             model: "vend-tiny:latest".into(),
-            prompt: prompt.into(),
+            messages: vec![Message::user(prompt)],
             params: TextParams {
                 max_tokens: 40,
                 temperature: 0.0,
@@ -273,6 +298,8 @@ mod tests {
                 seed: None,
             },
             deadline: Duration::from_mins(1),
+            attempt: 1,
+            so_far: None,
         }
     }
 

@@ -2,18 +2,18 @@
 
 use std::error::Error;
 use std::fmt;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use reqwest::header::{AUTHORIZATION, DATE, HeaderMap, HeaderValue};
+use reqwest::header::{AUTHORIZATION, DATE, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Client, RequestBuilder, Response, Url, redirect};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
-use super::InferenceError;
 use super::address::{is_loopback, is_private, join, shown};
 use super::lines::{LineError, Lines};
-use super::trouble::{MAX_NAME, MAX_WORDS, Trouble, is_too_long, refusal, words};
-use crate::config::schema::Endpoint as Settings;
+use super::trouble::{MAX_NAME, MAX_WORDS, SPENT, Trouble, is_spent, is_too_long, refusal, words};
+use super::{InferenceError, tls};
+use crate::config::schema::{Endpoint as Settings, EndpointKind};
 use crate::domain::drift::Drift;
 use crate::domain::health::{EndpointHealth, Light};
 use crate::domain::id::EndpointName;
@@ -27,13 +27,40 @@ const MAX_BODY: usize = 4 << 20;
 /// As much of an error's body as is read, bytes.
 const MAX_ERROR: usize = 64 << 10;
 
+/// So long a connection without a request is kept. Ollama keeps its side for ever, others as little as five seconds, and one
+/// that the other side closes just then costs a second try.
+const IDLE_OLLAMA: Duration = Duration::from_mins(1);
+const IDLE: Duration = Duration::from_secs(4);
+/// A connection that breaks sooner than this after a request was stale: nobody has begun to answer.
+const STALE: Duration = Duration::from_secs(2);
+
+/// What lets us in at a server.
+#[derive(Debug, Default)]
+pub struct Access {
+    /// The key, sent as a Bearer token.
+    pub api_key: Option<SecretString>,
+    /// Headers of every request.
+    pub headers: Vec<(String, SecretString)>,
+    /// Certificates that are trusted beside the machine's own (PEM).
+    pub certificate: Option<SecretString>,
+}
+
+impl From<Option<SecretString>> for Access {
+    fn from(api_key: Option<SecretString>) -> Self {
+        Self {
+            api_key,
+            ..Self::default()
+        }
+    }
+}
+
 /// One server: its address, and the client that talks to it alone. The key is inside the client and never shown.
 pub struct Server {
     /// The endpoint's name in the settings.
     pub name: String,
     /// What a person does when nothing answers there.
     pub remedy: &'static str,
-    kind: &'static str,
+    kind: EndpointKind,
     base: Url,
     client: Client,
     drift: Drift,
@@ -41,13 +68,14 @@ pub struct Server {
 
 impl fmt::Debug for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ({} at {})", self.name, self.kind, shown(&self.base))
+        let kind = self.kind.word();
+        write!(f, "{} ({kind} at {})", self.name, shown(&self.base))
     }
 }
 
 impl Server {
-    /// Sets up the client: no redirects (a key must not travel on), no proxy towards this machine, a connection for each
-    /// job (so that dropping one is seen at once, and none is ever stale).
+    /// Sets up the client: no redirects (a key must not travel on), no proxy towards this machine. Dropping an answer closes
+    /// its connection, which is how a server learns of it; one that was read to its end is used again.
     ///
     /// # Errors
     ///
@@ -55,19 +83,27 @@ impl Server {
     pub fn new(
         settings: &Settings,
         base: Url,
-        api_key: Option<SecretString>,
+        access: &Access,
         connect: Duration,
         remedy: &'static str,
     ) -> Result<Self, String> {
         let name = clean(&settings.name, 64);
         let mut headers = HeaderMap::new();
-        if let Some(key) = api_key {
-            if base.scheme() == "http" && !is_private(&base) {
-                return Err(format!(
-                    "endpoint {name}: a key would go over the internet in clear; use https"
-                ));
-            }
-            headers.insert(AUTHORIZATION, bearer(&key, &name)?);
+        let secret = access.api_key.is_some() || !access.headers.is_empty();
+        if secret && base.scheme() == "http" && !is_private(&base) {
+            return Err(format!(
+                "endpoint {name}: a key would go over the internet in clear; use https"
+            ));
+        }
+        if let Some(key) = &access.api_key {
+            let value = format!("Bearer {}", key.expose_secret().trim());
+            headers.insert(AUTHORIZATION, secret_value(&value, "api_key", &name)?);
+        }
+        for (header, secret) in &access.headers {
+            let value = secret_value(secret.expose_secret().trim(), "headers", &name)?;
+            let header = HeaderName::from_bytes(header.as_bytes())
+                .map_err(|_| format!("endpoint {name}: headers: a name that no header has"))?;
+            headers.insert(header, value);
         }
         // Refused when a provider is installed already, which is just as well.
         let _ = rustls::crypto::ring::default_provider().install_default();
@@ -76,10 +112,19 @@ impl Server {
             .default_headers(headers)
             .redirect(redirect::Policy::none())
             .connect_timeout(connect)
-            .pool_max_idle_per_host(0);
+            .pool_max_idle_per_host(4)
+            .pool_idle_timeout(match settings.kind {
+                EndpointKind::Ollama => IDLE_OLLAMA,
+                _ => IDLE,
+            });
+        if let Some(pem) = &access.certificate {
+            let tls = tls::config(pem.expose_secret())
+                .map_err(|error| format!("endpoint {name}: certificate: {error}"))?;
+            builder = builder.tls_backend_preconfigured(tls);
+        }
         if is_loopback(&base) {
             builder = builder.no_proxy();
-            if base.scheme() == "http" {
+            if base.scheme() == "http" && access.certificate.is_none() {
                 // Nobody shows a certificate, so the system's hundred and more need not be read.
                 builder = builder.tls_certs_only([]);
             }
@@ -90,7 +135,7 @@ impl Server {
         Ok(Self {
             name,
             remedy,
-            kind: settings.kind.word(),
+            kind: settings.kind,
             base,
             client,
             drift: Drift::default(),
@@ -143,9 +188,30 @@ impl Server {
     ///
     /// [`Trouble`], when the server refuses before the first byte of the answer.
     pub async fn stream(&self, path: &str, body: &Value) -> Result<Lines, Trouble> {
-        let request = self.client.post(join(&self.base, path)).json(body);
-        let response = request.send().await.map_err(|error| sending(&error))?;
+        let url = join(&self.base, path);
+        let begun = Instant::now();
+        let first = self.client.post(url.clone()).json(body).send().await;
+        let sent = match first {
+            Err(error) if !error.is_connect() && !error.is_timeout() && begun.elapsed() < STALE => {
+                self.client.post(url).json(body).send().await
+            }
+            sent => sent,
+        };
+        let response = sent.map_err(|error| sending(&error))?;
         Ok(Lines::new(accepted(response).await?))
+    }
+
+    /// What a seller does when the server lacks the model.
+    #[must_use]
+    pub fn missing_fix(&self, model: &str) -> String {
+        let model = clean(model, MAX_NAME);
+        match self.kind {
+            EndpointKind::Ollama if is_loopback(&self.base) => format!("run `ollama pull {model}`"),
+            EndpointKind::Ollama => format!("run `ollama pull {model}` on its machine"),
+            EndpointKind::Openai | EndpointKind::Builtin => {
+                "load it in that server, or set text.model to one that it has".to_owned()
+            }
+        }
     }
 
     /// What trouble before the first token means for a job.
@@ -158,7 +224,9 @@ impl Server {
                 url: shown(&self.base),
                 detail: format!("{}; {}", clean(&detail, MAX_WORDS), self.remedy),
             },
-            Trouble::Status(status, body) => refusal(endpoint, model, status, &body),
+            Trouble::Status(status, body) => {
+                refusal(endpoint, model, status, &body, self.missing_fix(model))
+            }
             Trouble::Broken(detail) => InferenceError::Died {
                 endpoint,
                 detail: clean(&detail, MAX_WORDS),
@@ -180,6 +248,13 @@ impl Server {
             return InferenceError::TooLong {
                 endpoint,
                 model: clean(model, MAX_NAME),
+            };
+        }
+        if !started && is_spent(body) {
+            return InferenceError::Refused {
+                endpoint,
+                detail: words(body),
+                fix: SPENT,
             };
         }
         self.died(&words(body), started)
@@ -234,7 +309,7 @@ impl Server {
     ) -> EndpointHealth {
         EndpointHealth {
             name: EndpointName(self.name.clone()),
-            kind: self.kind.to_owned(),
+            kind: self.kind.word().to_owned(),
             url: shown(&self.base),
             state: state.to_owned(),
             light,
@@ -260,6 +335,11 @@ impl Server {
                 Light::Down,
                 format!("refuses the key: {}; mend `api_key`", words(body)),
             ),
+            Trouble::Status(status, body) if *status == 402 || is_spent(body) => (
+                "needs_attention",
+                Light::Down,
+                format!("refuses to work: {}; {SPENT}", words(body)),
+            ),
             Trouble::Status(503, body) => ("loading", Light::Warn, words(body)),
             Trouble::Status(status, body) => (
                 "down",
@@ -277,9 +357,9 @@ impl Server {
     }
 }
 
-fn bearer(key: &SecretString, name: &str) -> Result<HeaderValue, String> {
-    let mut value = HeaderValue::from_str(&format!("Bearer {}", key.expose_secret().trim()))
-        .map_err(|_| format!("endpoint {name}: api_key holds characters that no key has"))?;
+fn secret_value(text: &str, setting: &str, name: &str) -> Result<HeaderValue, String> {
+    let mut value = HeaderValue::from_str(text)
+        .map_err(|_| format!("endpoint {name}: {setting} holds characters that no key has"))?;
     value.set_sensitive(true);
     Ok(value)
 }
@@ -339,6 +419,17 @@ pub fn count(value: &Value) -> Option<u32> {
         .map(|count| u32::try_from(count).unwrap_or(u32::MAX))
 }
 
+/// Does this field tell of an error? Null, `false` and empty text tell of none.
+#[must_use]
+pub fn is_error(value: Option<&Value>) -> bool {
+    match value {
+        None | Some(Value::Null | Value::Bool(false)) => false,
+        Some(Value::String(text)) => !text.trim().is_empty(),
+        Some(Value::Object(fields)) => !fields.is_empty(),
+        Some(_) => true,
+    }
+}
+
 /// The models that may be used: those with a name that can be shown and sent back as it is, on the allow-list where there
 /// is one, each once, sorted.
 #[must_use]
@@ -378,7 +469,7 @@ mod tests {
         let key = SecretString::from("k");
         let new = |url: &str| {
             let base = super::super::address::parse(url, 80).unwrap();
-            Server::new(&settings, base, Some(key.clone()), PROBE, "")
+            Server::new(&settings, base, &Some(key.clone()).into(), PROBE, "")
         };
         assert!(new("http://api.example.com").is_err());
         assert!(new("https://api.example.com").is_ok());

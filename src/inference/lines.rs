@@ -1,4 +1,5 @@
-//! Lines out of a byte stream (NDJSON and the lines of SSE): bounded, and never cut inside a character.
+//! Lines out of a byte stream (NDJSON and the lines of SSE): bounded, and never cut inside a character. A line ends with LF,
+//! CR or CRLF, as the specification of server-sent events has it; JSON holds neither of them raw.
 
 use super::http::cause;
 
@@ -27,6 +28,8 @@ pub struct Framer {
     start: usize,
     /// Up to where no line end was found.
     seen: usize,
+    /// The last line ended with CR: an LF that comes next belongs to it.
+    after_cr: bool,
 }
 
 impl Framer {
@@ -38,13 +41,19 @@ impl Framer {
         self.buffer.extend_from_slice(chunk);
     }
 
-    /// The next whole line without its end (`\n` or `\r\n`); none until more bytes come.
+    /// The next whole line without its end; none until more bytes come.
     ///
     /// # Errors
     ///
     /// [`LineError::TooLong`] or [`LineError::NotText`]; the stream is of no use after either.
     pub fn next_line(&mut self) -> Result<Option<String>, LineError> {
-        let end = self.buffer[self.seen..].iter().position(|b| *b == b'\n');
+        if self.after_cr && self.start < self.buffer.len() {
+            self.start += usize::from(self.buffer[self.start] == b'\n');
+            self.after_cr = false;
+        }
+        self.seen = self.seen.max(self.start);
+        let mut unseen = self.buffer[self.seen..].iter();
+        let end = unseen.position(|byte| matches!(byte, b'\n' | b'\r'));
         let Some(end) = end.map(|at| self.seen + at) else {
             self.seen = self.buffer.len();
             return if self.seen - self.start > MAX_LINE {
@@ -54,6 +63,7 @@ impl Framer {
             };
         };
         let line = text(&self.buffer[self.start..end]);
+        self.after_cr = self.buffer[end] == b'\r';
         self.start = end + 1;
         self.seen = self.start;
         line.map(Some)
@@ -68,6 +78,11 @@ impl Framer {
         let rest = std::mem::take(&mut self.buffer);
         let rest = &rest[std::mem::take(&mut self.start)..];
         self.seen = 0;
+        let rest = if std::mem::take(&mut self.after_cr) {
+            rest.strip_prefix(b"\n").unwrap_or(rest)
+        } else {
+            rest
+        };
         if rest.is_empty() {
             return Ok(None);
         }
@@ -79,7 +94,6 @@ fn text(line: &[u8]) -> Result<String, LineError> {
     if line.len() > MAX_LINE {
         return Err(LineError::TooLong);
     }
-    let line = line.strip_suffix(b"\r").unwrap_or(line);
     std::str::from_utf8(line)
         .map(str::to_owned)
         .map_err(|_| LineError::NotText)
@@ -157,6 +171,15 @@ mod tests {
             lines(&[b"a", &euro[..1], &euro[1..], b"\r\nb"]).unwrap(),
             ["a€", "b"]
         );
+    }
+
+    #[test]
+    fn a_line_ends_with_lf_cr_or_both_even_over_two_chunks() {
+        assert_eq!(
+            lines(&[b"a\rb\r", b"\nc\n", b"\r\n\rd"]).unwrap(),
+            ["a", "b", "c", "", "", "d"]
+        );
+        assert_eq!(lines(&[b"a\r", b"\n"]).unwrap(), ["a"]);
     }
 
     #[test]

@@ -5,24 +5,30 @@ mod wire;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use secrecy::SecretString;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use tokio::sync::watch;
+use tokio::time::timeout;
 
+use super::chat::Reading;
 use super::draft::Draft;
-use super::http::{Server, usable};
+use super::frames::Framing;
+use super::http::{Access, Server, usable};
+use super::learned::Learned;
+use super::lines::Lines;
 use super::patience::{Deadlines, JobClock, Patience};
-use super::trouble::Trouble;
+use super::trouble::{Trouble, is_no_api};
 use super::{Ask, Endpoint, InferenceError, Progress, address};
 use crate::config::schema::Endpoint as Settings;
 use crate::domain::health::{EndpointHealth, Light};
 use crate::domain::job::Answer;
+use crate::domain::message::Message;
 use crate::domain::model_name::{canonical, same_model};
 use crate::domain::text::clean;
-use wire::{Line, Show};
+use wire::Show;
 
 /// Ollama's port where the settings name none.
 const PORT: u16 = 11434;
@@ -31,6 +37,11 @@ const PORT: u16 = 11434;
 const NUM_CTX: u32 = 8192;
 /// From this version on `truncate: false` and `shift: false` are obeyed.
 const OBEYS: [u32; 3] = [0, 12, 6];
+/// How long a harmless question may take to be refused.
+const CHECK: Duration = Duration::from_secs(30);
+/// What a seller does whose server takes none of our requests.
+const REFUSES_ALL: &str =
+    "compare [text] with what the server takes (`vend doctor` asks the same way)";
 /// This one version leaves cached tokens out of its count of the prompt.
 const MISCOUNTS: [u32; 3] = [0, 30, 0];
 
@@ -40,8 +51,18 @@ pub struct OllamaEndpoint {
     deadlines: Deadlines,
     slots: u32,
     num_ctx: u32,
-    allowed: Vec<String>,
+    trusted: Vec<String>,
+    own: Own,
     known: Mutex<Known>,
+}
+
+/// What the settings say about each request.
+#[derive(Debug, Default)]
+pub struct Own {
+    keep_alive: Option<String>,
+    think: bool,
+    stop: Vec<String>,
+    options: Map<String, Value>,
 }
 
 /// What the server said about itself.
@@ -51,6 +72,7 @@ struct Known {
     /// Model and digest, as listed; when it changes, what was shown of the models may be stale.
     listed: Vec<(String, String)>,
     shows: HashMap<String, Show>,
+    learned: Learned,
 }
 
 impl fmt::Debug for OllamaEndpoint {
@@ -67,24 +89,32 @@ impl OllamaEndpoint {
     /// A sentence for the operator: the address can't be read, or the key can't be sent there.
     pub fn new(
         settings: &Settings,
-        api_key: Option<SecretString>,
+        access: impl Into<Access>,
         deadlines: Deadlines,
     ) -> Result<Self, String> {
         let base = address::parse(&settings.url, PORT)
             .map_err(|error| format!("endpoint {}: {error}", clean(&settings.name, 64)))?;
+        // What is pasted with the address: a call, or the place of its OpenAI-compatible one.
+        let base = address::without(address::without_call(base), &["/api", "/v1"]);
         let remedy = if address::is_loopback(&base) {
             "start it with `ollama serve`"
         } else {
             "start it there with `ollama serve`, and OLLAMA_HOST=0.0.0.0 so that it can be reached"
         };
         let connect = deadlines.connect;
-        let server = Server::new(settings, base, api_key, connect, remedy)?;
+        let server = Server::new(settings, base, &access.into(), connect, remedy)?;
         Ok(Self {
             server,
             deadlines,
             slots: settings.slots.max(1),
             num_ctx: settings.num_ctx.unwrap_or(NUM_CTX).max(1),
-            allowed: settings.models.clone(),
+            trusted: settings.models.clone(),
+            own: Own {
+                keep_alive: settings.keep_alive.clone(),
+                think: settings.think.unwrap_or(false),
+                stop: settings.stop.clone(),
+                options: settings.extra.clone().into_iter().collect(),
+            },
             known: Mutex::default(),
         })
     }
@@ -117,6 +147,10 @@ impl OllamaEndpoint {
         );
         match (version, tags) {
             (Ok(version), Ok(tags)) => self.describe(&version, &tags),
+            // Some proxies let only the chat through.
+            (version, Err(Trouble::Status(403..=405, _))) if !self.trusted.is_empty() => {
+                self.describe(&version.unwrap_or_default(), &Value::Null)
+            }
             (Err(trouble), _) | (_, Err(trouble)) => self.server.ill(&trouble, self.slots),
         }
     }
@@ -124,9 +158,8 @@ impl OllamaEndpoint {
     /// The health of a server that answers. Models that run in somebody's cloud are hidden: the buyer's text would leave
     /// this machine, on the seller's account there.
     fn describe(&self, version: &Value, tags: &Value) -> EndpointHealth {
-        let listed = wire::local_models(tags);
-        let names = listed.iter().map(|(name, _)| name.as_str());
-        let models = usable(names, &self.allowed);
+        let local = wire::local_models(tags);
+        let listed = usable(local.iter().map(|(name, _)| name.as_str()), &[]);
         let text = clean(
             version["version"].as_str().unwrap_or("of unknown version"),
             32,
@@ -134,25 +167,22 @@ impl OllamaEndpoint {
         let number = wire::version(&text);
         self.known(|known| {
             known.version = number;
-            if known.listed != listed {
+            if known.listed != local {
                 known.shows.clear();
-                known.listed = listed;
+                known.listed = local;
             }
         });
-        let missing = self
-            .allowed
-            .iter()
-            .find(|ours| !models.iter().any(|model| same_model(ours, model)));
+        let lists = |ours: &str| listed.iter().find(|model| same_model(ours, model));
+        let missing = self.trusted.iter().find(|ours| lists(ours).is_none());
         let (light, detail) = if let Some(model) = missing {
+            let fix = self.server.missing_fix(model);
             (
                 Light::Warn,
-                format!("Ollama {text}; no model {model}: run `ollama pull {model}`"),
+                format!("Ollama {text} does not list {model}, which `models` names: {fix}"),
             )
-        } else if models.is_empty() {
-            (
-                Light::Warn,
-                format!("Ollama {text}; no models yet: run `ollama pull MODEL`"),
-            )
+        } else if listed.is_empty() {
+            let fix = self.server.missing_fix("MODEL");
+            (Light::Warn, format!("Ollama {text}; no models yet: {fix}"))
         } else if number.is_some_and(|number| number < OBEYS) {
             (
                 Light::Warn,
@@ -161,35 +191,36 @@ impl OllamaEndpoint {
         } else {
             (Light::Ok, format!("Ollama {text}"))
         };
+        let models = if self.trusted.is_empty() {
+            listed
+        } else {
+            let named = self.trusted.iter();
+            named
+                .map(|ours| lists(ours).unwrap_or(ours).clone())
+                .collect()
+        };
         self.server.health("up", light, &detail, models, self.slots)
     }
 
-    /// Is the model in memory? A server that can't say counts as not.
-    async fn is_loaded(&self, model: &str) -> Result<bool, Trouble> {
-        match self.server.get("/api/ps").await {
-            Ok(loaded) => Ok(wire::names(&loaded).any(|name| same_model(name, model))),
-            Err(trouble @ (Trouble::Unreachable(_) | Trouble::Slow)) => Err(trouble),
-            Err(Trouble::Status(..) | Trouble::Broken(_)) => Ok(false),
-        }
-    }
-
-    /// What must be known before the model is asked: is it loaded, and what can it do?
-    async fn prepare(&self, model: &str) -> Result<(bool, Show), InferenceError> {
+    /// What must be known before the model is asked: what can it do?
+    async fn prepare(&self, model: &str) -> Result<Show, InferenceError> {
         let failure = |trouble| self.server.failure(trouble, model);
-        let loaded = self.is_loaded(model).await.map_err(failure)?;
         let show = match self.show(model).await {
             Ok(show) => show,
+            // Some proxies let only the chat through.
+            Err(Trouble::Status(404, body)) if is_no_api(&body) => Show::unknown(model),
             Err(trouble @ (Trouble::Unreachable(_) | Trouble::Status(401 | 403 | 404, _))) => {
                 return Err(failure(trouble));
             }
-            // Some proxies let only the chat through.
             Err(_) => Show::unknown(model),
         };
-        if show.remote {
+        // Named in the settings, it is the seller's own choice.
+        let chosen = self.trusted.iter().any(|ours| same_model(ours, model));
+        if show.remote && !chosen {
             let detail = format!("{model} runs in a cloud, not on this machine");
             return Err(self.server.rejected(&detail));
         }
-        Ok((loaded, show))
+        Ok(show)
     }
 
     async fn run(
@@ -197,81 +228,85 @@ impl OllamaEndpoint {
         ask: Ask,
         progress: watch::Sender<Progress>,
     ) -> Result<Answer, InferenceError> {
-        if ask.prompt.trim().is_empty() {
+        let prompt = ask.prompt();
+        if prompt.trim().is_empty() {
             return Err(self.server.rejected("an empty prompt"));
         }
         let job = JobClock::start(ask.deadline);
-        let opening = self.patience(job, ask.deadline);
-        let (loaded, show) = opening.wait(self.prepare(&ask.model)).await??;
-        let first = if loaded {
-            self.deadlines.first_token_warm
-        } else {
-            self.deadlines.first_token_cold
-        };
+        let first = self.deadlines.first_for(&prompt, ask.attempt);
+        let between = self.deadlines.between_tokens;
+        let mut patience = Patience::new(&self.server.name, job, first, between);
+        let show = patience.wait(self.prepare(&ask.model)).await??;
         let num_ctx = show
             .context
             .map_or(self.num_ctx, |most| self.num_ctx.min(most));
-        let body = wire::chat(&ask, num_ctx, &show);
-        let draft = Draft::new(&self.server.name, progress);
-        let draft = self
-            .stream(&body, &ask.model, draft, self.patience(job, first))
-            .await?;
-        draft.finish(&ask.prompt, Some(num_ctx))
+        let lines = match patience.wait(self.open(&ask, num_ctx, &show)).await? {
+            Ok(lines) => lines,
+            Err(trouble) => return Err(self.refused(trouble, &ask, &show, &patience).await),
+        };
+        let draft = Draft::new(&self.server.name, &ask, progress);
+        let reading = Reading {
+            server: &self.server,
+            model: &ask.model,
+            framing: Framing::Lines,
+            read: wire::read,
+        };
+        let mut draft = reading.whole(lines, draft, &mut patience).await?;
+        if self.known(|known| known.version == Some(MISCOUNTS)) {
+            draft.doubt_prompt();
+        }
+        draft.finish(&prompt, Some(num_ctx))
     }
 
-    fn patience(&self, job: JobClock, first: std::time::Duration) -> Patience {
-        Patience::new(&self.server.name, job, first, self.deadlines.between_tokens)
-    }
-
-    /// Asks and reads until the line that says `done`. Without that line it is no answer.
-    async fn stream(
-        &self,
-        body: &Value,
-        model: &str,
-        mut draft: Draft,
-        mut patience: Patience,
-    ) -> Result<Draft, InferenceError> {
-        let lines = patience.wait(self.server.stream("/api/chat", body)).await?;
-        let mut lines = lines.map_err(|trouble| self.server.failure(trouble, model))?;
+    /// Asks, and again without each field that the server refuses by name.
+    async fn open(&self, ask: &Ask, num_ctx: u32, show: &Show) -> Result<Lines, Trouble> {
         loop {
-            let line = patience.wait(lines.next()).await?;
-            let line = line
-                .map_err(|error| self.server.unreadable(&error, patience.started()))?
-                .ok_or_else(|| self.ended(patience.started()))?;
-            if line.trim().is_empty() {
-                continue;
-            }
-            match Line::read(&line) {
-                None if lines.ended() => return Err(self.ended(patience.started())),
-                None => return Err(self.server.protocol("a line that is not a chat's")),
-                Some(Line::Error(text)) => {
-                    return Err(self.server.stream_error(&text, model, patience.started()));
-                }
-                Some(Line::Part(part)) => {
-                    if draft.push(&part.content, &part.thinking)? {
-                        patience.token();
-                    }
-                    if let Some(end) = part.end {
-                        self.close(&mut draft, &end);
-                        return Ok(draft);
-                    }
-                }
+            let mut body = wire::chat(ask, num_ctx, show, &self.own);
+            self.known(|known| known.learned.apply(&ask.model, &mut body));
+            let (status, refusal) = match self.server.stream("/api/chat", &body).await {
+                Err(Trouble::Status(status, refusal)) => (status, refusal),
+                other => return other,
+            };
+            // Each round takes a field away, so it ends.
+            let learn =
+                |known: &mut Known| known.learned.learn(&ask.model, status, &refusal, &body);
+            if !self.known(learn) {
+                return Err(Trouble::Status(status, refusal));
             }
         }
     }
 
-    /// Takes over what the last line says.
-    fn close(&self, draft: &mut Draft, end: &wire::End) {
-        let miscounts = self.known(|known| known.version == Some(MISCOUNTS));
-        draft.prompt_tokens = end.prompt_tokens.filter(|_| !miscounts);
-        draft.completion_tokens = end.completion_tokens;
-        draft.server_ms = end.output_ms;
-        draft.cut = end.cut;
-    }
-
-    fn ended(&self, started: bool) -> InferenceError {
-        self.server
-            .died("the stream ended before the answer did", started)
+    /// What a refusal means. One of the request itself may be about what the buyer said, or about how we ask: a harmless
+    /// question, asked in the same way, tells.
+    async fn refused(
+        &self,
+        trouble: Trouble,
+        ask: &Ask,
+        show: &Show,
+        patience: &Patience,
+    ) -> InferenceError {
+        let error = self.server.failure(trouble, &ask.model);
+        let InferenceError::Rejected { endpoint, detail } = &error else {
+            return error;
+        };
+        let harmless = Ask {
+            messages: vec![Message::user("Hello.")],
+            so_far: None,
+            ..ask.clone()
+        };
+        let asked = self.open(
+            &harmless,
+            self.num_ctx.min(show.context.unwrap_or(u32::MAX)),
+            show,
+        );
+        match timeout(CHECK, patience.wait(asked)).await {
+            Ok(Ok(Err(Trouble::Status(400..=498, _)))) => InferenceError::Refused {
+                endpoint: endpoint.clone(),
+                detail: detail.clone(),
+                fix: REFUSES_ALL,
+            },
+            _ => error,
+        }
     }
 }
 
@@ -292,6 +327,10 @@ impl Endpoint for OllamaEndpoint {
         self.server.clock_off_secs()
     }
 
+    fn missing_fix(&self, model: &str) -> String {
+        self.server.missing_fix(model)
+    }
+
     fn answer(
         &self,
         ask: Ask,
@@ -306,7 +345,12 @@ mod tests {
     use super::*;
 
     fn endpoint() -> OllamaEndpoint {
-        OllamaEndpoint::new(&Settings::default(), None, Deadlines::default()).unwrap()
+        OllamaEndpoint::new(
+            &Settings::default(),
+            Access::default(),
+            Deadlines::default(),
+        )
+        .unwrap()
     }
 
     fn health(version: &str, tags: &Value) -> EndpointHealth {
@@ -343,15 +387,17 @@ mod tests {
     }
 
     #[test]
-    fn a_model_of_the_settings_that_is_not_there_is_named_with_its_remedy() {
+    fn a_model_of_the_settings_is_trusted_and_named_where_it_is_not_listed() {
         let settings = Settings {
             models: vec!["gemma2".into()],
             ..Settings::default()
         };
-        let endpoint = OllamaEndpoint::new(&settings, None, Deadlines::default()).unwrap();
+        let endpoint =
+            OllamaEndpoint::new(&settings, Access::default(), Deadlines::default()).unwrap();
         let tags = json!({ "models": [{ "name": "other:latest" }] });
         let health = endpoint.describe(&json!({ "version": "0.33.0" }), &tags);
-        assert_eq!(health.models, [""; 0]);
+        assert_eq!(health.models, ["gemma2"]);
+        assert_eq!(health.light, Light::Warn);
         assert!(health.detail.contains("`ollama pull gemma2`"));
     }
 

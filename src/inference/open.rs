@@ -1,13 +1,14 @@
 //! From the settings to endpoints.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use secrecy::SecretString;
 
 use super::builtin::BuiltinEndpoint;
 use super::ollama::OllamaEndpoint;
 use super::openai::OpenAiEndpoint;
-use super::{Deadlines, Endpoint};
+use super::{Access, Deadlines, Endpoint};
 use crate::config::schema::{Endpoint as Settings, EndpointKind, SecretSource};
 use crate::domain::text::clean;
 
@@ -33,14 +34,40 @@ fn one(
     resolve: impl Fn(&SecretSource) -> Result<SecretString, String>,
     pace: Option<u32>,
 ) -> Result<Arc<dyn Endpoint>, String> {
-    let named = |error| format!("endpoint {}: api_key: {error}", clean(&settings.name, 64));
-    let key = settings.api_key.as_ref().map(resolve).transpose();
-    let key = key.map_err(named)?;
-    let deadlines = Deadlines::default();
+    let access = access(settings, resolve)?;
+    let secs = |own: Option<u64>, usual| own.map_or(usual, Duration::from_secs);
+    let usual = Deadlines::default();
+    let deadlines = Deadlines {
+        first_token: secs(settings.first_token_secs, usual.first_token),
+        between_tokens: secs(settings.between_tokens_secs, usual.between_tokens),
+        ..usual
+    };
     Ok(match settings.kind {
-        EndpointKind::Ollama => Arc::new(OllamaEndpoint::new(settings, key, deadlines)?),
-        EndpointKind::Openai => Arc::new(OpenAiEndpoint::new(settings, key, deadlines)?),
+        EndpointKind::Ollama => Arc::new(OllamaEndpoint::new(settings, access, deadlines)?),
+        EndpointKind::Openai => Arc::new(OpenAiEndpoint::new(settings, access, deadlines)?),
         EndpointKind::Builtin => Arc::new(BuiltinEndpoint::new(settings, pace)),
+    })
+}
+
+/// What lets us in there. The certificate is no secret, but its file is found and read as theirs are.
+fn access(
+    settings: &Settings,
+    resolve: impl Fn(&SecretSource) -> Result<SecretString, String>,
+) -> Result<Access, String> {
+    let read = |key: &str, source: &SecretSource| {
+        let named = |error| format!("endpoint {}: {key}: {error}", clean(&settings.name, 64));
+        resolve(source).map_err(named)
+    };
+    let api_key = settings.api_key.as_ref();
+    let api_key = api_key.map(|source| read("api_key", source)).transpose()?;
+    let headers = settings.headers.iter();
+    let headers = headers.map(|(name, source)| Ok((name.clone(), read("headers", source)?)));
+    let certificate = settings.certificate.clone();
+    let certificate = certificate.map(|file| read("certificate", &SecretSource::File { file }));
+    Ok(Access {
+        api_key,
+        headers: headers.collect::<Result<_, String>>()?,
+        certificate: certificate.transpose()?,
     })
 }
 

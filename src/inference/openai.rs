@@ -2,54 +2,64 @@
 
 mod wire;
 
-use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use secrecy::SecretString;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use tokio::sync::watch;
-use tokio::time::Instant;
+use tokio::time::timeout;
 
+use super::chat::Reading;
 use super::draft::Draft;
-use super::http::{Server, usable};
+use super::frames::Framing;
+use super::http::{Access, Server, usable};
+use super::learned::Learned;
 use super::lines::Lines;
 use super::patience::{Deadlines, JobClock, Patience};
-use super::sse::Events;
-use super::trouble::Trouble;
+use super::trouble::{Trouble, is_no_api};
 use super::{Ask, Endpoint, InferenceError, Progress, address};
 use crate::config::schema::Endpoint as Settings;
 use crate::domain::health::{EndpointHealth, Light};
 use crate::domain::job::Answer;
-use crate::domain::model_name::{canonical, same_model};
+use crate::domain::message::Message;
+use crate::domain::model_name::same_model;
 use crate::domain::text::clean;
-use wire::{Ending, Piece};
 
 /// The port where the settings name neither port nor scheme: llama.cpp's.
 const PORT: u16 = 8080;
-/// So long after an answer the model is taken to be loaded still. (LM Studio unloads after an hour.)
-const WARM: Duration = Duration::from_mins(30);
-/// Fields that not every server knows. One that refuses a request and names such a field is asked again without it.
-const OPTIONAL: [&str; 3] = ["stream_options", "top_k", "seed"];
+/// How long a harmless question may take to be refused.
+const CHECK: Duration = Duration::from_secs(30);
+/// What a seller does whose server takes none of our requests.
+const REFUSES_ALL: &str = "compare [text] and this endpoint's `extra` with what the server takes (`vend doctor` asks the same way)";
 
 /// A server with an OpenAI-compatible API.
 pub struct OpenAiEndpoint {
     server: Server,
     deadlines: Deadlines,
     slots: u32,
-    allowed: Vec<String>,
+    trusted: Vec<String>,
+    own: Own,
+    /// Where its calls may be, below its address; the documentation of servers prints it with or without `/v1`.
+    prefixes: Vec<String>,
     known: Mutex<Known>,
+}
+
+/// What the settings say about each request.
+#[derive(Debug, Default)]
+pub struct Own {
+    stop: Vec<String>,
+    think: Option<bool>,
+    extra: Map<String, Value>,
 }
 
 #[derive(Debug, Default)]
 struct Known {
-    /// Optional fields that it refuses.
-    refused: Vec<&'static str>,
-    /// When each model last answered.
-    answered: HashMap<String, Instant>,
+    learned: Learned,
+    /// Which of the prefixes it is.
+    prefix: Option<String>,
 }
 
 impl fmt::Debug for OpenAiEndpoint {
@@ -59,28 +69,37 @@ impl fmt::Debug for OpenAiEndpoint {
 }
 
 impl OpenAiEndpoint {
-    /// An endpoint as the settings describe it; its address may end in `/v1` or not. Connects to nothing yet.
+    /// An endpoint as the settings describe it; its address is the one that the server's documentation prints. Connects to
+    /// nothing yet.
     ///
     /// # Errors
     ///
     /// A sentence for the operator: the address can't be read, or the key can't be sent there.
     pub fn new(
         settings: &Settings,
-        api_key: Option<SecretString>,
+        access: impl Into<Access>,
         deadlines: Deadlines,
     ) -> Result<Self, String> {
-        let mut base = address::parse(&settings.url, PORT)
+        let base = address::parse(&settings.url, PORT)
             .map_err(|error| format!("endpoint {}: {error}", clean(&settings.name, 64)))?;
-        if let Some(path) = base.path().strip_suffix("/v1").map(str::to_owned) {
-            base.set_path(&path);
-        }
+        let (base, version) = address::split_version(address::without_call(base));
+        let prefixes = match version {
+            Some(version) => vec![version],
+            None => vec!["/v1".to_owned(), String::new()],
+        };
         let remedy = "start the server, or mend this endpoint's `url`";
         let connect = deadlines.connect;
         Ok(Self {
-            server: Server::new(settings, base, api_key, connect, remedy)?,
+            server: Server::new(settings, base, &access.into(), connect, remedy)?,
             deadlines,
             slots: settings.slots.max(1),
-            allowed: settings.models.clone(),
+            trusted: settings.models.clone(),
+            own: Own {
+                stop: settings.stop.clone(),
+                think: settings.think,
+                extra: settings.extra.clone().into_iter().collect(),
+            },
+            prefixes,
             known: Mutex::default(),
         })
     }
@@ -89,34 +108,75 @@ impl OpenAiEndpoint {
         look(&mut self.known.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// Where its calls are, or may be.
+    fn places(&self) -> Vec<String> {
+        let known = self.known(|known| known.prefix.clone());
+        known.map_or_else(|| self.prefixes.clone(), |prefix| vec![prefix])
+    }
+
     async fn look(&self) -> EndpointHealth {
         // llama.cpp says there that it is loading; other servers need not have it.
-        let (health, models) =
-            tokio::join!(self.server.get("/health"), self.server.get("/v1/models"));
+        let (health, models) = tokio::join!(self.server.get("/health"), self.list());
         if let Err(trouble @ Trouble::Status(503, _)) = &health {
             return self.server.ill(trouble, self.slots);
         }
         match models {
-            Ok(list) => self.describe(usable(wire::models(&list), &self.allowed)),
-            Err(Trouble::Status(404, _)) if !self.allowed.is_empty() => {
-                self.describe(self.allowed.clone())
+            Ok(list) => self.describe(usable(wire::models(&list), &[])),
+            // A key that may only chat, or a server without a list.
+            Err(Trouble::Status(403..=405 | 501, _) | Trouble::Broken(_))
+                if !self.trusted.is_empty() =>
+            {
+                self.describe(Vec::new())
             }
             Err(trouble) => self.server.ill(&trouble, self.slots),
         }
     }
 
-    fn describe(&self, models: Vec<String>) -> EndpointHealth {
-        let missing = self
-            .allowed
-            .iter()
-            .find(|ours| !models.iter().any(|model| same_model(ours, model)));
+    /// Its list of models, wherever it is.
+    async fn list(&self) -> Result<Value, Trouble> {
+        let mut first = None;
+        for prefix in self.places() {
+            match self.server.get(&format!("{prefix}/models")).await {
+                Ok(list) if wire::is_list(&list) => {
+                    self.known(|known| known.prefix = Some(prefix));
+                    return Ok(list);
+                }
+                Ok(_) => {
+                    first.get_or_insert(Trouble::Broken("what it lists are no models".into()));
+                }
+                Err(trouble @ (Trouble::Unreachable(_) | Trouble::Slow)) => return Err(trouble),
+                Err(trouble) => {
+                    first.get_or_insert(trouble);
+                }
+            }
+        }
+        Err(first.unwrap_or_else(|| Trouble::Broken("it has no address".into())))
+    }
+
+    /// The models of the settings are trusted as they stand; without any, those that it lists.
+    fn describe(&self, listed: Vec<String>) -> EndpointHealth {
+        let lists = |ours: &str| listed.iter().find(|model| same_model(ours, model));
+        let missing = self.trusted.iter().find(|ours| lists(ours).is_none());
         let (light, detail) = match missing {
-            Some(model) => (Light::Warn, format!("does not list the model {model}")),
-            None if models.is_empty() => (Light::Warn, "lists no models".to_owned()),
+            Some(model) => (
+                Light::Warn,
+                format!("does not list the model {model}; it is trusted, as `models` names it"),
+            ),
+            None if listed.is_empty() => (
+                Light::Warn,
+                "lists no models: load one, or name them in this endpoint's `models`".to_owned(),
+            ),
             None => (
                 Light::Ok,
-                format!("OpenAI-compatible, {} models", models.len()),
+                format!("OpenAI-compatible, {} models", listed.len()),
             ),
+        };
+        let models = if self.trusted.is_empty() {
+            listed
+        } else {
+            let named = self.trusted.iter();
+            let named = named.map(|ours| lists(ours).unwrap_or(ours).clone());
+            named.collect()
         };
         self.server.health("up", light, &detail, models, self.slots)
     }
@@ -126,136 +186,89 @@ impl OpenAiEndpoint {
         ask: Ask,
         progress: watch::Sender<Progress>,
     ) -> Result<Answer, InferenceError> {
-        if ask.prompt.trim().is_empty() {
+        let prompt = ask.prompt();
+        if prompt.trim().is_empty() {
             return Err(self.server.rejected("an empty prompt"));
         }
-        let model = canonical(&ask.model);
-        let answered = self.known(|known| known.answered.get(&model).copied());
-        let first = if answered.is_some_and(|at| at.elapsed() < WARM) {
-            self.deadlines.first_token_warm
-        } else {
-            self.deadlines.first_token_cold
-        };
         let job = JobClock::start(ask.deadline);
+        let first = self.deadlines.first_for(&prompt, ask.attempt);
         let mut patience =
             Patience::new(&self.server.name, job, first, self.deadlines.between_tokens);
-        let lines = self.open(&ask, &patience).await?;
-        let draft = Draft::new(&self.server.name, progress);
-        let draft = self.read(lines, &ask.model, draft, &mut patience).await?;
-        self.known(|known| known.answered.insert(model, Instant::now()));
-        draft.finish(&ask.prompt, None)
+        let lines = match patience.wait(self.open(&ask)).await? {
+            Ok(lines) => lines,
+            Err(trouble) => return Err(self.refused(trouble, &ask, &patience).await),
+        };
+        let draft = Draft::new(&self.server.name, &ask, progress);
+        let reading = Reading {
+            server: &self.server,
+            model: &ask.model,
+            framing: Framing::Events,
+            read: wire::read,
+        };
+        let draft = reading.whole(lines, draft, &mut patience).await?;
+        draft.finish(&prompt, None)
     }
 
-    /// Asks; again without an optional field that the server refuses by name.
-    async fn open(&self, ask: &Ask, patience: &Patience) -> Result<Lines, InferenceError> {
-        loop {
-            let refused = self.known(|known| known.refused.clone());
-            let body = wire::chat(ask, &refused);
-            let trouble = match patience
-                .wait(self.server.stream("/v1/chat/completions", &body))
-                .await?
-            {
-                Ok(lines) => return Ok(lines),
-                Err(trouble) => trouble,
-            };
-            let Some(field) = named_field(&trouble, &body) else {
-                return Err(self.server.failure(trouble, &ask.model));
-            };
-            self.known(|known| known.refused.push(field));
-        }
-    }
-
-    /// Reads until the end of the stream. It is an answer only when the server gave a reason why it ended.
-    async fn read(
-        &self,
-        mut lines: Lines,
-        model: &str,
-        mut draft: Draft,
-        patience: &mut Patience,
-    ) -> Result<Draft, InferenceError> {
-        let mut events = Events::default();
-        let mut finished = false;
-        loop {
-            let line = match patience.wait(lines.next()).await {
-                Ok(Ok(line)) => line,
-                // The answer is whole; only its counts may be missing.
-                Ok(Err(_)) | Err(_) if finished => return Ok(draft),
-                Ok(Err(error)) => return Err(self.server.unreadable(&error, patience.started())),
-                Err(error) => return Err(error),
-            };
-            let over = line.is_none();
-            let data = match line {
-                Some(line) => events
-                    .push(&line)
-                    .map_err(|error| self.server.unreadable(&error, patience.started()))?,
-                None => events.finish(),
-            };
-            if let Some(data) = data {
-                match wire::read(&data) {
-                    None if over || lines.ended() => {}
-                    None => return Err(self.server.protocol("an event that is not a chat's")),
-                    Some(Piece::Done) => return self.ended(finished, draft, patience.started()),
-                    Some(Piece::Error) if finished => return Ok(draft),
-                    Some(Piece::Error) => {
-                        return Err(self.server.stream_error(&data, model, patience.started()));
-                    }
-                    Some(Piece::Part(part)) => {
-                        if draft.push(&part.content, &part.thinking)? {
-                            patience.token();
-                        }
-                        part.counts(&mut draft);
-                        finished |= self.ending(part.ending, &mut draft, patience.started())?;
-                    }
+    /// Asks, wherever its calls are, and again without each field that it refuses by name.
+    async fn open(&self, ask: &Ask) -> Result<Lines, Trouble> {
+        let mut refused = None;
+        for prefix in self.places() {
+            match self.open_at(&prefix, ask).await {
+                Ok(lines) => {
+                    self.known(|known| known.prefix = Some(prefix));
+                    return Ok(lines);
                 }
+                Err(Trouble::Status(status @ (404 | 405), body))
+                    if status == 405 || is_no_api(&body) =>
+                {
+                    refused.get_or_insert(Trouble::Status(status, body));
+                }
+                Err(trouble) => return Err(trouble),
             }
-            if over {
-                return self.ended(finished, draft, patience.started());
+        }
+        Err(refused.unwrap_or_else(|| Trouble::Broken("it has no address".into())))
+    }
+
+    async fn open_at(&self, prefix: &str, ask: &Ask) -> Result<Lines, Trouble> {
+        let path = format!("{prefix}/chat/completions");
+        loop {
+            let mut body = wire::chat(ask, &self.own);
+            self.known(|known| known.learned.apply(&ask.model, &mut body));
+            let (status, refusal) = match self.server.stream(&path, &body).await {
+                Err(Trouble::Status(status, refusal)) => (status, refusal),
+                other => return other,
+            };
+            // Each round takes a field away, so it ends.
+            let learn =
+                |known: &mut Known| known.learned.learn(&ask.model, status, &refusal, &body);
+            if !self.known(learn) {
+                return Err(Trouble::Status(status, refusal));
             }
         }
     }
 
-    /// Did the server give a reason why the answer ended, and is it one of an answer?
-    fn ending(
-        &self,
-        ending: Option<Ending>,
-        draft: &mut Draft,
-        started: bool,
-    ) -> Result<bool, InferenceError> {
-        match ending {
-            None => return Ok(false),
-            Some(Ending::Stop) => {}
-            Some(Ending::Length) => draft.cut = true,
-            Some(Ending::Filtered) => {
-                return Err(self
-                    .server
-                    .rejected("the server's content filter stopped the answer"));
-            }
-            Some(Ending::Aborted) => {
-                return Err(self.server.died("the server aborted the answer", started));
-            }
-        }
-        Ok(true)
-    }
-
-    fn ended(&self, finished: bool, draft: Draft, started: bool) -> Result<Draft, InferenceError> {
-        if finished {
-            Ok(draft)
-        } else {
-            Err(self
-                .server
-                .died("the stream ended before the answer did", started))
+    /// What a refusal means. One of the request itself may be about what the buyer said, or about how we ask: a harmless
+    /// question, asked in the same way, tells.
+    async fn refused(&self, trouble: Trouble, ask: &Ask, patience: &Patience) -> InferenceError {
+        let error = self.server.failure(trouble, &ask.model);
+        let InferenceError::Rejected { endpoint, detail } = &error else {
+            return error;
+        };
+        let harmless = Ask {
+            messages: vec![Message::user("Hello.")],
+            so_far: None,
+            ..ask.clone()
+        };
+        let again = timeout(CHECK, patience.wait(self.open(&harmless))).await;
+        match again {
+            Ok(Ok(Err(Trouble::Status(400..=498, _)))) => InferenceError::Refused {
+                endpoint: endpoint.clone(),
+                detail: detail.clone(),
+                fix: REFUSES_ALL,
+            },
+            _ => error,
         }
     }
-}
-
-/// The optional field that a refusal names, where it was sent.
-fn named_field(trouble: &Trouble, sent: &Value) -> Option<&'static str> {
-    let Trouble::Status(400 | 422, words) = trouble else {
-        return None;
-    };
-    OPTIONAL
-        .into_iter()
-        .find(|field| sent.get(field).is_some() && words.contains(*field))
 }
 
 impl Endpoint for OpenAiEndpoint {
@@ -273,6 +286,10 @@ impl Endpoint for OpenAiEndpoint {
 
     fn clock_off_secs(&self) -> Option<i64> {
         self.server.clock_off_secs()
+    }
+
+    fn missing_fix(&self, model: &str) -> String {
+        self.server.missing_fix(model)
     }
 
     fn answer(

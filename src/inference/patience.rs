@@ -11,10 +11,9 @@ use super::InferenceError;
 pub struct Deadlines {
     /// Until a connection stands.
     pub connect: Duration,
-    /// From the request to the first token, where the model is loaded.
-    pub first_token_warm: Duration,
-    /// From the request to the first token, where the model may have to be loaded first.
-    pub first_token_cold: Duration,
+    /// From the request to the first token of a short prompt. A server may unload a model at any moment, so no model counts
+    /// as loaded.
+    pub first_token: Duration,
     /// From one token to the next.
     pub between_tokens: Duration,
 }
@@ -22,11 +21,23 @@ pub struct Deadlines {
 impl Default for Deadlines {
     fn default() -> Self {
         Self {
-            connect: Duration::from_secs(2),
-            first_token_warm: Duration::from_secs(30),
-            first_token_cold: Duration::from_mins(5),
-            between_tokens: Duration::from_secs(20),
+            connect: Duration::from_secs(5),
+            first_token: Duration::from_mins(2),
+            between_tokens: Duration::from_secs(30),
         }
+    }
+}
+
+impl Deadlines {
+    /// The wait for the first token of an answer to this prompt, at this try (from 1). A CPU reads as little as twenty tokens
+    /// a second, and equal time-outs one after another would be waste.
+    #[must_use]
+    pub fn first_for(&self, prompt: &str, attempt: u32) -> Duration {
+        const BYTES_A_SECOND: u64 = 20 * 4;
+        let reading = Duration::from_secs(prompt.len() as u64 / BYTES_A_SECOND);
+        self.first_token
+            .saturating_add(reading)
+            .saturating_mul(attempt.max(1))
     }
 }
 
@@ -87,6 +98,11 @@ impl Patience {
         self.until = from_now(self.between);
     }
 
+    /// The answer is whole: what may still follow it is waited for this long at most.
+    pub fn ending(&mut self, tail: Duration) {
+        self.until = self.until.min(from_now(tail));
+    }
+
     /// Has a token arrived?
     #[must_use]
     pub const fn started(&self) -> bool {
@@ -122,4 +138,20 @@ impl Patience {
 fn from_now(wait: Duration) -> Instant {
     const YEAR: Duration = Duration::from_hours(365 * 24);
     Instant::now() + wait.min(YEAR)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_prompt_and_a_second_try_are_waited_for_longer() {
+        let deadlines = Deadlines::default();
+        let short = deadlines.first_for("hi", 1);
+        assert!(short >= Duration::from_secs(35), "{short:?}");
+        // Eight thousand tokens at twenty a second.
+        let long = deadlines.first_for(&"word ".repeat(8_000), 1);
+        assert!(long >= Duration::from_secs(400), "{long:?}");
+        assert_eq!(deadlines.first_for("hi", 2), 2 * short);
+    }
 }

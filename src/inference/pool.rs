@@ -85,8 +85,14 @@ impl Pool {
         self.look(false).await
     }
 
-    /// The same, at resting endpoints too: for when a person asks, who may have mended something just now.
+    /// The same, at resting endpoints too, and those that refused to work may work again: for when a person asks, who may
+    /// have mended something just now.
     pub async fn refresh_all(&self) -> Vec<EndpointHealth> {
+        self.shared.change(|members| {
+            for member in members {
+                member.reopen();
+            }
+        });
         self.look(true).await
     }
 
@@ -140,6 +146,50 @@ impl Pool {
     pub fn has_model(&self, model: &str) -> bool {
         self.shared
             .look(|members| members.iter().any(|member| member.offers(model).is_some()))
+    }
+
+    /// Somebody has tested this endpoint and found it well: it takes jobs again.
+    pub fn reopen(&self, endpoint: &str) {
+        let at = |one: &Arc<dyn Endpoint>| one.name() == endpoint;
+        if let Some(index) = self.shared.endpoints.iter().position(at) {
+            self.shared.change(|members| members[index].reopen());
+        }
+    }
+
+    /// Why no job on the model can be done until the seller has looked: each endpoint that has it refuses to work. None where
+    /// one does not, or none has it.
+    #[must_use]
+    pub fn closed(&self, model: &str) -> Option<String> {
+        self.shared.look(|members| {
+            let mut why = None;
+            for member in members
+                .iter()
+                .filter(|member| member.offers(model).is_some())
+            {
+                why = Some(member.closed()?.to_owned());
+            }
+            why
+        })
+    }
+
+    /// Could an endpoint take a job on the model, now or when it is free again?
+    #[must_use]
+    pub fn serves(&self, model: &str) -> bool {
+        self.shared.look(|members| {
+            let open = |one: &Member| one.closed().is_none() && one.offers(model).is_some();
+            members.iter().any(open)
+        })
+    }
+
+    /// What the seller does where this endpoint lacks a model.
+    #[must_use]
+    pub fn missing_fix(&self, endpoint: &str, model: &str) -> String {
+        let all = &self.shared.endpoints;
+        let found = all
+            .iter()
+            .find(|one| one.name() == endpoint)
+            .or(all.first());
+        found.map_or_else(String::new, |one| one.missing_fix(model))
     }
 
     /// The models of all endpoints at the last look, each once, sorted.
@@ -277,7 +327,7 @@ fn is_safe_to_repeat(error: &InferenceError) -> bool {
             | InferenceError::Busy { .. }
             | InferenceError::Died { started: false, .. }
             | InferenceError::Stalled { started: false, .. }
-    )
+    ) || error.is_the_seller_s()
 }
 
 /// The health of an endpoint that did not answer the look at all.

@@ -7,6 +7,8 @@ use crate::domain::text::clean;
 
 /// As much of a server's words as is shown, characters.
 pub const MAX_WORDS: usize = 200;
+/// What a seller does whose account is empty.
+pub const SPENT: &str = "add credit to the account there, or raise its budget";
 /// The longest name of a model, characters.
 pub const MAX_NAME: usize = 200;
 
@@ -23,9 +25,15 @@ pub enum Trouble {
     Slow,
 }
 
-/// What a status before the stream means. The status decides first, the words second.
+/// What a status before the stream means. The status decides first, the words second. `fix` is for a model that is missing.
 #[must_use]
-pub fn refusal(endpoint: String, model: &str, status: u16, body: &str) -> InferenceError {
+pub fn refusal(
+    endpoint: String,
+    model: &str,
+    status: u16,
+    body: &str,
+    fix: String,
+) -> InferenceError {
     let mut detail = format!("HTTP {status}: {}", words(body));
     if status == 403 && body.is_empty() {
         // What Ollama on loopback says to a proxy that passes the outer Host header on.
@@ -34,9 +42,16 @@ pub fn refusal(endpoint: String, model: &str, status: u16, body: &str) -> Infere
     let model = clean(model, MAX_NAME);
     match status {
         400 | 413 | 422 if is_too_long(body) => InferenceError::TooLong { endpoint, model },
+        400 | 403 if is_policy(body) => InferenceError::Rejected { endpoint, detail },
+        402 => spent(endpoint, detail),
+        400..=498 if is_spent(body) => spent(endpoint, detail),
         401 | 403 => InferenceError::Unauthorized { endpoint, detail },
         404 if is_no_api(body) => InferenceError::Protocol { endpoint, detail },
-        404 => InferenceError::ModelMissing { endpoint, model },
+        404 => InferenceError::ModelMissing {
+            endpoint,
+            model,
+            fix,
+        },
         429 | 503 => InferenceError::Busy { endpoint, detail },
         // 499: it cancelled the work itself.
         499..=599 => InferenceError::Died {
@@ -49,12 +64,73 @@ pub fn refusal(endpoint: String, model: &str, status: u16, body: &str) -> Infere
     }
 }
 
+fn spent(endpoint: String, detail: String) -> InferenceError {
+    InferenceError::Refused {
+        endpoint,
+        detail,
+        fix: SPENT,
+    }
+}
+
+/// Does a refusal say that the seller's account there is empty?
+#[must_use]
+pub fn is_spent(body: &str) -> bool {
+    const SIGNS: [&str; 17] = [
+        "budget has been exceeded",
+        "budget_exceeded",
+        "exceeded budget",
+        "budget exceeded",
+        "insufficient_quota",
+        "insufficient quota",
+        "exceeded your current quota",
+        "insufficient balance",
+        "insufficient_balance",
+        "insufficient credit",
+        "insufficient funds",
+        "credit balance",
+        "credits are needed",
+        "more credits",
+        "out of credits",
+        "billing",
+        "arrearage",
+    ];
+    has_sign(body, &SIGNS)
+}
+
+/// Does a refusal mind what the buyer said, rather than how we asked?
+#[must_use]
+pub fn is_policy(body: &str) -> bool {
+    const SIGNS: [&str; 9] = [
+        "content_filter",
+        "content management policy",
+        "content_policy",
+        "content policy",
+        "moderation",
+        "flagged",
+        "invalid_prompt",
+        "safety",
+        "data_inspection",
+    ];
+    has_sign(body, &SIGNS)
+}
+
+fn has_sign(body: &str, signs: &[&str]) -> bool {
+    let body = body.to_lowercase();
+    signs.iter().any(|sign| body.contains(sign))
+}
+
 /// A 404 of a web server that has no such path at all, rather than of an inference server that lacks a model.
-fn is_no_api(body: &str) -> bool {
+#[must_use]
+pub fn is_no_api(body: &str) -> bool {
     let body = body.trim_start();
-    body.starts_with("404 page")
+    body.is_empty()
+        || body.starts_with("404 page")
+        || body.to_ascii_lowercase().starts_with("not found")
+        || body.starts_with("Cannot ")
         || body.starts_with('<')
-        || body.starts_with("{\"detail\":\"Not Found\"")
+        || body
+            .replace(' ', "")
+            .starts_with("{\"detail\":\"NotFound\"")
 }
 
 /// Does a refusal say that the prompt does not fit the context?
@@ -69,8 +145,7 @@ pub fn is_too_long(body: &str) -> bool {
         "max_model_len",
         "prompt is too long",
     ];
-    let body = body.to_lowercase();
-    SIGNS.iter().any(|sign| body.contains(sign))
+    has_sign(body, &SIGNS)
 }
 
 /// A server's own words about an error, in any of the usual forms (`{"error":"…"}`, `{"error":{"message":…}}`,
@@ -107,7 +182,7 @@ mod tests {
     use super::*;
 
     fn meaning(status: u16, body: &str) -> InferenceError {
-        refusal("local".into(), "m", status, body)
+        refusal("local".into(), "m", status, body, String::new())
     }
 
     #[test]
@@ -144,6 +219,18 @@ mod tests {
             meaning(404, "404 page not found"),
             E::Protocol { .. }
         ));
+        for (status, body) in [
+            (402, "more credits are needed"),
+            (402, ""),
+            (400, "Budget has been exceeded"),
+            (429, r#"{"error":{"code":"insufficient_quota"}}"#),
+            (403, "Your credit balance is too low"),
+        ] {
+            assert!(matches!(meaning(status, body), E::Refused { .. }), "{body}");
+        }
+        let flagged = "your input was flagged by moderation";
+        assert!(matches!(meaning(403, flagged), E::Rejected { .. }));
+        assert!(matches!(meaning(429, "slow down"), E::Busy { .. }));
         assert!(matches!(meaning(503, "busy"), E::Busy { .. }));
         assert!(matches!(
             meaning(500, "boom"),

@@ -28,7 +28,7 @@ fn endpoint(kind: EndpointKind, url: &str) -> Arc<dyn Endpoint> {
 async fn greedy(endpoint: &dyn Endpoint, prompt: &str) -> Answer {
     let ask = Ask {
         model: "vend-tiny".to_owned(),
-        prompt: prompt.to_owned(),
+        messages: vec![vend::domain::message::Message::user(prompt)],
         params: TextParams {
             max_tokens: 128,
             temperature: 0.0,
@@ -38,6 +38,8 @@ async fn greedy(endpoint: &dyn Endpoint, prompt: &str) -> Answer {
             seed: None,
         },
         deadline: Duration::from_mins(1),
+        attempt: 1,
+        so_far: None,
     };
     let (progress, _seen) = tokio::sync::watch::channel(Progress::default());
     let answer = endpoint.answer(ask, progress).await;

@@ -2,10 +2,13 @@
 
 use serde_json::{Map, Value, json};
 
-use super::super::http::count;
+use super::super::chat::Piece;
+use super::super::draft::{Part, Word};
+use super::super::http::{count, is_error};
+use super::Own;
 use crate::inference::Ask;
 
-/// How long the model stays loaded after a job: longer than the usual gap between two.
+/// How long the model stays loaded after a job where the settings do not say: longer than the usual gap between two.
 const KEEP_ALIVE: &str = "10m";
 
 /// What `/api/show` says of a model.
@@ -13,8 +16,10 @@ const KEEP_ALIVE: &str = "10m";
 pub struct Show {
     /// The longest context that the model was made for, tokens.
     pub context: Option<u32>,
-    /// What to say in `think`; none: nothing, as a model that can't think refuses the field.
-    pub think: Option<Value>,
+    /// Can it think? Then it is told whether to; a model that can't refuses to be told.
+    pub thinks: bool,
+    /// Can it only think little, and never stop?
+    pub little: bool,
     /// Does it run on somebody else's machine?
     pub remote: bool,
 }
@@ -31,7 +36,8 @@ impl Show {
         let little = arch == "gptoss" || model.contains("gpt-oss");
         Self {
             context: count(&info[format!("{arch}.context_length")]).filter(|most| *most > 0),
-            think: thinks.then(|| if little { json!("low") } else { json!(false) }),
+            thinks,
+            little,
             remote: is_remote(model, shown),
         }
     }
@@ -44,7 +50,7 @@ impl Show {
 
 /// The body of `/api/chat`. `truncate` and `shift` off: a prompt that does not fit is an error, never cut. `num_ctx` is
 /// the same for every job, as another one reloads the model.
-pub fn chat(ask: &Ask, num_ctx: u32, show: &Show) -> Value {
+pub fn chat(ask: &Ask, num_ctx: u32, show: &Show, own: &Own) -> Value {
     let params = &ask.params;
     let mut options = json!({
         "num_ctx": num_ctx,
@@ -60,92 +66,74 @@ pub fn chat(ask: &Ask, num_ctx: u32, show: &Show) -> Value {
         // Its seeds are signed 32-bit numbers; -1 would mean a random one.
         options["seed"] = json!(seed & 0x7fff_ffff);
     }
+    if !own.stop.is_empty() {
+        options["stop"] = json!(own.stop);
+    }
+    if let Some(options) = options.as_object_mut() {
+        options.extend(own.options.clone());
+    }
     let mut body = json!({
         "model": ask.model,
-        "messages": [{ "role": "user", "content": ask.prompt }],
+        "messages": ask.messages,
         "stream": true,
         "options": options,
-        "keep_alive": KEEP_ALIVE,
         "truncate": false,
         "shift": false,
     });
-    if let Some(think) = &show.think {
-        body["think"] = think.clone();
+    match own.keep_alive.as_deref().map(str::trim) {
+        None => body["keep_alive"] = json!(KEEP_ALIVE),
+        Some("") => {}
+        // Seconds; below zero: for ever.
+        Some(text) => {
+            body["keep_alive"] = text
+                .parse::<i64>()
+                .map_or_else(|_| json!(text), Value::from);
+        }
+    }
+    if show.thinks {
+        body["think"] = match (own.think, show.little) {
+            (false, true) => json!("low"),
+            (think, _) => json!(think),
+        };
     }
     body
 }
 
-/// One line of the stream.
-#[derive(Debug)]
-pub enum Line {
-    /// It failed; the line as it came.
-    Error(String),
-    /// A piece of the answer.
-    Part(Part),
-}
-
-/// A piece of the answer.
-#[derive(Debug)]
-pub struct Part {
-    /// Text of the answer.
-    pub content: String,
-    /// Text of thinking that the server keeps apart.
-    pub thinking: String,
-    /// On the last line: how it ended.
-    pub end: Option<End>,
-}
-
-/// What the last line says. Counts of zero are left out by the server, so none is not zero.
-#[derive(Debug)]
-pub struct End {
-    /// Tokens of the prompt.
-    pub prompt_tokens: Option<u32>,
-    /// Tokens of the answer and its thinking.
-    pub completion_tokens: Option<u32>,
-    /// How long the output took, milliseconds.
-    pub output_ms: Option<u64>,
-    /// Did it reach `num_predict` or the end of the context?
-    pub cut: bool,
-}
-
-impl Line {
-    /// Reads a line; none where it is not a chat's.
-    pub fn read(line: &str) -> Option<Self> {
-        let value: Value = serde_json::from_str(line).ok()?;
-        let fields = value.as_object()?;
-        if fields.get("error").is_some_and(|error| !error.is_null()) {
-            return Some(Self::Error(line.to_owned()));
-        }
-        let done = fields.get("done").and_then(Value::as_bool).unwrap_or(false);
-        if !done && !fields.contains_key("message") {
-            return None;
-        }
-        let message = &value["message"];
-        let text = |name: &str| message[name].as_str().unwrap_or_default().to_owned();
-        Some(Self::Part(Part {
-            content: text("content"),
-            thinking: text("thinking"),
-            end: done.then(|| End::read(fields)),
-        }))
+/// What one line of the stream says. The last line is the word that the answer is whole; old versions give no reason with
+/// it. Counts of zero are left out by the server, so none is not zero.
+pub fn read(value: &Value) -> Piece {
+    let Some(fields) = value.as_object() else {
+        return Piece::Foreign;
+    };
+    if is_error(fields.get("error")) {
+        return Piece::Error;
     }
-}
-
-impl End {
-    fn read(fields: &Map<String, Value>) -> Self {
-        let number = |name: &str| fields.get(name).and_then(count);
-        let nanos = fields.get("eval_duration").and_then(Value::as_u64);
-        Self {
-            prompt_tokens: number("prompt_eval_count"),
-            completion_tokens: number("eval_count"),
-            output_ms: nanos.map(|nanos| (nanos / 1_000_000).max(1)),
-            cut: fields.get("done_reason").is_some_and(|why| why == "length"),
-        }
+    let done = fields.get("done").and_then(Value::as_bool).unwrap_or(false);
+    if !done && !fields.contains_key("message") {
+        return Piece::Nothing;
     }
+    let message = &value["message"];
+    let text = |name: &str| message[name].as_str().unwrap_or_default().to_owned();
+    let mut part = Part {
+        content: text("content"),
+        thinking: text("thinking"),
+        last: done,
+        ..Part::default()
+    };
+    if done {
+        end(fields, &mut part);
+    }
+    Piece::Part(part)
 }
 
-/// Names in the answers of `/api/tags` and `/api/ps`.
-pub fn names(list: &Value) -> impl Iterator<Item = &str> {
-    models(list).filter_map(name)
+fn end(fields: &Map<String, Value>, part: &mut Part) {
+    let number = |name: &str| fields.get(name).and_then(count);
+    let nanos = fields.get("eval_duration").and_then(Value::as_u64);
+    let why = fields.get("done_reason").and_then(Value::as_str);
+    part.word = why.and_then(Word::read).or(Some(Word::Stop));
+    part.prompt_tokens = number("prompt_eval_count");
+    part.completion_tokens = number("eval_count");
+    part.output_ms = nanos.map(|nanos| (nanos / 1_000_000).max(1));
 }
 
 /// Name and digest of each model of `/api/tags` that runs on the server itself.
@@ -198,7 +186,7 @@ mod tests {
     fn ask(seed: Option<u64>) -> Ask {
         Ask {
             model: "m".into(),
-            prompt: "hi".into(),
+            messages: vec![crate::domain::message::Message::user("hi")],
             params: TextParams {
                 max_tokens: 0,
                 temperature: 0.7,
@@ -208,24 +196,55 @@ mod tests {
                 seed,
             },
             deadline: Duration::from_secs(1),
+            attempt: 1,
+            so_far: None,
         }
+    }
+
+    fn body(show: &Show, own: &Own) -> Value {
+        chat(&ask(None), 8192, show, own)
     }
 
     #[test]
     fn think_is_sent_only_to_models_that_can_think() {
-        let plain = chat(&ask(None), 8192, &Show::unknown("m"));
+        let plain = body(&Show::unknown("m"), &Own::default());
         assert_eq!(plain.get("think"), None);
         assert_eq!(plain["options"].get("seed"), None);
         let thinker = json!({ "capabilities": ["completion", "thinking"] });
         let show = Show::read("qwen3", &thinker);
-        assert_eq!(chat(&ask(None), 8192, &show)["think"], json!(false));
+        assert_eq!(body(&show, &Own::default())["think"], json!(false));
+        let own = Own {
+            think: true,
+            ..Own::default()
+        };
+        assert_eq!(body(&show, &own)["think"], json!(true));
         let show = Show::read("gpt-oss:20b", &thinker);
-        assert_eq!(chat(&ask(None), 8192, &show)["think"], json!("low"));
+        assert_eq!(body(&show, &Own::default())["think"], json!("low"));
+    }
+
+    #[test]
+    fn how_long_a_model_stays_is_the_seller_s_to_say() {
+        let with = |keep_alive: Option<&str>| {
+            let own = Own {
+                keep_alive: keep_alive.map(str::to_owned),
+                ..Own::default()
+            };
+            body(&Show::unknown("m"), &own).get("keep_alive").cloned()
+        };
+        assert_eq!(with(None), Some(json!("10m")));
+        assert_eq!(with(Some("1h")), Some(json!("1h")));
+        assert_eq!(with(Some("-1")), Some(json!(-1)));
+        assert_eq!(with(Some("")), None);
     }
 
     #[test]
     fn an_answer_is_always_bounded_and_seeds_fit() {
-        let body = chat(&ask(Some(u64::MAX)), 8192, &Show::unknown("m"));
+        let body = chat(
+            &ask(Some(u64::MAX)),
+            8192,
+            &Show::unknown("m"),
+            &Own::default(),
+        );
         assert_eq!(body["options"]["num_predict"], 1);
         assert_eq!(body["options"]["seed"], i32::MAX);
     }
@@ -239,22 +258,20 @@ mod tests {
 
     #[test]
     fn a_line_is_a_part_an_end_an_error_or_nothing() {
-        assert!(matches!(
-            Line::read(r#"{"error":"x"}"#),
-            Some(Line::Error(_))
-        ));
-        assert!(Line::read("{}").is_none());
-        assert!(Line::read("[1]").is_none());
-        assert!(Line::read(r#"{"message":{"content":"#).is_none());
-        let Some(Line::Part(part)) = Line::read(r#"{"message":{"content":null},"done":true}"#)
-        else {
+        assert_eq!(read(&json!({ "error": "x" })), Piece::Error);
+        assert_eq!(read(&json!({})), Piece::Nothing);
+        assert_eq!(read(&json!([1])), Piece::Foreign);
+        let quiet = json!({ "error": "", "message": { "content": null }, "done": true });
+        let Piece::Part(part) = read(&quiet) else {
             panic!("a part");
         };
-        let end = part.end.unwrap();
-        assert_eq!(
-            (end.prompt_tokens, end.completion_tokens, end.cut),
-            (None, None, false)
-        );
+        assert_eq!((part.prompt_tokens, part.completion_tokens), (None, None));
+        assert_eq!((part.word, part.last), (Some(Word::Stop), true));
+        let unloaded = json!({ "message": {}, "done": true, "done_reason": "unload" });
+        let Piece::Part(part) = read(&unloaded) else {
+            panic!("a part");
+        };
+        assert_eq!(part.word, Some(Word::Unknown("unload".into())));
     }
 
     #[test]

@@ -18,6 +18,9 @@ const PATIENCE: u32 = 3;
 const FIRST_REST: Duration = Duration::from_secs(10);
 /// The longest rest.
 const LONGEST_REST: Duration = Duration::from_mins(5);
+/// How an endpoint that refuses to work gets jobs again.
+pub(super) const UNTIL: &str =
+    "it takes no job until it is tested (Settings, t) or the shop goes online again";
 /// How much the newest answer counts in the smoothed speed.
 const NEWEST: f64 = 0.3;
 
@@ -32,6 +35,8 @@ pub struct Member {
     /// In a row.
     failures: u32,
     rest: Option<Rest>,
+    /// Why it takes no job until somebody looks: it refuses to work for the seller.
+    closed: Option<String>,
     /// How long the last rest was; zero since a job succeeded.
     rested: Duration,
     /// Models that it listed but refused as missing; in canonical form.
@@ -43,7 +48,6 @@ pub struct Member {
 struct Rest {
     since: Instant,
     until: Instant,
-    state: &'static str,
     detail: String,
 }
 
@@ -68,6 +72,7 @@ impl Member {
             speed: None,
             failures: 0,
             rest: None,
+            closed: None,
             rested: Duration::ZERO,
             missing: HashSet::new(),
             turn: 0,
@@ -82,9 +87,14 @@ impl Member {
         health.slots = self.slots;
         health.tokens_per_second = self.speed;
         if let Some(rest) = &self.rest {
-            rest.state.clone_into(&mut health.state);
+            "resting".clone_into(&mut health.state);
             health.light = Light::Down;
             health.detail.clone_from(&rest.detail);
+        }
+        if let Some(why) = &self.closed {
+            "needs_attention".clone_into(&mut health.state);
+            health.light = Light::Down;
+            health.detail.clone_from(why);
         }
         health
     }
@@ -104,8 +114,19 @@ impl Member {
 
     /// Its own name for the model, where it can run a job on it now.
     pub fn can_run(&self, model: &str) -> Option<&str> {
-        let well = self.rest.is_none() && self.health.state == "up" && self.free() > 0;
+        let well = self.rest.is_none() && self.closed.is_none();
+        let well = well && self.health.state == "up" && self.free() > 0;
         well.then(|| self.offers(model)).flatten()
+    }
+
+    /// Why it takes no job until somebody looks.
+    pub fn closed(&self) -> Option<&str> {
+        self.closed.as_deref()
+    }
+
+    /// Somebody has looked: it may work again.
+    pub fn reopen(&mut self) {
+        self.closed = None;
     }
 
     /// Free places.
@@ -162,13 +183,8 @@ impl Member {
                 self.failures = PATIENCE - 1;
             }
         } else if rest.is_some() {
-            let (state, detail) = (self.health.state.clone(), self.health.detail.clone());
-            let state = if state == "needs_attention" {
-                "needs_attention"
-            } else {
-                "resting"
-            };
-            self.go_to_rest(state, &detail, now);
+            let detail = self.health.detail.clone();
+            self.go_to_rest(&detail, now);
         }
     }
 
@@ -194,12 +210,14 @@ impl Member {
             E::ModelMissing { model, .. } => {
                 self.missing.insert(canonical(model));
             }
-            E::Unreachable { .. } => self.rest_unless_resting("resting", error, now),
-            E::Unauthorized { .. } => self.rest_unless_resting("needs_attention", error, now),
+            E::Unreachable { .. } => self.rest_unless_resting(error, now),
+            E::Unauthorized { .. } | E::Refused { .. } => {
+                self.closed = Some(format!("{error}; {UNTIL}"))
+            }
             E::Busy { .. } | E::Died { .. } | E::Stalled { .. } | E::Protocol { .. } => {
                 self.failures = self.failures.saturating_add(1);
                 if self.failures >= PATIENCE {
-                    self.rest_unless_resting("resting", error, now);
+                    self.rest_unless_resting(error, now);
                 }
             }
             E::Rejected { .. }
@@ -211,13 +229,13 @@ impl Member {
         }
     }
 
-    fn rest_unless_resting(&mut self, state: &'static str, error: &InferenceError, now: Instant) {
+    fn rest_unless_resting(&mut self, error: &InferenceError, now: Instant) {
         if self.rest.is_none() {
-            self.go_to_rest(state, &error.to_string(), now);
+            self.go_to_rest(&error.to_string(), now);
         }
     }
 
-    fn go_to_rest(&mut self, state: &'static str, why: &str, now: Instant) {
+    fn go_to_rest(&mut self, why: &str, now: Instant) {
         let length = if self.rested.is_zero() {
             FIRST_REST
         } else {
@@ -227,7 +245,6 @@ impl Member {
         self.rest = Some(Rest {
             since: now,
             until: now + length,
-            state,
             detail: format!("rests for {} s: {why}", length.as_secs()),
         });
     }

@@ -118,7 +118,7 @@ impl Endpoint for Fake {
 fn ask(model: &str) -> Ask {
     Ask {
         model: model.into(),
-        prompt: "hi".into(),
+        messages: vec![crate::domain::message::Message::user("hi")],
         params: TextParams {
             max_tokens: 8,
             temperature: 0.0,
@@ -128,6 +128,8 @@ fn ask(model: &str) -> Ask {
             seed: None,
         },
         deadline: Duration::from_mins(1),
+        attempt: 1,
+        so_far: None,
     }
 }
 
@@ -278,10 +280,6 @@ async fn what_began_or_was_refused_is_never_repeated() {
             endpoint: text(),
             detail: text(),
         },
-        InferenceError::Unauthorized {
-            endpoint: text(),
-            detail: text(),
-        },
         InferenceError::TooLong {
             endpoint: text(),
             model: text(),
@@ -332,16 +330,50 @@ async fn an_endpoint_that_is_gone_rests_until_a_person_looks() {
 }
 
 #[tokio::test]
-async fn a_refused_key_needs_attention() {
+async fn an_endpoint_that_refuses_to_work_is_closed_until_somebody_looks() {
     let a = Fake::new("a", 1, &["m"]);
     let pool = fresh(&[&a]).await;
-    a.fails(InferenceError::Unauthorized {
+    for error in [
+        InferenceError::Unauthorized {
+            endpoint: "a".into(),
+            detail: "401".into(),
+        },
+        InferenceError::Refused {
+            endpoint: "a".into(),
+            detail: "402".into(),
+            fix: "pay",
+        },
+    ] {
+        assert_eq!(pool.closed("m"), None);
+        a.fails(error.clone());
+        run(&pool, "m").await.unwrap_err();
+        pool.refresh().await;
+        let health = &pool.health()[0];
+        assert_eq!(
+            (health.state.as_str(), health.light),
+            ("needs_attention", Light::Down)
+        );
+        assert_eq!(
+            pool.closed("m"),
+            Some(format!("{error}; {}", member::UNTIL))
+        );
+        assert!(pool.reserve("m").is_none() && !pool.serves("m") && pool.has_model("m"));
+        pool.reopen("a");
+        run(&pool, "m").await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_job_that_one_endpoint_refuses_is_done_by_another() {
+    let (a, b) = (Fake::new("a", 1, &["m"]), Fake::new("b", 1, &["m"]));
+    let pool = fresh(&[&a, &b]).await;
+    a.fails(InferenceError::Refused {
         endpoint: "a".into(),
-        detail: "401".into(),
+        detail: "402".into(),
+        fix: "pay",
     });
-    run(&pool, "m").await.unwrap_err();
-    assert_eq!(pool.health()[0].state, "needs_attention");
-    assert!(pool.reserve("m").is_none());
+    assert_eq!(run(&pool, "m").await.unwrap().endpoint, "b");
+    assert!(pool.serves("m") && pool.closed("m").is_none());
 }
 
 #[tokio::test]
@@ -351,6 +383,7 @@ async fn a_missing_model_is_out_until_a_look_lists_it_again() {
     a.fails(InferenceError::ModelMissing {
         endpoint: "a".into(),
         model: "m".into(),
+        fix: String::new(),
     });
     run(&pool, "m").await.unwrap_err();
     assert!(!pool.has_model("m") && pool.reserve("m").is_none());
