@@ -611,6 +611,7 @@ fn typed(key: &'static Key) -> BoxedStrategy<String> {
             Rule::Line | Rule::Path | Rule::Name => {
                 "[!-~\u{e4}\u{20ac}]([ -~\u{e4}\u{20ac}]{0,20}[!-~])?".boxed()
             }
+            Rule::Prose | Rule::Stop => "[!-~]([ -~\n\u{e4}]{0,20}[!-~])?".boxed(),
             Rule::Relay => {
                 "wss?://[a-z]{1,9}(\\.[a-z]{2,5}){1,2}(:[1-9][0-9]{1,3})?(/[a-z]{1,5})?".boxed()
             }
@@ -644,6 +645,15 @@ fn typed(key: &'static Key) -> BoxedStrategy<String> {
         Shape::Wholes { min, max } => prop::collection::vec(min..=max, 1..5)
             .prop_map(|entries| format!("{entries:?}"))
             .boxed(),
+        // A secret that is in the table itself is not shown, so it can't be set again from what is.
+        Shape::Secrets => {
+            let one = "{ X-Key = { env = \"KEY\" }, other = { file = \"some/where\" } }";
+            Just(one.to_owned()).boxed()
+        }
+        Shape::Table => {
+            let one = "{ min_p = 0.05, logit_bias = { a = -1 }, b = [true, \"x\"] }";
+            Just(one.to_owned()).boxed()
+        }
         Shape::Presses => {
             prop_oneof!["[!-+--~]", "ctrl-[d-h]", Just("y, ctrl-y".to_owned())].boxed()
         }

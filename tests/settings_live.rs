@@ -157,6 +157,8 @@ fn other(key: &Key, turn: usize) -> String {
         (_, Shape::Text(rule)) => text(rule, turn),
         (_, Shape::Texts(rule)) => format!("[\"{}\"]", text(rule, turn)),
         (_, Shape::Secret) => format!("{{ env = \"VEND_TEST_{turn}\" }}"),
+        (_, Shape::Secrets) => format!("{{ X-Key = {{ env = \"VEND_TEST_{turn}\" }} }}"),
+        (_, Shape::Table) => format!("{{ min_p = {turn} }}"),
         (_, Shape::Wholes { min, .. }) => format!("[{}]", min + n),
         (_, Shape::Presses) => format!("f{}", 5 + turn),
     }
@@ -164,7 +166,7 @@ fn other(key: &Key, turn: usize) -> String {
 
 fn text(rule: Rule, turn: usize) -> String {
     match rule {
-        Rule::Line | Rule::Name => format!("words {turn}"),
+        Rule::Line | Rule::Prose | Rule::Stop | Rule::Name => format!("words {turn}"),
         Rule::Relay => format!("ws://127.0.0.1:{}", 9_100 + turn),
         Rule::Server | Rule::Http => format!("http://127.0.0.1:{}", 9_200 + turn),
         Rule::LightningAddress => format!("me{turn}@shop.example"),

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::load::walk;
 use super::problem::{Problem, SettingsError, Spot, Step, quoted, spot};
-use super::schema::{Backend, EndpointKind, SecretSource, Settings, Wallet};
+use super::schema::{Backend, Endpoint, EndpointKind, SecretSource, Settings, Wallet};
 
 /// Checks settings that did not come from a file, or that were changed since: ranges, and what goes together.
 ///
@@ -193,6 +193,7 @@ fn endpoints(settings: &Settings, problems: &mut Vec<Problem>) {
     let names = endpoints.iter().map(|endpoint| endpoint.name.as_str());
     problems.extend(repeated(&["endpoint"], names));
     for (index, endpoint) in endpoints.iter().enumerate() {
+        misplaced(index, endpoint, problems);
         // Only Ollama's way of writing an address leaves the scheme out.
         if endpoint.kind == EndpointKind::Openai && !endpoint.url.contains("://") {
             problems.push(Problem::new(
@@ -202,6 +203,33 @@ fn endpoints(settings: &Settings, problems: &mut Vec<Problem>) {
                 "",
             ));
         }
+    }
+}
+
+/// Fields of a request that are each job's own.
+const OURS: [&str; 8] = [
+    "model",
+    "messages",
+    "stream",
+    "n",
+    "max_tokens",
+    "max_completion_tokens",
+    "num_predict",
+    "num_ctx",
+];
+
+/// Fields in `extra` that are each job's own.
+fn misplaced(index: usize, endpoint: &Endpoint, problems: &mut Vec<Problem>) {
+    for ours in OURS
+        .iter()
+        .filter(|ours| endpoint.extra.contains_key(**ours))
+    {
+        problems.push(Problem::new(
+            in_list(&["endpoint"], index, "extra"),
+            quoted(ours),
+            "other fields: each job has its own",
+            "",
+        ));
     }
 }
 
@@ -264,6 +292,17 @@ mod tests {
         let keys: Vec<_> = problems(&settings).into_iter().map(|p| p.key).collect();
         let expected = ["nostr.relays", "nostr.kinds", "endpoint"];
         assert_eq!(keys, expected.map(|key| Some(key.to_owned())));
+    }
+
+    #[test]
+    fn a_field_that_each_job_has_of_its_own_is_no_extra() {
+        let mut settings = Settings::default();
+        let extra = &mut settings.endpoints.0[0].extra;
+        extra.insert("min_p".to_owned(), 1.into());
+        assert_eq!(check(&settings), Ok(()));
+        let extra = &mut settings.endpoints.0[0].extra;
+        extra.insert("stream".to_owned(), false.into());
+        assert!(line(&settings).contains("each job has its own"));
     }
 
     #[test]

@@ -7,8 +7,8 @@ use toml_edit::TableLike;
 
 use super::keys::{self, KEYS, Key, Section};
 use super::schema::{
-    Books, Endpoints, KeyNames, Limits, Log, Nostr, Payment, Price, Privacy, Screen, Settings,
-    Text, Wallet,
+    Books, Endpoints, KeyNames, Limits, Nostr, Payment, Price, Privacy, Screen, Settings, Text,
+    Wallet,
 };
 
 /// Names that are told of those that changed; of more only the number is told.
@@ -81,7 +81,6 @@ parts! {
     Privacy: AtOnce,
     Books: AtOnce,
     Screen: AtOnce,
-    Log: NextStart,
 }
 
 /// The dashboard's keys.
@@ -105,7 +104,6 @@ impl Section {
             Self::Privacy => Privacy::APPLIES,
             Self::Books => Books::APPLIES,
             Self::Screen => Screen::APPLIES,
-            Self::Log => Log::APPLIES,
             Self::Keys => <std::collections::BTreeMap<String, KeyNames>>::APPLIES,
         }
     }
@@ -128,7 +126,6 @@ pub fn in_force(new: Settings, held: &Settings, online: bool) -> Settings {
         privacy,
         books,
         screen,
-        log,
         keys,
     } = new;
     Settings {
@@ -143,7 +140,6 @@ pub fn in_force(new: Settings, held: &Settings, online: bool) -> Settings {
         privacy: Part::in_force(privacy, &held.privacy, online),
         books: Part::in_force(books, &held.books, online),
         screen: Part::in_force(screen, &held.screen, online),
-        log: Part::in_force(log, &held.log, online),
         keys: Part::in_force(keys, &held.keys, online),
     }
 }

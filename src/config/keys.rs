@@ -46,15 +46,13 @@ pub enum Section {
     Books,
     /// `[screen]`
     Screen,
-    /// `[log]`
-    Log,
     /// `[keys]`
     Keys,
 }
 
 impl Section {
     /// Every section, in the order of the file.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 13] = [
         Self::Root,
         Self::Nostr,
         Self::Text,
@@ -67,7 +65,6 @@ impl Section {
         Self::Privacy,
         Self::Books,
         Self::Screen,
-        Self::Log,
         Self::Keys,
     ];
 
@@ -87,7 +84,6 @@ impl Section {
             Self::Privacy => &["privacy"],
             Self::Books => &["books"],
             Self::Screen => &["screen"],
-            Self::Log => &["log"],
             Self::Keys => &["keys"],
         }
     }
@@ -131,7 +127,6 @@ impl Section {
             Self::Privacy => "Privacy",
             Self::Books => "Books",
             Self::Screen => "Screen",
-            Self::Log => "Log",
             Self::Keys => "Keys",
         }
     }
@@ -162,7 +157,6 @@ impl Section {
                 "What payments are worth in the seller's own money (docs/operations.md)."
             }
             Self::Screen => "How the dashboard looks.",
-            Self::Log => "The log folder in the data directory: a file a day, fourteen of them.",
             Self::Keys => {
                 "The dashboard's keys: an action's name and its key or keys (docs/keys.md lists both)."
             }
@@ -360,7 +354,12 @@ mod tests {
     fn names(table: &dyn TableLike, path: &str, out: &mut Vec<String>) {
         for (word, item) in table.iter() {
             let name = format!("{path}{word}");
-            if let Some(table) = item.as_table_like() {
+            let free = |key: &&Key| {
+                key.name() == name && matches!(key.shape, Shape::Secrets | Shape::Table)
+            };
+            if KEYS.iter().any(|key| free(&key)) {
+                out.push(name);
+            } else if let Some(table) = item.as_table_like() {
                 names(table, &format!("{name}."), out);
             } else if !tables(item).is_empty() {
                 for table in tables(item) {
@@ -396,6 +395,17 @@ mod tests {
         full.endpoints.0[0].api_key = secret();
         full.endpoints.0[0].num_ctx = Some(8192);
         full.endpoints.0[0].models = vec!["m".to_owned()];
+        let endpoint = &mut full.endpoints.0[0];
+        endpoint.certificate = Some("x".to_owned());
+        endpoint
+            .headers
+            .insert("x".to_owned(), SecretSource::Plain("x".to_owned()));
+        endpoint.keep_alive = Some("10m".to_owned());
+        endpoint.think = Some(false);
+        endpoint.stop = vec!["x".to_owned()];
+        endpoint.extra.insert("x".to_owned(), 1.into());
+        endpoint.first_token_secs = Some(1);
+        endpoint.between_tokens_secs = Some(1);
         let names_of = crate::config::schema::KeyNames::One("o".to_owned());
         full.keys.insert("NAME".to_owned(), names_of);
         let mut in_schema = Vec::new();

@@ -37,8 +37,6 @@ pub struct Settings {
     pub books: Books,
     /// How the dashboard looks.
     pub screen: Screen,
-    /// The log folder.
-    pub log: Log,
     /// The dashboard's keys, in the file `[keys]`: the action and its key or keys. What is left out keeps its default.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub keys: BTreeMap<String, KeyNames>,
@@ -94,6 +92,8 @@ impl Default for Nostr {
 pub struct Text {
     /// The model sold.
     pub model: String,
+    /// Instructions that stand before every conversation; empty: none.
+    pub system: String,
     /// Tokens of an answer where the request does not say.
     pub max_tokens: u32,
     /// The most a buyer may ask for; none: `max_tokens`.
@@ -117,6 +117,7 @@ impl Default for Text {
     fn default() -> Self {
         Self {
             model: "gemma2:latest".to_owned(),
+            system: String::new(),
             max_tokens: 512,
             max_tokens_limit: None,
             temperature: 0.7,
@@ -409,9 +410,33 @@ pub struct Endpoint {
     /// ollama: the context size, one for all jobs, as changing it reloads the model.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub num_ctx: Option<u32>,
-    /// Models to use on it; empty: all it has.
+    /// Models to use on it, trusted as they stand; empty: all it lists.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub models: Vec<String>,
+    /// Path of a certificate (PEM) that is trusted beside the machine's own: the server's, or its authority's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<String>,
+    /// Headers of every request, for servers that want their key elsewhere.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub headers: BTreeMap<String, SecretSource>,
+    /// ollama: how long the model stays loaded after a job; empty: the server's own time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keep_alive: Option<String>,
+    /// May the model reason, where the server can switch it; none: no.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub think: Option<bool>,
+    /// Texts that end an answer.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub stop: Vec<String>,
+    /// openai: fields of every request, sent as they are; ollama: options.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub extra: BTreeMap<String, serde_json::Value>,
+    /// The wait for the first token of a short prompt; a longer one gets more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first_token_secs: Option<u64>,
+    /// The wait from one token to the next.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub between_tokens_secs: Option<u64>,
 }
 
 impl Default for Endpoint {
@@ -424,6 +449,14 @@ impl Default for Endpoint {
             api_key: None,
             num_ctx: None,
             models: Vec::new(),
+            certificate: None,
+            headers: BTreeMap::new(),
+            keep_alive: None,
+            think: None,
+            stop: Vec::new(),
+            extra: BTreeMap::new(),
+            first_token_secs: None,
+            between_tokens_secs: None,
         }
     }
 }
@@ -539,20 +572,6 @@ pub struct Screen {
     pub mouse: bool,
     /// The colours.
     pub theme: ThemeName,
-}
-
-/// `[log]`
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Log {
-    /// The most that one day's file may take, in millions of bytes; what does not fit is left out.
-    pub max_mb: u64,
-}
-
-impl Default for Log {
-    fn default() -> Self {
-        Self { max_mb: 256 }
-    }
 }
 
 /// The keys of one action in `[keys]`.

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use crossterm::event::KeyEvent;
-use tui_input::Input as Line;
+use crossterm::event::{Event as TermEvent, KeyCode, KeyEvent};
+use tui_input::backend::crossterm::EventHandler as _;
+use tui_input::{Input as Line, InputRequest};
 
 use crate::domain::command::Command;
 use crate::domain::desk::{Case, Decision, Desk, DeskAction, NOTE_MAX};
 use crate::domain::time::Time;
-use crate::ui::line;
 
 /// The desk is asked for again after this long at the earliest, where something has changed.
 const REFRESH: Duration = Duration::from_secs(1);
@@ -68,12 +68,6 @@ impl CaseList {
     #[must_use]
     pub fn len(&self) -> usize {
         (self.desk.as_deref()).map_or(0, |desk| desk.cases.len() + desk.history.len())
-    }
-
-    /// Cases that need somebody and are not listed.
-    #[must_use]
-    pub fn more(&self) -> u64 {
-        self.desk.as_deref().map_or(0, |desk| desk.more)
     }
 
     /// Is there none?
@@ -171,11 +165,18 @@ impl CaseList {
 
     /// Types into the note.
     pub fn type_note(&mut self, key: KeyEvent) {
-        line::press(&mut self.note, &key, NOTE_MAX);
+        let full = self.note.value().chars().count() >= NOTE_MAX;
+        if full && matches!(key.code, KeyCode::Char(_)) {
+            return;
+        }
+        self.note.handle_event(&TermEvent::Key(key));
     }
 
     /// A pasted text goes into the note.
     pub fn paste(&mut self, text: &str) {
-        line::paste(&mut self.note, text, NOTE_MAX);
+        let room = NOTE_MAX.saturating_sub(self.note.value().chars().count());
+        for c in text.chars().take(room) {
+            self.note.handle(InputRequest::InsertChar(c));
+        }
     }
 }

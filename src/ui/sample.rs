@@ -34,7 +34,6 @@ pub fn options() -> Options {
         ascii: false,
         color: true,
         theme: crate::domain::screen::ThemeName::Dark,
-        light: false,
         config_path: PathBuf::from("vend.toml"),
         banner: None,
         mouse: false,

@@ -10,8 +10,6 @@ use crate::domain::event::Level;
 use crate::domain::health::Light;
 pub use crate::domain::screen::ThemeName;
 
-#[cfg(test)]
-mod contrast;
 mod palette;
 
 pub use palette::Palette;
@@ -21,10 +19,8 @@ pub use palette::Palette;
 pub enum Role {
     /// Plain text.
     Text,
-    /// Less important. It has no look of its own: every grey, and dimmed letters too, vanish on some common ground.
+    /// Less important.
     Dim,
-    /// The line of a box.
-    Line,
     /// A heading.
     Title,
     /// Works.
@@ -71,10 +67,9 @@ pub struct Joints {
 
 impl Role {
     /// All of them that a theme decides on.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 10] = [
         Self::Text,
         Self::Dim,
-        Self::Line,
         Self::Title,
         Self::Good,
         Self::Warn,
@@ -207,14 +202,8 @@ impl Theme {
 fn plain(role: Role) -> Style {
     let style = Style::new();
     match role {
-        Role::Text
-        | Role::Dim
-        | Role::Good
-        | Role::Warn
-        | Role::Chart
-        | Role::Code
-        | Role::CodeDark => style,
-        Role::Line => style.add_modifier(Modifier::DIM),
+        Role::Text | Role::Good | Role::Warn | Role::Chart | Role::Code | Role::CodeDark => style,
+        Role::Dim => style.add_modifier(Modifier::DIM),
         Role::Title | Role::Bad | Role::Key => style.add_modifier(Modifier::BOLD),
         Role::Selected => style.add_modifier(Modifier::REVERSED),
         Role::Banner => style.add_modifier(Modifier::REVERSED | Modifier::BOLD),
@@ -225,13 +214,8 @@ fn plain(role: Role) -> Style {
 fn dark(role: Role) -> Style {
     let style = plain(role);
     match role {
-        Role::Text
-        | Role::Dim
-        | Role::Line
-        | Role::Title
-        | Role::Selected
-        | Role::Code
-        | Role::CodeDark => style,
+        Role::Text | Role::Title | Role::Selected | Role::Code | Role::CodeDark => style,
+        Role::Dim => Style::new().fg(Color::DarkGray),
         Role::Good => style.fg(Color::Green),
         Role::Warn | Role::Banner => style.fg(Color::Yellow),
         Role::Bad => style.fg(Color::Red),
@@ -243,13 +227,8 @@ fn dark(role: Role) -> Style {
 fn light(role: Role) -> Style {
     let style = plain(role);
     match role {
-        Role::Text
-        | Role::Dim
-        | Role::Line
-        | Role::Title
-        | Role::Selected
-        | Role::Code
-        | Role::CodeDark => style,
+        Role::Text | Role::Title | Role::Selected | Role::Code | Role::CodeDark => style,
+        Role::Dim => Style::new().fg(Color::DarkGray),
         Role::Good => style.fg(Color::Green),
         Role::Warn | Role::Banner => style.fg(Color::Magenta),
         Role::Bad => style.fg(Color::Red),
@@ -260,17 +239,13 @@ fn light(role: Role) -> Style {
 /// White on black whatever the terminal's ground, with the bright colours, and nothing dimmed.
 fn contrast(role: Role) -> Style {
     let style = match role {
-        Role::Line => Style::new(),
+        Role::Dim => Style::new(),
         _ => plain(role),
     };
     let ink = match role {
-        Role::Text
-        | Role::Dim
-        | Role::Line
-        | Role::Title
-        | Role::Selected
-        | Role::Code
-        | Role::CodeDark => Color::White,
+        Role::Text | Role::Dim | Role::Title | Role::Selected | Role::Code | Role::CodeDark => {
+            Color::White
+        }
         Role::Good => Color::LightGreen,
         Role::Warn | Role::Banner => Color::LightYellow,
         Role::Bad => Color::LightRed,

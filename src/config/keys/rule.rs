@@ -6,6 +6,9 @@ use nostr::types::url::{Host, Url};
 /// The longest text of a setting, bytes.
 const TEXT_MAX: usize = 1_024;
 
+/// The longest text of several lines, bytes.
+const PROSE_MAX: usize = 16_384;
+
 /// The longest name, bytes.
 const NAME_MAX: usize = 200;
 
@@ -14,6 +17,10 @@ const NAME_MAX: usize = 200;
 pub enum Rule {
     /// Any one line; may be empty.
     Line,
+    /// A text of one or more lines; may be empty.
+    Prose,
+    /// A text that ends an answer.
+    Stop,
     /// A model's or an endpoint's name.
     Name,
     /// A relay's address (NIP-01: ws or wss).
@@ -38,6 +45,8 @@ impl Rule {
     pub const fn words(self) -> &'static str {
         match self {
             Self::Line => "a line of text, may be empty",
+            Self::Prose => "a text, may be empty",
+            Self::Stop => "a text that is not empty",
             Self::Name => "a name of 1 to 200 characters",
             Self::Relay => "a relay address as wss://relay.example or ws://127.0.0.1:7777",
             Self::Server => {
@@ -56,10 +65,18 @@ impl Rule {
     /// # Errors
     /// A hint, which may be empty.
     pub fn check(self, text: &str) -> Result<(), &'static str> {
-        if text.chars().any(char::is_control) {
+        let lines = matches!(self, Self::Prose | Self::Stop);
+        let plain = |c: char| !c.is_control() || (lines && matches!(c, '\n' | '\t'));
+        if !text.chars().all(plain) {
             return Err("it holds a control character");
         }
-        if text.len() > TEXT_MAX {
+        if text.len()
+            > if self == Self::Prose {
+                PROSE_MAX
+            } else {
+                TEXT_MAX
+            }
+        {
             return Err("it is too long");
         }
         match self {
@@ -69,7 +86,8 @@ impl Rule {
             Self::Http => address(text, &["https", "http"]),
             Self::LightningAddress => lightning_address(text),
             Self::Path if text.trim().is_empty() => Err(""),
-            Self::Line | Self::Path => Ok(()),
+            Self::Stop if text.is_empty() => Err(""),
+            Self::Line | Self::Path | Self::Prose | Self::Stop => Ok(()),
             Self::Currency => currency(text),
             Self::Person => person(text),
         }
@@ -187,6 +205,13 @@ mod tests {
         for text in bad {
             assert!(rule.check(text).is_err(), "{rule:?} {text}");
         }
+    }
+
+    #[test]
+    fn instructions_may_have_lines_and_other_texts_have_one() {
+        takes(Rule::Prose, &["", "a\n\tb"], &["a\u{1b}b"]);
+        takes(Rule::Stop, &["\n\n", "</s>"], &[""]);
+        takes(Rule::Line, &["", "a"], &["a\nb"]);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use toml_edit::{Array, InlineTable, Value};
 use super::did_you_mean;
 use super::rule::Rule;
 use crate::config::press;
-use crate::config::problem::shown;
+use crate::config::problem::{quoted, shown};
 
 /// The most entries of a list.
 const LIST_MAX: usize = 10_000;
@@ -50,6 +50,10 @@ pub enum Shape {
     },
     /// A key of the keyboard, or a list of them.
     Presses,
+    /// A table of names, each with a secret.
+    Secrets,
+    /// A table of names, each with any value but a date.
+    Table,
 }
 
 /// Why a value is not taken.
@@ -94,6 +98,8 @@ impl Shape {
                 format!("a list of whole numbers from {min} to {max}")
             }
             Self::Presses => format!("{}, or a list of such", press::ALLOWED),
+            Self::Secrets => "a table of names, each with a secret".to_owned(),
+            Self::Table => "a table of names and values".to_owned(),
         }
     }
 
@@ -131,6 +137,11 @@ impl Shape {
                 ..self.wrong(value)
             }),
             Self::Presses => self.check_list(value, check_press),
+            Self::Secrets => self.check_table(value, |name, value| {
+                header(name)?;
+                check_secret(value)
+            }),
+            Self::Table => self.check_table(value, |_, value| check_free(value)),
         }
     }
 
@@ -158,6 +169,10 @@ impl Shape {
                 .filter(|value| value.is_integer() || value.is_float())
                 .unwrap_or_else(|| text.into()),
             Self::Secret => secret(text),
+            Self::Secrets | Self::Table => match text.parse::<Value>() {
+                Ok(Value::InlineTable(table)) => Value::InlineTable(source_only(&table)),
+                _ => text.into(),
+            },
             Self::Texts(_) => list(text, |entry| entry.into()),
             Self::Wholes { .. } => list(text, whole),
         };
@@ -170,12 +185,26 @@ impl Shape {
     pub fn text(&self, value: &Value) -> String {
         match (self, value) {
             (Self::Secret, Value::String(_)) => "***".to_owned(),
+            (Self::Secrets, Value::InlineTable(table)) => {
+                let hidden = |(name, value): (&str, &Value)| {
+                    let value = match value {
+                        Value::String(_) => "***".into(),
+                        other => bare(other),
+                    };
+                    (name.to_owned(), value)
+                };
+                plain(&Value::InlineTable(table.iter().map(hidden).collect()))
+            }
             (Self::Secret, Value::InlineTable(table)) => {
                 let pairs = table.iter().map(|(key, value)| {
                     let text = value.as_str().unwrap_or_default();
                     format!("{key} = {}", plain(&text.into()))
                 });
                 format!("{{ {} }}", pairs.collect::<Vec<_>>().join(", "))
+            }
+            // On one line, whatever it was written on.
+            (Self::Text(_), Value::String(text)) if text.value().contains('\n') => {
+                serde_json::Value::from(text.value().as_str()).to_string()
             }
             (_, Value::String(text)) if !text.value().starts_with(['"', '\'']) => {
                 text.value().clone()
@@ -215,6 +244,35 @@ impl Shape {
         };
         let entries: Vec<String> = entries.iter().map(|entry| plain(&value(entry))).collect();
         format!("[{}]", entries.join(", "))
+    }
+
+    fn check_table(
+        &self,
+        value: &Value,
+        check: impl Fn(&str, &Value) -> Result<(), &'static str>,
+    ) -> Result<(), Wrong> {
+        let Some(table) = value.as_inline_table() else {
+            let hint = "write it in braces: { NAME = VALUE }".to_owned();
+            let found = match (self, value) {
+                (Self::Secrets, Value::String(_)) => "a text".to_owned(),
+                _ => shown(value),
+            };
+            return Err(Wrong {
+                found,
+                allowed: self.allowed(),
+                hint,
+                entry: None,
+            });
+        };
+        for (name, value) in table {
+            check(name, value).map_err(|found| Wrong {
+                found: format!("{} with {found}", quoted(name)),
+                allowed: self.allowed(),
+                hint: String::new(),
+                entry: None,
+            })?;
+        }
+        Ok(())
     }
 
     fn wrong(&self, value: &Value) -> Wrong {
@@ -303,6 +361,28 @@ fn check_text(rule: Rule, value: &Value) -> Result<(), &'static str> {
 fn check_press(value: &Value) -> Result<(), &'static str> {
     let text = value.as_str().ok_or("")?;
     press::Press::parse(text).map(drop)
+}
+
+/// A header's name (RFC 9110: a token).
+fn header(name: &str) -> Result<(), &'static str> {
+    let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    if name.is_empty() || !name.bytes().all(token) {
+        return Err("a name that no header has");
+    }
+    Ok(())
+}
+
+/// JSON has no dates.
+fn check_free(value: &Value) -> Result<(), &'static str> {
+    match value {
+        Value::Datetime(_) => Err("a date or time"),
+        Value::Float(number) if !number.value().is_finite() => {
+            Err("a number that JSON does not have")
+        }
+        Value::Array(entries) => entries.iter().try_for_each(check_free),
+        Value::InlineTable(table) => table.iter().try_for_each(|(_, value)| check_free(value)),
+        _ => Ok(()),
+    }
 }
 
 /// What was found where it is not a secret's shape; never the value.
@@ -453,6 +533,36 @@ mod tests {
         assert_eq!(Shape::Secret.text(&value), "***");
         let value = Shape::Secret.parse("{env='KEY'}").unwrap();
         assert_eq!(Shape::Secret.text(&value), "{ env = \"KEY\" }");
+    }
+
+    #[test]
+    fn a_table_of_secrets_is_read_and_shown_without_them() {
+        let text = "{ X-Key = \"hush\", Other = { env = \"B\" } }";
+        let value = Shape::Secrets.parse(text).unwrap();
+        let shown = Shape::Secrets.text(&value);
+        assert_eq!(shown, "{ X-Key = \"***\", Other = { env = \"B\" } }");
+        for bad in ["hush", "{ \"a b\" = \"hush\" }", "{ a = 7 }"] {
+            let wrong = Shape::Secrets.parse(bad).unwrap_err().to_string();
+            assert!(!wrong.contains("hush"), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_free_table_takes_what_json_can_say() {
+        let text = "{ a = 1, b = [true, 0.5], c = { d = \"x\" } }";
+        let value = Shape::Table.parse(text).unwrap();
+        assert_eq!(Shape::Table.text(&value), text);
+        assert!(Shape::Table.parse("{ a = 1979-05-27 }").is_err());
+        assert!(Shape::Table.parse("[1]").is_err());
+    }
+
+    #[test]
+    fn a_text_of_lines_is_shown_on_one_and_read_back() {
+        let shape = Shape::Text(Rule::Prose);
+        let value: Value = "\"\"\"a\n\"b\" é\"\"\"".parse().unwrap();
+        let text = shape.text(&value);
+        assert!(!text.contains('\n'));
+        assert_eq!(shape.parse(&text).unwrap().as_str(), Some("a\n\"b\" é"));
     }
 
     #[test]

@@ -59,8 +59,8 @@ impl Key {
 }
 
 use Section::{
-    Books, Endpoint, Keys, Limits, Log, Nostr, Payment, Price, PriceModel, Privacy, Root, Screen,
-    Text, Wallet,
+    Books, Endpoint, Keys, Limits, Nostr, Payment, Price, PriceModel, Privacy, Root, Screen, Text,
+    Wallet,
 };
 
 /// Every setting, in the order of the file.
@@ -88,6 +88,8 @@ pub const KEYS: &[Key] = &[
 
     key(Text, "model", Shape::Text(Rule::Name),
         "The model that is sold, as the inference server names it."),
+    key(Text, "system", Shape::Text(Rule::Prose),
+        "Instructions that stand before every conversation; their tokens are billed; empty: none."),
     key(Text, "max_tokens", count(1, 1_000_000, "tokens"),
         "The length of an answer; also the most a buyer may ask for, unless max_tokens_limit is set."),
     key(Text, "max_tokens_limit", count(1, 1_000_000, "tokens"),
@@ -156,7 +158,7 @@ pub const KEYS: &[Key] = &[
     key(Endpoint, "kind", Shape::Word(&["ollama", "openai", "builtin"]),
         "ollama: Ollama's own interface; openai: a compatible server; builtin: the tiny model inside vend."),
     key(Endpoint, "url", Shape::Text(Rule::Server),
-        "Its address. For ollama anything OLLAMA_HOST may hold; builtin needs none."),
+        "Its address, as the server's documentation prints it. For ollama anything OLLAMA_HOST may hold; builtin needs none."),
     key(Endpoint, "slots", count(1, 64, "jobs"),
         "Jobs at once on it."),
     key(Endpoint, "api_key", Shape::Secret,
@@ -164,7 +166,23 @@ pub const KEYS: &[Key] = &[
     key(Endpoint, "num_ctx", count(1, 10_000_000, "tokens"),
         "ollama: the context size, the same for all jobs, as a change reloads the model.").optional("8192"),
     key(Endpoint, "models", Shape::Texts(Rule::Name),
-        "Models to use on it; left out: all it has.").optional("[\"gemma2:latest\"]"),
+        "Models to use on it, trusted as they stand, whatever it lists; left out: all it lists.").optional("[\"gemma2:latest\"]"),
+    key(Endpoint, "certificate", Shape::Text(Rule::Path),
+        "A certificate to trust (PEM): the server's own, when it signed itself, or its authority's.").optional("\"ca.pem\""),
+    key(Endpoint, "headers", Shape::Secrets,
+        "Headers of every request, for a server that wants its key in another place than api_key puts it.").optional("{ X-Api-Key = { file = \"key\" } }"),
+    key(Endpoint, "keep_alive", Shape::Text(Rule::Line),
+        "ollama: how long the model stays loaded after a job, as 10m (which is used where this is left out); empty: the server's own time.").optional("\"10m\""),
+    key(Endpoint, "think", Shape::Flag,
+        "May the model reason before it answers, where the server can switch that; its tokens are billed. Left out: no for ollama, the server's own way for openai.").optional("false"),
+    key(Endpoint, "stop", Shape::Texts(Rule::Stop),
+        "Texts that end an answer.").optional("[\"</s>\"]"),
+    key(Endpoint, "extra", Shape::Table,
+        "openai: fields of every request, sent as they are; ollama: options.").optional("{ min_p = 0.05 }"),
+    key(Endpoint, "first_token_secs", seconds(DAY_SECS),
+        "How long the first token of a short prompt is waited for; a longer prompt gets more, and so does a second try. Left out: 120.").optional("120"),
+    key(Endpoint, "between_tokens_secs", seconds(DAY_SECS),
+        "How long the next token is waited for. Left out: 30.").optional("30"),
 
     key(Limits, "queue", count(1, 100_000, "jobs"),
         "Waiting jobs; one more is answered \"busy\"."),
@@ -198,10 +216,7 @@ pub const KEYS: &[Key] = &[
     key(Screen, "mouse", Shape::Flag,
         "Clicks and the wheel work; selecting text with the mouse then needs shift."),
     key(Screen, "theme", Shape::Word(&["dark", "light", "contrast"]),
-        "The dashboard's colours, for a dark or a light terminal, or with the most contrast; dark turns to light where COLORFGBG says so."),
-
-    key(Log, "max_mb", count(1, 1_000_000, "MB"),
-        "The most that one day's log may take; what does not fit is left out and counted."),
+        "The dashboard's colours, for a dark or a light terminal, or with the most contrast."),
 
     key(Keys, "NAME", Shape::Presses,
         "The key of an action, or a list of keys; left out: its own.").optional("\"o\""),

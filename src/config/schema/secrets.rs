@@ -104,9 +104,18 @@ impl Endpoint {
             api_key,
             num_ctx: _,
             models: _,
+            certificate: _,
+            headers,
+            keep_alive: _,
+            think: _,
+            stop: _,
+            extra: _,
+            first_token_secs: _,
+            between_tokens_secs: _,
         } = self;
         let key = api_key.iter().map(|secret| ("api_key", secret));
-        key.collect()
+        let headers = headers.values().map(|secret| ("headers", secret));
+        key.chain(headers).collect()
     }
 }
 
