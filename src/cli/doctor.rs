@@ -38,7 +38,10 @@ fn show(sheet: &Sheet, as_json: Json) -> Outcome {
     if as_json.json {
         return json(sheet);
     }
-    print(sheet.checks.iter().collect())
+    for check in &sheet.checks {
+        print(check)?;
+    }
+    say(&summary(&sheet.checks))
 }
 
 /// Without settings nothing else can be looked at: each fault of the file is a row.
@@ -62,32 +65,43 @@ fn invalid(places: &Places, as_json: Json, exit: Exit) -> Outcome {
     Err(exit)
 }
 
-/// One row for each check; those of a kind with the same fix stand together, and the fix behind the last of them: thirty dead
-/// servers are thirty rows and one fix.
-fn print(mut checks: Vec<&Check>) -> Outcome {
-    let kinds: Vec<String> = checks.iter().map(|check| kind(check)).collect();
-    let place = |check: &Check| kinds.iter().position(|own| *own == kind(check));
-    checks.sort_by_cached_key(|check| (place(check), check.status, check.fix.clone()));
-    for (at, check) in checks.iter().enumerate() {
-        say(&format!(
-            "{:<4}  {:<8} {}  {}",
-            check.status.word(),
-            kind(check),
-            check.target,
-            check.detail
-        ))?;
-        let same = |next: &&Check| next.check == check.check && next.fix == check.fix;
-        if !check.fix.is_empty() && !checks.get(at + 1).is_some_and(same) {
-            say(&format!("                fix: {}", check.fix))?;
-        }
+fn print(check: &Check) -> Outcome {
+    let kind = serde_json::to_value(check.check)
+        .ok()
+        .and_then(|value| value.as_str().map(str::to_owned))
+        .unwrap_or_default();
+    say(&format!(
+        "{:<4}  {kind:<8} {}  {}",
+        check.status.word(),
+        check.target,
+        check.detail
+    ))?;
+    if !check.fix.is_empty() {
+        say(&format!("                fix: {}", check.fix))?;
     }
     Ok(())
 }
 
-fn kind(check: &Check) -> String {
-    let value = serde_json::to_value(check.check).ok();
-    let word = value.as_ref().and_then(serde_json::Value::as_str);
-    word.unwrap_or_default().to_owned()
+/// What it comes to, and where to begin.
+fn summary(checks: &[Check]) -> String {
+    let failed = |check: &&Check| check.status == CheckStatus::Fail;
+    let warned = checks
+        .iter()
+        .filter(|check| check.status == CheckStatus::Warn);
+    let (fails, warns) = (checks.iter().filter(failed).count(), warned.count());
+    let Some(first) = checks.iter().find(failed) else {
+        return match warns {
+            0 => "all is well".to_owned(),
+            1 => "nothing failed; 1 warning".to_owned(),
+            _ => format!("nothing failed; {warns} warnings"),
+        };
+    };
+    let begin = if first.fix.is_empty() {
+        first.detail.as_str()
+    } else {
+        first.fix.as_str()
+    };
+    format!("{fails} failed; start with {}: {begin}", first.target)
 }
 
 async fn look(places: &Places, settings: &Settings) -> Vec<Check> {
@@ -122,14 +136,19 @@ async fn look(places: &Places, settings: &Settings) -> Vec<Check> {
     let relays = settings.nostr.relays.iter();
     let most_pow = settings.nostr.max_pow_bits;
     let relays = relays.map(|url| probe::relay(url, &keys, most_pow));
-    checks.extend(futures::future::join_all(relays).await);
     let place = Place {
         config: places.config.clone(),
         data: places.data.clone(),
         pace: None,
     };
-    checks.extend(probe::endpoints(settings, &place).await);
-    checks.extend(probe::wallet(settings, &place).await);
+    let (relays, endpoints, wallet) = tokio::join!(
+        futures::future::join_all(relays),
+        probe::endpoints(settings, &place),
+        probe::wallet(settings, &place)
+    );
+    checks.extend(relays);
+    checks.extend(endpoints);
+    checks.extend(wallet);
     checks
 }
 
@@ -196,5 +215,30 @@ fn who(places: &Places) -> (Check, Option<Keys>) {
             ),
             None,
         ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_line_says_how_many_failed_and_where_to_begin() {
+        let row = |status, target: &str, fix: &str| {
+            check(CheckKind::Relay, target, status, "detail", fix)
+        };
+        let ok = row(CheckStatus::Ok, "a", "");
+        let warn = row(CheckStatus::Warn, "b", "");
+        let (first, second) = (
+            row(CheckStatus::Fail, "c", "mend c"),
+            row(CheckStatus::Fail, "d", ""),
+        );
+        assert_eq!(summary(&[ok.clone()]), "all is well");
+        assert_eq!(summary(&[ok.clone(), warn]), "nothing failed; 1 warning");
+        assert_eq!(
+            summary(&[ok, first, second.clone()]),
+            "2 failed; start with c: mend c"
+        );
+        assert_eq!(summary(&[second]), "1 failed; start with d: detail");
     }
 }

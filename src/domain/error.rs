@@ -188,6 +188,8 @@ class! {
         Busy = "processing.busy", NOT_CHARGED;
         /// The server refused our login.
         Unauthorized = "processing.unauthorized", NOT_CHARGED;
+        /// The server refuses to work for the seller, as its account there is empty.
+        Refused = "processing.refused", NOT_CHARGED;
         /// The server refused the request itself.
         Rejected = "processing.rejected", NOT_CHARGED;
         /// More text than the model's context holds.

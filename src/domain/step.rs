@@ -47,6 +47,13 @@ pub enum Input {
         /// Could another try help?
         again: bool,
     },
+    /// The run could not be made, through trouble of the seller's own: the job waits for another endpoint, or for the seller.
+    PutBack {
+        /// For the operator.
+        message: String,
+        /// Not before this.
+        until: Time,
+    },
     /// The wallet made the invoice, and it was checked.
     InvoiceMade {
         /// Its text.
@@ -146,6 +153,7 @@ impl Input {
             Self::Interrupted => "interrupted",
             Self::Answered(_) => "answered",
             Self::RunFailed { .. } => "run_failed",
+            Self::PutBack { .. } => "put_back",
             Self::InvoiceMade { .. } => "invoiced",
             Self::InvoiceDelayed { .. } => "invoice_delayed",
             Self::InvoiceRefused { .. } => "invoice_refused",
@@ -218,6 +226,7 @@ pub fn step(job: &Job, input: Input, now: Time) -> Result<Step, NoStep> {
             sentence,
             again,
         } => next.run_failed(code, message, sentence, again),
+        Input::PutBack { message, until } => next.put_back(&message, until),
         Input::InvoiceMade {
             bolt11,
             payment_hash,
@@ -464,6 +473,20 @@ impl Next {
                 expiration: None,
             },
         );
+    }
+
+    /// Nothing was generated, so the try does not count.
+    fn put_back(&mut self, message: &str, until: Time) -> Verdict {
+        let job = &mut self.step.job;
+        if job.state != State::Running {
+            return Illegal;
+        }
+        job.attempts = job.attempts.saturating_sub(1);
+        self.requeue(Some(until));
+        self.say(format!(
+            "{message}; it waits, and nothing is charged for it"
+        ));
+        Taken
     }
 
     fn run_failed(

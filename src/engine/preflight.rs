@@ -2,12 +2,12 @@
 //! one, make `vend doctor`.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use nostr::RelayUrl;
 
-use super::shop::{Market, Seen, Shop};
+use super::shop::{Market, Shop};
 use crate::config::schema::PayMode;
 use crate::config::{Settings, secret};
 use crate::domain::event::News;
@@ -103,32 +103,83 @@ pub fn open_pool(settings: &Settings, place: &Place) -> Result<Arc<Pool>, NotRea
     Ok(Arc::new(Pool::new(endpoints)))
 }
 
-/// Goes through every step.
+/// Goes through every step, and looks at everything before it says no.
 ///
 /// # Errors
-/// The first step that must hold and does not, with its fix.
+/// Each step that must hold and does not, with its fix.
 pub async fn open(shop: &Arc<Shop>, place: &Place) -> Result<Opened, NotReady> {
     let settings = shop.settings();
-    shop.see(|seen| *seen = Seen::default());
-    wallet(shop, &settings, place).await?;
-    let pool = endpoints(shop, &settings, place).await?;
-    let (relays, early, news) = relays(shop, &settings).await?;
-    shop.see(|seen| *seen = Seen::default());
-    Ok(Opened {
-        market: Market { relays, pool },
-        early,
-        news,
-    })
+    let waits = Waits::new(shop);
+    let (wallet, pool, relays) = tokio::join!(
+        waits.over("the wallet", wallet(shop, &settings, place)),
+        waits.over("the model", endpoints(shop, &settings, place)),
+        waits.over("a relay", relays(shop, &settings)),
+    );
+    let why: Vec<String> = [
+        wallet.as_ref().err(),
+        pool.as_ref().err(),
+        relays.as_ref().err(),
+    ]
+    .into_iter()
+    .flatten()
+    .map(|error| error.0.clone())
+    .collect();
+    match (wallet, pool, relays) {
+        (Ok(()), Ok(pool), Ok((relays, early, news))) => Ok(Opened {
+            market: Market { relays, pool },
+            early,
+            news,
+        }),
+        (_, _, relays) => {
+            if let Ok((relays, ..)) = relays {
+                relays.close().await;
+            }
+            Err(NotReady(why.join("; ")))
+        }
+    }
+}
+
+/// What going online still waits for, as the screen says it.
+struct Waits<'a> {
+    shop: &'a Arc<Shop>,
+    left: Mutex<Vec<&'static str>>,
+}
+
+impl<'a> Waits<'a> {
+    fn new(shop: &'a Arc<Shop>) -> Self {
+        let left = Mutex::new(vec!["the wallet", "the model", "a relay"]);
+        let waits = Self { shop, left };
+        waits.say(None);
+        waits
+    }
+
+    async fn over<T>(&self, what: &'static str, step: impl Future<Output = T>) -> T {
+        let done = step.await;
+        self.say(Some(what));
+        done
+    }
+
+    fn say(&self, over: Option<&'static str>) {
+        let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
+        left.retain(|one| Some(*one) != over);
+        let words = match left.as_slice() {
+            [] => return,
+            [one] => format!("waiting for {one}"),
+            [first, last] => format!("waiting for {first} and {last}"),
+            [first, rest @ .., last] => {
+                format!("waiting for {first}, {} and {last}", rest.join(", "))
+            }
+        };
+        self.shop.set_state(ShopState::Starting, &words);
+    }
 }
 
 async fn wallet(shop: &Arc<Shop>, settings: &Settings, place: &Place) -> Result<(), NotReady> {
-    shop.set_state(ShopState::Starting, "waiting for the wallet");
     let word = settings.wallet.backend.word();
     let fix = "vend doctor";
     if let Err(error) = shop.open_purse(settings, place) {
         let (words, fix) = (&error.words, &error.fix);
         shop.checked(CheckKind::Wallet, word, CheckStatus::Fail, words, fix);
-        shop.wallet_failed(words).await;
         return Err(NotReady(error.words));
     }
     shop.wallets_changed();
@@ -198,9 +249,10 @@ async fn endpoints(
     settings: &Settings,
     place: &Place,
 ) -> Result<Arc<Pool>, NotReady> {
-    shop.set_state(ShopState::Starting, "waiting for the model");
     let pool = open_pool(settings, place)?;
     let mut seen = String::new();
+    let mut fix = String::new();
+    let model = &settings.text.model;
     for endpoint in pool.refresh().await {
         let status = match endpoint.light {
             Light::Ok => CheckStatus::Ok,
@@ -211,17 +263,16 @@ async fn endpoints(
         shop.checked(CheckKind::Endpoint, &name, status, &endpoint.detail, "");
         if status == CheckStatus::Fail {
             seen = format!("{name}: {}", endpoint.detail);
+        } else if fix.is_empty() {
+            fix = pool.missing_fix(&name, model);
         }
-        shop.see(|seen| seen.endpoints.push(endpoint.clone()));
         shop.tell(News::Endpoint { endpoint });
     }
-    let model = &settings.text.model;
     if pool.has_model(model) {
         shop.checked(CheckKind::Model, model, CheckStatus::Ok, "ready", "");
         return Ok(pool);
     }
-    let mut fix = format!("ollama pull {model}");
-    let mut words = format!("no endpoint has the model {model}: run `{fix}` or set text.model");
+    let mut words = format!("no endpoint has the model {model}: {fix} or set text.model");
     if !seen.is_empty() {
         // A model can't be pulled into a server that does not answer.
         "start the model server, or run `vend doctor`".clone_into(&mut fix);
@@ -235,7 +286,6 @@ async fn relays(
     shop: &Arc<Shop>,
     settings: &Settings,
 ) -> Result<(Relays, Vec<RelayNews>, Inlets), NotReady> {
-    shop.set_state(ShopState::Starting, "waiting for a relay");
     let urls: Vec<RelayUrl> = settings
         .nostr
         .relays
@@ -286,7 +336,6 @@ async fn relays(
             "vend config set nostr.relays",
         );
     }
-    shop.see(|seen| seen.relays = relays.health());
     relays.close().await;
     Err(NotReady(format!("no relay answers. {}", words.join("; "))))
 }

@@ -11,6 +11,7 @@ use super::probe;
 use super::shop::Shop;
 use crate::config;
 use crate::domain::command::{Probe, Reply};
+use crate::domain::health::CheckStatus;
 
 /// The most tests at once.
 const TRIALS_MAX: usize = 16;
@@ -92,7 +93,14 @@ async fn look(shop: &Arc<Shop>, place: &Place, what: &Probe) -> Reply {
                         .to_owned(),
                 };
             }
-            probe::endpoints(&settings, place).await
+            let checks = probe::endpoints(&settings, place).await;
+            // It was closed until somebody looks, and somebody has.
+            if let Some(market) = shop.market()
+                && checks.iter().all(|row| row.status != CheckStatus::Fail)
+            {
+                market.pool.reopen(name);
+            }
+            checks
         }
         Probe::Wallet => {
             // While the shop is open its own wallet is used where the file still means it: a second one beside it would be

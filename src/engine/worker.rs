@@ -9,23 +9,28 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::desk::StepError;
-use super::recovery;
 use super::shop::{LEDGER_PAUSE, Market, Run, Shop};
+use super::{partial, recovery};
 use crate::domain::error::JobProcessingCode as Code;
 use crate::domain::event::{Level, News};
 use crate::domain::hold;
 use crate::domain::id::RequestId;
-use crate::domain::job::{Answer, Job, State};
+use crate::domain::job::{Answer, Job, PayOrder, State};
+use crate::domain::message;
 use crate::domain::reply;
 use crate::domain::step::Input;
 use crate::domain::time::Time;
 use crate::inference::pool::Slot;
-use crate::inference::{Ask, InferenceError, Progress};
+use crate::inference::{Ask, InferenceError, Pool, Progress, SoFar};
 
 /// Queued jobs looked at in one round.
 const ROUND: usize = 64;
 /// No waiting job waits for longer, whatever another clock wrote into the ledger.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
+/// A job that waits for the seller is looked at again after this.
+const SELLER_PAUSE: Duration = Duration::from_mins(1);
+/// A paid job that found its server busy tries again after this.
+const BUSY_PAUSE: Duration = Duration::from_secs(15);
 /// At most four tellings of progress a second for each job.
 const PROGRESS_EVERY: Duration = Duration::from_millis(250);
 
@@ -162,11 +167,17 @@ fn start(
     runs.spawn(async move {
         let id = job.id;
         let _working = Working(shop.clone(), id, job.rev);
+        let so_far = partial::wanted(&job).then(SoFar::default);
+        let partial = so_far
+            .clone()
+            .map(|so_far| tokio::spawn(partial::tell(shop.clone(), job.clone(), so_far)));
         let ask = Ask {
             model: job.terms.model.clone(),
-            prompt,
+            messages: message::from_text(&prompt),
             params: job.terms.params.clone(),
             deadline: Duration::from_secs(job.terms.job_timeout_secs),
+            attempt: job.attempts,
+            so_far: so_far.clone(),
         };
         let of = job.terms.params.max_tokens;
         let telling = tokio::spawn(tell_progress(shop.clone(), id, of, seen, stop.clone()));
@@ -174,12 +185,21 @@ fn start(
             answer = pool.answer(slot, ask, progress) => Some(answer),
             () = stop.cancelled() => None,
         };
+        if let Some(partial) = partial {
+            // What it would still say, the result says.
+            partial.abort();
+        }
         // The sender of progress is gone, so the telling ends by itself.
         if telling.await.is_err() {
             shop.notice(Level::Error, "shop", "the telling of progress failed");
         }
         if let Some(answer) = answer {
-            finish(&shop, &job, answer, &stop).await;
+            let input = match answer {
+                Ok(answer) => fits(&shop, &job, answer),
+                Err(error) if waits(&job, &error, &pool) => put_back(&error, &job, &pool),
+                Err(error) => failed(&error),
+            };
+            finish(&shop, &job, input, &stop).await;
         }
     });
 }
@@ -202,16 +222,7 @@ impl Drop for Working {
 
 /// Writes down what came of a run. It has cost work, and may be paid for, so it is kept in memory until the ledger takes it,
 /// or the run is ended from outside.
-async fn finish(
-    shop: &Arc<Shop>,
-    job: &Job,
-    answer: Result<Answer, InferenceError>,
-    stop: &CancellationToken,
-) {
-    let input = match answer {
-        Ok(answer) => fits(shop, job, answer),
-        Err(error) => failed(&error),
-    };
+async fn finish(shop: &Arc<Shop>, job: &Job, input: Input, stop: &CancellationToken) {
     loop {
         match shop.apply(job.id, input.clone()).await {
             // Cancelled while it ran.
@@ -248,6 +259,28 @@ fn fits(shop: &Shop, job: &Job, answer: Answer) -> Input {
     }
 }
 
+/// Does the job go back to the queue, as it is the seller's own trouble? One that is paid for waits for the seller, or until a
+/// busy server has room; any other does only where another endpoint may take it.
+fn waits(job: &Job, error: &InferenceError, pool: &Pool) -> bool {
+    let paid = matches!(job.terms.order, PayOrder::Before | PayOrder::Hold);
+    let busy = matches!(error, InferenceError::Busy { .. }) && paid;
+    busy || (error.is_the_seller_s() && (paid || pool.serves(&job.terms.model)))
+}
+
+fn put_back(error: &InferenceError, job: &Job, pool: &Pool) -> Input {
+    let wait = match error {
+        InferenceError::Busy { .. } => BUSY_PAUSE,
+        _ if pool.serves(&job.terms.model) => Duration::from_secs(1),
+        // The pool's own word wakes it: nothing is reserved before.
+        _ if pool.closed(&job.terms.model).is_some() => Duration::ZERO,
+        _ => SELLER_PAUSE,
+    };
+    Input::PutBack {
+        message: error.to_string(),
+        until: Time::now().plus(wait),
+    }
+}
+
 /// What an inference error means for the job.
 fn failed(error: &InferenceError) -> Input {
     let (code, again) = match error {
@@ -257,6 +290,7 @@ fn failed(error: &InferenceError) -> Input {
         InferenceError::ModelMissing { .. } => (Code::ModelMissing, false),
         InferenceError::Busy { .. } => (Code::Busy, true),
         InferenceError::Unauthorized { .. } => (Code::Unauthorized, false),
+        InferenceError::Refused { .. } => (Code::Refused, false),
         InferenceError::Rejected { .. } => (Code::Rejected, false),
         InferenceError::TooLong { .. } => (Code::TooLong, false),
         InferenceError::Died { .. } => (Code::Died, true),

@@ -43,6 +43,7 @@ pub fn job(order: PayOrder) -> Job {
             check_every_secs: 60,
             relays: Vec::new(),
             seen_on: String::new(),
+            stream: false,
         },
         has_texts: true,
         answer: None,
@@ -335,6 +336,23 @@ fn paid_and_failed_is_owed_back() {
     };
     let job = run(PayOrder::Before, vec![made(), paid(), start(), failed]);
     assert_eq!((job.state, job.owed), (State::Error, Msat::from_sats(10)));
+}
+
+#[test]
+fn a_paid_job_waits_out_trouble_of_the_seller_s_own() {
+    let put_back = || Input::PutBack {
+        message: "refuses the key".to_owned(),
+        until: START,
+    };
+    let mut inputs = vec![made(), paid()];
+    for _ in 0..=MAX_ATTEMPTS {
+        inputs.extend([start(), put_back()]);
+    }
+    let job = run(PayOrder::Before, inputs);
+    assert_eq!(
+        (job.state, job.attempts, job.owed),
+        (State::Queued, 0, Msat::ZERO)
+    );
 }
 
 #[test]
