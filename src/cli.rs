@@ -11,14 +11,11 @@ mod config;
 mod dashboard;
 mod demo;
 mod doctor;
-mod environment;
 mod exit;
-mod guard;
 mod host;
 mod jobs;
 mod keys;
 mod log;
-mod manual;
 mod prompt;
 mod purchases;
 mod qr;
@@ -27,20 +24,17 @@ mod recover;
 mod request;
 mod rows;
 mod run;
-mod service;
 mod settings;
 mod signals;
 mod spark;
 mod stats;
 
-use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::config::place::Places;
-use crate::domain::text::plain;
 use exit::{Exit, Outcome};
 
 /// A shop on Nostr for the work of your own language model, paid over Lightning.
@@ -133,35 +127,24 @@ enum Sub {
     Spark(spark::Args),
     /// A consistent copy of the ledger, while it is in use
     Backup(backup::Args),
-    /// The systemd user unit, hardened: print it, or install it
-    Service(service::Args),
     /// Shell completions
     Completions {
         /// Which shell
         shell: clap_complete::Shell,
     },
-    /// The man page, or one command's, to be read with `vend man | man -l -`
-    Man {
-        /// The command, such as `config`
-        command: Option<String>,
-    },
+    /// The man page, to be read with `vend man | man -l -`
+    Man,
 }
 
 /// Reads the arguments and does what they say.
 #[must_use]
 pub fn main() -> ExitCode {
-    guard::private();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
             // Help and version go to stdout and are no failure; a closed pipe is nobody's loss.
-            if !error.use_stderr() {
-                let _ = error.print();
-                return ExitCode::SUCCESS;
-            }
-            // It repeats the arguments, which may have been copied from anywhere.
-            let _ = write!(std::io::stderr(), "{}", plain(&error.render().to_string()));
-            return ExitCode::from(2);
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
         }
     };
     exit::code(dispatch(cli))
@@ -190,8 +173,12 @@ fn dispatch(cli: Cli) -> Outcome {
         Some(Sub::Config(args)) => config::main(&global, args),
         Some(Sub::Spark(args)) => spark::main(&global, args),
         Some(Sub::Backup(args)) => backup::main(&global, &args),
-        Some(Sub::Service(args)) => service::main(&global, args),
-        Some(Sub::Completions { shell }) => manual::completions(shell),
-        Some(Sub::Man { command }) => manual::page(command.as_deref()),
+        Some(Sub::Completions { shell }) => {
+            clap_complete::generate(shell, &mut Cli::command(), "vend", &mut std::io::stdout());
+            Ok(())
+        }
+        Some(Sub::Man) => clap_mangen::Man::new(Cli::command())
+            .render(&mut std::io::stdout())
+            .map_err(|error| Exit::failed(&error)),
     }
 }

@@ -22,6 +22,7 @@ mod load;
 mod lookup;
 mod mint;
 mod outbox;
+mod partial;
 mod payments;
 mod pongs;
 pub mod preflight;

@@ -23,6 +23,7 @@ mod intake;
 mod lamp;
 mod line;
 mod listener;
+pub mod long44;
 mod outlets;
 mod parcel;
 mod probe;

@@ -199,11 +199,7 @@ async fn no_secret_and_no_control_character_in_anything_it_says() {
     }
     let pid = shop.child.id().unwrap();
     for file in ["cmdline", "environ"] {
-        // Closed to everybody but root, which is better still.
-        let Ok(bytes) = std::fs::read(format!("/proc/{pid}/{file}")) else {
-            assert_eq!(file, "environ");
-            continue;
-        };
+        let bytes = std::fs::read(format!("/proc/{pid}/{file}")).unwrap();
         said.push_str(&String::from_utf8_lossy(&bytes).replace('\0', "\n"));
     }
     shop.term();

@@ -12,6 +12,7 @@ use super::credit::{self, Debt};
 use super::fair::{Gate, Rates, Standing, kept_free};
 use super::id::Preimage;
 use super::job::{Invoice, Job, PayOrder, State};
+use super::message::{self, Message, Role};
 use super::refusal::DropReason;
 use super::request::{self, Agreed, Decrypt, Offer, Part, Request};
 use super::step;
@@ -75,6 +76,9 @@ pub struct Open {
 /// Cuts what is agreed on to what can be delivered; an error where nothing can.
 pub type Carry<'a> = dyn Fn(&mut Agreed) -> Result<(), DropReason> + 'a;
 
+/// Does every endpoint that has this model refuse to work for the seller?
+pub type Closed<'a> = dyn Fn(&str) -> bool + 'a;
+
 /// Everything that a request is judged by.
 pub struct Facts<'a> {
     /// The seller's key.
@@ -95,6 +99,8 @@ pub struct Facts<'a> {
     pub fetching: Fetching,
     /// The shop's state.
     pub open: Open,
+    /// The endpoints' state.
+    pub closed: &'a Closed<'a>,
 }
 
 /// A request that is admitted, if its inputs are found.
@@ -143,7 +149,10 @@ pub fn admit(
         return Err(DropReason::RateLimited);
     }
     let most_waiting = room(&request, facts)?;
-    if !facts.open.sells || (facts.open.wallet_down && !agreed.price.is_free()) {
+    if (facts.closed)(&agreed.model)
+        || !facts.open.sells
+        || (facts.open.wallet_down && !agreed.price.is_free())
+    {
         return Err(DropReason::Offline);
     }
     Ok(Admit {
@@ -198,15 +207,17 @@ pub fn wanted(request: &Request) -> (Vec<EventId>, Vec<String>) {
     (ids, hints)
 }
 
-/// The text to answer, with the inputs that were found in their places.
+/// The conversation to go on with, with the inputs that were found in their places.
 ///
 /// # Errors
-/// `no_input` where one was not found, or nothing is in them; `prompt_too_long`; `bid_too_low`.
+/// `no_input` where one was not found, or nothing is in them; `prompt_too_long`; `bid_too_low`. `system` is the seller's own
+/// instructions, empty where there are none: their tokens are billed, and no limit of the buyer's.
 pub fn complete(
     admit: &mut Admit,
     found: &BTreeMap<EventId, String>,
     prompt_bytes: usize,
-) -> Result<String, DropReason> {
+    system: &str,
+) -> Result<Vec<Message>, DropReason> {
     let request = &admit.request;
     let mut texts = Vec::with_capacity(request.prompt_parts.len());
     for part in &request.prompt_parts {
@@ -218,15 +229,25 @@ pub fn complete(
             }
         }
     }
-    let prompt = request::prompt(&texts);
+    let asked = request.messages(texts);
+    let prompt = message::spoken(&asked);
     if prompt.trim().is_empty() {
         return Err(DropReason::NoInput);
     }
     if prompt.len() > prompt_bytes {
         return Err(DropReason::PromptTooLong);
     }
-    request::cut_to_bid(&mut admit.agreed, admit.request.bid, prompt.len())?;
-    Ok(prompt)
+    let ours = (!system.trim().is_empty()).then(|| Message {
+        role: Role::System,
+        content: system.to_owned(),
+    });
+    let messages: Vec<Message> = ours.into_iter().chain(asked).collect();
+    request::cut_to_bid(
+        &mut admit.agreed,
+        admit.request.bid,
+        message::most_bytes(&messages),
+    )?;
+    Ok(messages)
 }
 
 /// Pay first: the price of the most that the job may use is asked before it runs. `preimage`: of a hold invoice, whose secret is

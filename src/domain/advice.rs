@@ -55,6 +55,9 @@ pub const fn advice(reason: DropReason) -> Advice {
             "raise limits.prompt_bytes if the model can",
             "limits.prompt_bytes",
         ),
+        DropReason::UnsupportedPayment => {
+            Advice::new("pays only in another network's coin: nothing to do")
+        }
         DropReason::BidTooLow => Advice::with(
             "lower price.min_price_sats, or leave it",
             "price.min_price_sats",

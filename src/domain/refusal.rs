@@ -32,6 +32,8 @@ pub enum DropReason {
     BadParam,
     /// More text than the settings or the model allow.
     PromptTooLong,
+    /// It can only be paid in another coin.
+    UnsupportedPayment,
     /// The buyer's ceiling is below the minimum price.
     BidTooLow,
     /// More than one buyer, or all buyers, may ask in a minute.
@@ -44,7 +46,7 @@ pub enum DropReason {
 
 impl DropReason {
     /// All of them, in the order of admission.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Duplicate,
         Self::Stale,
         Self::NotForUs,
@@ -57,6 +59,7 @@ impl DropReason {
         Self::UnsupportedModel,
         Self::BadParam,
         Self::PromptTooLong,
+        Self::UnsupportedPayment,
         Self::BidTooLow,
         Self::RateLimited,
         Self::Busy,
@@ -85,6 +88,7 @@ impl DropReason {
             Self::UnsupportedModel => "unsupported_model",
             Self::BadParam => "bad_param",
             Self::PromptTooLong => "prompt_too_long",
+            Self::UnsupportedPayment => "unsupported_payment",
             Self::BidTooLow => "bid_too_low",
             Self::RateLimited => "rate_limited",
             Self::Busy => "busy",
@@ -112,6 +116,7 @@ impl DropReason {
             Self::UnsupportedModel => Some("This model is not offered here."),
             Self::BadParam => Some("A parameter of this request is not a number."),
             Self::PromptTooLong => Some("This request is too long."),
+            Self::UnsupportedPayment => Some("Payment is taken over Lightning only."),
             Self::BidTooLow => Some("The bid is below the minimum price."),
             Self::RateLimited => Some("Too many requests; please try again in a minute."),
             Self::Busy => Some("Busy; please try again later."),

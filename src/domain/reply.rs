@@ -102,6 +102,11 @@ pub enum Reply {
         /// The invoice.
         bolt11: String,
     },
+    /// The answer while it is written. The result alone counts.
+    Partial {
+        /// The text so far; at most [`max_partial_bytes`].
+        text: String,
+    },
     /// It failed, or was refused.
     Error {
         /// One of the program's own sentences.
@@ -141,6 +146,15 @@ pub const fn max_answer_bytes(encryption: Encryption) -> usize {
         Encryption::Plain => LONGEST,
         Encryption::Nip04 => LONGEST / 4 * 3 - 64,
         Encryption::Nip44 => NIP44_LONGEST,
+    }
+}
+
+/// The longest text of a partial answer, bytes: one event of it must never trouble a relay.
+#[must_use]
+pub const fn max_partial_bytes(encryption: Encryption) -> usize {
+    match encryption {
+        Encryption::Plain => 32_768,
+        Encryption::Nip04 | Encryption::Nip44 => 20_480,
     }
 }
 
@@ -228,6 +242,13 @@ impl Pen<'_> {
             Reply::PaymentRequired { amount, bolt11 } => {
                 tags.push(amount_tag(*amount, bolt11)?);
                 self.feedback("payment-required", PAY_FIRST, tags)
+            }
+            Reply::Partial { text } => {
+                tags.push(tags::make("status", ["partial"]));
+                if self.encryption == Encryption::Plain {
+                    return Ok(text.clone());
+                }
+                self.seal(text, tags)
             }
             Reply::Error { sentence } => self.feedback("error", sentence, tags),
             Reply::Success { note } => {

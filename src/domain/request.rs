@@ -8,7 +8,9 @@ mod agree;
 mod input;
 mod params;
 mod relays;
+mod sealed;
 pub(crate) mod tags;
+mod talk;
 
 use std::time::Duration;
 
@@ -16,6 +18,7 @@ use nostr::{Event, EventId, PublicKey, ToBech32};
 
 use super::id::{Buyer, RequestId};
 use super::job::Encryption;
+use super::message::{Message, Role};
 use super::msat::{MAX_MSAT, Msat};
 use super::refusal::DropReason;
 use super::text::clean;
@@ -26,6 +29,7 @@ pub use relays::{named_relay, relay_url};
 
 use input::Inputs;
 use params::Params;
+use sealed::Inside;
 use tags::Gathered;
 
 /// The kind of a text generation request (kinds registry of NIP-90).
@@ -54,6 +58,8 @@ const OTHER_SERVICES: [u16; 20] = [
 pub type Decrypt<'a> = dyn Fn(Encryption, &PublicKey, &str) -> Result<String, ()> + 'a;
 
 /// A request as it was understood.
+// Each is a fact of its own.
+#[allow(clippy::struct_excessive_bools)]
 #[derive(Clone, Debug, PartialEq)]
 pub struct Request {
     /// The event's id.
@@ -68,6 +74,8 @@ pub struct Request {
     pub addressed: bool,
     /// What is to be answered, in order; never empty.
     pub prompt_parts: Vec<Part>,
+    /// Who says each of the parts; none: together they are one text of the buyer's.
+    pub roles: Option<Vec<Role>>,
     /// Inputs beyond the number that is read; such a request is too long.
     pub inputs_left_out: usize,
     /// The model asked for, clean and at most 128 characters.
@@ -88,6 +96,10 @@ pub struct Request {
     pub seed: Option<u64>,
     /// A parameter that we know has a value that is no number at all.
     pub bad_param: bool,
+    /// Is the text so far wanted while it is written?
+    pub stream: bool,
+    /// Can it only be paid in another coin?
+    pub foreign_payment: bool,
     /// The buyer's ceiling. It is read as msat, as NIP-90 has it; a bid written in sats cannot be told apart.
     pub bid: Option<Msat>,
     /// Where the buyer wants the answers too: at most five, ws or wss, syntactically valid. Whether such a host may be
@@ -124,6 +136,22 @@ impl Request {
     pub fn expired(&self, now: Time) -> bool {
         self.expiration.is_some_and(|at| at <= now.secs())
     }
+
+    /// The conversation, where the parts say these texts; empty where they say nothing.
+    #[must_use]
+    pub fn messages(&self, texts: Vec<String>) -> Vec<Message> {
+        let Some(roles) = &self.roles else {
+            let prompt = prompt(&texts);
+            let one = (!prompt.trim().is_empty()).then(|| Message::user(prompt));
+            return one.into_iter().collect();
+        };
+        let all = roles.iter().zip(texts);
+        all.map(|(role, content)| Message {
+            role: *role,
+            content,
+        })
+        .collect()
+    }
 }
 
 /// A cheap look before anything else: `stale`, then `not_for_us`.
@@ -155,11 +183,14 @@ pub fn addressed(event: &Event, us: &PublicKey) -> bool {
     named(event, us) == Named::UsAlone
 }
 
-/// How an event is encrypted: the `encrypted` tag of NIP-90; `?iv=` marks NIP-04, all else is NIP-44.
+/// How an event is encrypted: the `encrypted` tag of NIP-90, or a content that looks like ciphertext where no `i` says more
+/// than where the text is. `?iv=` marks NIP-04, all else is NIP-44, whatever the tag calls it.
 #[must_use]
 pub fn encryption(event: &Event) -> Encryption {
     if !tags::of(event).any(|tag| tags::name(tag) == "encrypted") {
-        Encryption::Plain
+        let scheme = sealed::scheme(&event.content);
+        let open = tags::of(event).any(|tag| tags::name(tag) == "i" && input::is_said(tag));
+        scheme.filter(|_| !open).unwrap_or(Encryption::Plain)
     } else if event.content.contains("?iv=") {
         Encryption::Nip04
     } else {
@@ -178,12 +209,18 @@ pub fn read(event: &Event, us: &PublicKey, decrypt: &Decrypt) -> Result<Request,
     }
     let encryption = encryption(event);
     let opened = open(event, us, encryption, decrypt)?;
-    let content = opened.as_deref().unwrap_or(&event.content);
-    let inner = tags::in_content(content);
-    let said = if inner.is_some() { "" } else { content };
-    let gathered = Gathered::new(event, inner.as_deref().unwrap_or_default());
+    let (said, inner) = match opened.map(sealed::inside) {
+        None => in_clear(event.content.clone()),
+        Some(Inside::Text(text)) => in_clear(text),
+        Some(Inside::Event(said, tags)) => (said, tags),
+        Some(Inside::Unknown) => return Err(DropReason::UnsupportedInput),
+    };
+    let gathered = Gathered::new(event, &inner);
 
-    let inputs = Inputs::read(&gathered, said);
+    let inputs = Inputs::read(&gathered, &said);
+    if inputs.sealed {
+        return Err(DropReason::Undecryptable);
+    }
     if inputs.is_empty() {
         return Err(DropReason::NoInput);
     }
@@ -194,7 +231,7 @@ pub fn read(event: &Event, us: &PublicKey, decrypt: &Decrypt) -> Result<Request,
         return Err(DropReason::UnsupportedInput);
     }
     let mut notes = Notes::default();
-    let params = Params::read(&gathered, &mut notes);
+    let params = Params::read(&gathered, &inputs.params, &mut notes);
     let relays = relays_of(&gathered, &mut notes);
     note_output(&gathered, &mut notes);
     Ok(Request {
@@ -204,6 +241,7 @@ pub fn read(event: &Event, us: &PublicKey, decrypt: &Decrypt) -> Result<Request,
         encryption,
         addressed: addressed(event, us),
         prompt_parts: inputs.parts,
+        roles: inputs.roles,
         inputs_left_out: inputs.left_out,
         model: params.model,
         raw_params: params.raw,
@@ -214,6 +252,8 @@ pub fn read(event: &Event, us: &PublicKey, decrypt: &Decrypt) -> Result<Request,
         frequency_penalty: params.frequency_penalty,
         seed: params.seed,
         bad_param: params.bad,
+        stream: params.stream,
+        foreign_payment: foreign_payment(event),
         bid: bid(&gathered, &mut notes),
         relays,
         created_at: event.created_at.as_secs(),
@@ -303,6 +343,41 @@ fn open(
     decrypt(encryption, &event.pubkey, &event.content)
         .map(Some)
         .map_err(|()| DropReason::Undecryptable)
+}
+
+/// A content's words and its tags: one or the other.
+fn in_clear(content: String) -> (String, Vec<Vec<String>>) {
+    match tags::in_content(&content) {
+        Some(tags) => (String::new(), tags),
+        None => (content, Vec::new()),
+    }
+}
+
+/// Marketplaces whose orders are paid on other chains, by the topic (`t`) that they carry.
+const MARKETS: [&str; 1] = ["elisym"];
+/// Other coins; a topic of ours beside one means that Lightning is taken too.
+const COINS: [&str; 10] = [
+    "solana",
+    "sol",
+    "usdc",
+    "usdt",
+    "ethereum",
+    "eth",
+    "monero",
+    "xmr",
+    "x402",
+    "spl-token",
+];
+const OURS: [&str; 5] = ["bitcoin", "btc", "lightning", "sats", "zap"];
+
+/// Can it only be paid in another coin? Its topics say so.
+fn foreign_payment(event: &Event) -> bool {
+    let has = |topics: &[&str]| {
+        let mut all = tags::of(event).filter(|tag| tags::name(tag) == "t");
+        all.any(|tag| topics.contains(&tags::value(tag).to_ascii_lowercase().as_str()))
+    };
+    let asks_msat = tags::of(event).any(|tag| tags::name(tag) == "bid");
+    has(&MARKETS) || (has(&COINS) && !has(&OURS) && !asks_msat)
 }
 
 /// Text generation is served. Some buyers send prompts on the kinds of other services (5100 is image generation): a

@@ -37,6 +37,7 @@ use crate::domain::fair::Gate;
 use crate::domain::health::Light;
 use crate::domain::id::Buyer;
 use crate::domain::job::{Job, State, Texts};
+use crate::domain::message;
 use crate::domain::model_name::same_model;
 use crate::domain::refusal::DropReason;
 use crate::domain::reply::{Draft, Reply, Role};
@@ -221,6 +222,7 @@ impl Admission {
                 wallet_down: self.shop.wallet_health.borrow().light == Light::Down,
                 cramped: self.shop.cramped().is_some(),
             },
+            closed: &|model| self.market.pool.closed(model).is_some(),
         };
         let judged = {
             let mut gate = self.gate.lock().unwrap_or_else(PoisonError::into_inner);
@@ -277,7 +279,8 @@ impl Admission {
     ) -> Result<(), Failure> {
         let (relay, event) = (&arrived.relay, &*arrived.event);
         let prompt_bytes = settings.limits.prompt_bytes as usize;
-        let prompt = admission::complete(&mut admit, found, prompt_bytes)?;
+        let system = &settings.text.system;
+        let messages = admission::complete(&mut admit, found, prompt_bytes, system)?;
         if self.cancels.has(event.id, event.pubkey) {
             return Err(DropReason::Duplicate.into());
         }
@@ -290,12 +293,13 @@ impl Admission {
             .collect();
         let notes = notes.join("; ");
         let most_waiting = admit.most_waiting;
-        let job = terms::job(admit, relay, prompt.len(), settings);
+        let bytes = message::most_bytes(&messages);
+        let job = terms::job(admit, relay, bytes, settings);
         let credit = terms::credit(settings, self.shop.standing(&job.buyer.0));
         let drafts = self.first_words(event, &job).await?;
         let texts = Texts {
             request_json: event.as_json(),
-            prompt,
+            prompt: message::to_text(messages),
             answer: None,
         };
         crash::point("admit.before");

@@ -81,7 +81,6 @@ impl Tape {
             ascii: false,
             color: true,
             theme: ThemeName::Dark,
-            light: false,
             config_path: self.settings.clone(),
             banner: self.banner.clone(),
             mouse: false,

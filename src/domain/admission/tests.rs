@@ -14,6 +14,7 @@ struct Case {
     record: Record,
     fetching: Fetching,
     inputs: Vec<Vec<String>>,
+    closed: bool,
 }
 
 fn price(_: &str) -> PriceRule {
@@ -64,6 +65,9 @@ impl Case {
         }
         if self.has(BadParam) {
             tags.push(tag(&["param", "temperature", "hot"]));
+        }
+        if self.has(UnsupportedPayment) {
+            tags.push(tag(&["t", "elisym"]));
         }
         if self.has(BidTooLow) {
             tags.push(tag(&["bid", "9999"]));
@@ -133,6 +137,7 @@ impl Case {
                 wallet_down: false,
                 cramped: false,
             },
+            closed: &|_| self.closed,
         };
         admit(&event, &facts, &mut gate, NOW, Duration::from_secs(1))
     }
@@ -142,8 +147,26 @@ impl Case {
 fn a_request_with_nothing_wrong_is_admitted() {
     let mut admitted = Case::default().judged().unwrap();
     assert_eq!(admitted.most_waiting, 32);
-    let prompt = complete(&mut admitted, &BTreeMap::new(), 100);
-    assert_eq!(prompt.as_deref(), Ok("hi"));
+    let asked = complete(&mut admitted, &BTreeMap::new(), 100, "");
+    assert_eq!(asked, Ok(vec![Message::user("hi")]));
+}
+
+#[test]
+fn the_seller_s_instructions_stand_first_and_count_for_no_limit_of_the_buyer_s() {
+    let mut admitted = Case::default().judged().unwrap();
+    let system = "s".repeat(200);
+    let asked = complete(&mut admitted, &BTreeMap::new(), 100, &system).unwrap();
+    let roles: Vec<Role> = asked.iter().map(|one| one.role).collect();
+    assert_eq!(roles, [Role::System, Role::User]);
+}
+
+#[test]
+fn nothing_is_taken_where_every_endpoint_refuses_to_work() {
+    let case = Case {
+        closed: true,
+        ..Case::default()
+    };
+    assert_eq!(case.judged(), Err(Offline));
 }
 
 #[test]
@@ -230,12 +253,15 @@ fn what_was_found_is_judged_like_what_was_sent() {
     let id = EventId::from_hex(&id).unwrap();
     let found = |text: &str| BTreeMap::from([(id, text.to_owned())]);
     assert_eq!(
-        complete(&mut admitted, &found("there"), 100).as_deref(),
-        Ok("hi\n\nthere")
+        complete(&mut admitted, &found("there"), 100, ""),
+        Ok(vec![Message::user("hi\n\nthere")])
     );
-    assert_eq!(complete(&mut admitted, &BTreeMap::new(), 100), Err(NoInput));
     assert_eq!(
-        complete(&mut admitted, &found(&"x".repeat(100)), 100),
+        complete(&mut admitted, &BTreeMap::new(), 100, ""),
+        Err(NoInput)
+    );
+    assert_eq!(
+        complete(&mut admitted, &found(&"x".repeat(100)), 100, ""),
         Err(PromptTooLong)
     );
 }

@@ -54,7 +54,7 @@ pub struct Agreed {
 /// Inputs that are still on a relay count nothing here: whoever fetches them looks at the length of the whole prompt.
 ///
 /// # Errors
-/// `unsupported_model`, `bad_param`, `prompt_too_long`, `bid_too_low`.
+/// `unsupported_model`, `bad_param`, `prompt_too_long`, `unsupported_payment`, `bid_too_low`.
 pub fn agree(request: &Request, offer: &Offer) -> Result<Agreed, DropReason> {
     let (model, substituted) = model(request.model.as_deref(), offer)?;
     if request.bad_param {
@@ -64,6 +64,9 @@ pub fn agree(request: &Request, offer: &Offer) -> Result<Agreed, DropReason> {
         return Err(DropReason::PromptTooLong);
     }
     let price = (offer.price_of)(&model);
+    if request.foreign_payment && !price.is_free() {
+        return Err(DropReason::UnsupportedPayment);
+    }
     if request.bid.is_some_and(|bid| price.refuses(bid)) {
         return Err(DropReason::BidTooLow);
     }

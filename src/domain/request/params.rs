@@ -33,15 +33,17 @@ pub(super) struct Params {
     pub top_p: Option<f64>,
     pub frequency_penalty: Option<f64>,
     pub seed: Option<u64>,
+    pub stream: bool,
     /// A known name has a value that is no number at all.
     pub bad: bool,
 }
 
 impl Params {
     /// Reads them all. An empty value says nothing and is passed over; unknown names are too.
-    pub fn read(gathered: &Gathered, notes: &mut Notes) -> Self {
+    pub fn read(gathered: &Gathered, more: &[Vec<String>], notes: &mut Notes) -> Self {
         let mut params = Self::default();
-        for tag in gathered.named("param") {
+        let more = more.iter().map(Vec::as_slice);
+        for tag in gathered.named("param").chain(more) {
             let (name, value) = (name_of(tag), tags::at(tag, 2));
             let kept = (clean(&name, LONGEST), clean(value, LONGEST));
             params.raw.push(kept);
@@ -60,11 +62,17 @@ impl Params {
             "top_k" => first(&mut self.top_k, Some(top_k(number(value)?, notes))),
             "top_p" => first(&mut self.top_p, Some(number(value)?)),
             "frequency_penalty" => first(&mut self.frequency_penalty, Some(number(value)?)),
+            "stream" => self.stream |= is_yes(value),
             "seed" => first(&mut self.seed, seed(value, notes)?),
             _ => {}
         }
         Ok(())
     }
+}
+
+fn is_yes(value: &str) -> bool {
+    let value = value.trim().to_ascii_lowercase();
+    matches!(value.as_str(), "true" | "1" | "yes")
 }
 
 fn first<T>(slot: &mut Option<T>, value: Option<T>) {

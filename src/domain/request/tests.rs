@@ -1,6 +1,7 @@
 //! A case for each way in which requests are seen to arrive.
 
 mod any;
+mod dialects;
 mod reading;
 mod terms;
 mod values;

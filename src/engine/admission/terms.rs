@@ -17,6 +17,7 @@ use crate::domain::request::Offer;
 use crate::domain::standing::Standing;
 use crate::domain::time::Time;
 use crate::engine::shop::Shop;
+use crate::nostr::long44;
 
 /// What is sold under these settings.
 pub(super) fn offer<'a>(
@@ -76,6 +77,7 @@ pub(super) fn job(admit: Admit, relay: &RelayUrl, prompt_bytes: usize, settings:
             check_every_secs: settings.payment.check_every_secs,
             relays: request.relays,
             seen_on: relay.to_string(),
+            stream: request.stream,
         },
         has_texts: true,
         answer: None,
@@ -179,6 +181,8 @@ pub(super) fn decrypt(
     match scheme {
         Encryption::Plain => Ok(text.to_owned()),
         Encryption::Nip04 => nip04::decrypt(key, from, text).map_err(drop),
-        Encryption::Nip44 => nip44::decrypt(key, from, text).map_err(drop),
+        Encryption::Nip44 => nip44::decrypt(key, from, text)
+            .map_err(drop)
+            .or_else(|()| long44::decrypt(key, from, text).ok_or(())),
     }
 }

@@ -48,6 +48,7 @@ fn job() -> Job {
             check_every_secs: 60,
             relays: Vec::new(),
             seen_on: String::new(),
+            stream: false,
         },
         has_texts: false,
         answer: None,

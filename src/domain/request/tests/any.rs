@@ -38,6 +38,9 @@ fn word() -> impl Strategy<Value = String> + Clone {
         "LLaMA-2",
         "gemma2",
         "[[\"i\",\"x\"]]",
+        "{\"messages\":[{\"role\":\"user\",\"content\":\"x\"}]}",
+        "user",
+        "encrypted",
         "?iv=",
         "\u{202e}",
         "ab00000000000000000000000000000000000000000000000000000000000001",
@@ -84,7 +87,14 @@ fn promises(event: &Event, opened: Option<&str>) -> Result<(), TestCaseError> {
     let Ok(request) = read(event, &us(), &decrypt) else {
         return Ok(());
     };
-    prop_assert!(!request.prompt_parts.is_empty() && request.prompt_parts.len() <= 8);
+    let most = if request.roles.is_some() { 128 } else { 8 };
+    prop_assert!(!request.prompt_parts.is_empty() && request.prompt_parts.len() <= most);
+    prop_assert!(
+        request
+            .roles
+            .as_ref()
+            .is_none_or(|roles| roles.len() == request.prompt_parts.len())
+    );
     for part in &request.prompt_parts {
         if let Part::Text(text) = part {
             prop_assert!(!text.trim().is_empty());
