@@ -338,6 +338,8 @@ fn migrate(
             copy.display()
         ));
         copy_to(connection, &copy)?;
+        // What is moved is large: with little memory most of it would be written to the disk several times.
+        connection.pragma_update(None, "cache_size", -200_000)?;
         // A transaction for each version, so that a start that is cut off goes on from the last one.
         let latest = schema::LATEST;
         let steps = usize::try_from(pending).unwrap_or(latest);
@@ -348,6 +350,7 @@ fn migrate(
             let moved = migrations.to_version(connection, latest - (steps - step));
             moved.map_err(|error| damaged(path, &error))?;
         }
+        connection.pragma_update(None, "cache_size", -2_000)?;
         return Ok(());
     }
     match migrations.to_latest(connection) {
