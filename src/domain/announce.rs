@@ -115,11 +115,16 @@ fn pricing(models: &[Sold]) -> Value {
             per_1k_input,
             per_1k_output,
         } = sold.price;
-        let msat = |sats: u64| Msat::from_sats(sats);
         let mut price = Map::new();
-        price.insert("min_msat".to_owned(), json!(msat(min_sats)));
-        price.insert("input_msat_per_1k".to_owned(), json!(msat(per_1k_input)));
-        price.insert("output_msat_per_1k".to_owned(), json!(msat(per_1k_output)));
+        price.insert("min_msat".to_owned(), json!(Msat::from_sats(min_sats)));
+        price.insert(
+            "input_msat_per_1k".to_owned(),
+            json!(Msat::from_sats(per_1k_input)),
+        );
+        price.insert(
+            "output_msat_per_1k".to_owned(),
+            json!(Msat::from_sats(per_1k_output)),
+        );
         if let Some(speed) = sold.tokens_per_second {
             price.insert("tokens_per_second".to_owned(), json!(rounded(speed)));
         }

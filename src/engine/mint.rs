@@ -92,7 +92,7 @@ fn mine(plain: &UnsignedEvent, bits: u8, until: Instant) -> Option<UnsignedEvent
     let mut head = sha256::Hash::engine();
     head.input(before.as_bytes());
     for nonce in FIRST_NONCE.. {
-        if nonce % TRIES == 0 && Instant::now() >= until {
+        if nonce.is_multiple_of(TRIES) && Instant::now() >= until {
             return None;
         }
         let mut engine = head.clone();
