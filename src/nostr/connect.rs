@@ -199,3 +199,28 @@ async fn secured(
         .await
         .map_err(|error| format!("tls: {error}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_address_of_version_six_is_no_name() {
+        let url = Url::parse("ws://[::1]:7777").unwrap();
+        let found = addresses(&url, true, &Reach::public(false)).await;
+        assert_eq!(found, Ok(vec!["[::1]:7777".parse().unwrap()]));
+        let theirs = addresses(&url, false, &Reach::public(true)).await;
+        assert_eq!(theirs, Err(NoSocket::NotAllowed));
+    }
+
+    #[test]
+    fn the_families_are_tried_by_turns() {
+        let all = ["[2606::1]:1", "[2606::2]:1", "[2606::3]:1", "8.8.8.8:1"];
+        let all = all.map(|text| text.parse().unwrap()).to_vec();
+        let turns: Vec<String> = by_turns(all).iter().map(ToString::to_string).collect();
+        assert_eq!(
+            turns,
+            ["[2606::1]:1", "8.8.8.8:1", "[2606::2]:1", "[2606::3]:1"]
+        );
+    }
+}
