@@ -12,6 +12,7 @@ mod dashboard;
 mod demo;
 mod doctor;
 mod exit;
+mod gateway;
 mod host;
 mod jobs;
 mod keys;
@@ -105,6 +106,8 @@ enum Sub {
     Stop(ask::Now),
     /// Be a buyer: publish a request and print what comes back
     Request(request::Args),
+    /// Buy with any program that speaks to OpenAI: a server on this machine that finds sellers on Nostr and pays them
+    Gateway(gateway::Args),
     /// What `vend request --pay` and the gateway bought and paid
     Purchases(purchases::Args),
     /// Jobs in the ledger
@@ -162,6 +165,7 @@ fn dispatch(cli: Cli) -> Outcome {
         Some(Sub::Offline(now)) => ask::offline(&global, now),
         Some(Sub::Stop(now)) => ask::stop(&global, now),
         Some(Sub::Request(args)) => request::main(&args, &global),
+        Some(Sub::Gateway(args)) => gateway::main(&global, &args),
         Some(Sub::Purchases(args)) => purchases::main(&global, &args),
         Some(Sub::Jobs(args)) => jobs::main(&global, &args),
         Some(Sub::Stats(json)) => stats::main(&global, json),

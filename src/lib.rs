@@ -10,6 +10,7 @@ pub mod crash;
 pub mod demo;
 pub mod domain;
 pub mod engine;
+pub mod gateway;
 pub mod identity;
 pub mod inference;
 pub mod ledger;

@@ -31,6 +31,19 @@ const MAY: &[(&str, &[&str])] = &[
         "buyer",
         &["domain", "config", "ledger", "nostr", "wallet", "crash"],
     ),
+    (
+        "gateway",
+        &[
+            "domain",
+            "config",
+            "ledger",
+            "nostr",
+            "inference",
+            "wallet",
+            "buyer",
+            "crash",
+        ],
+    ),
     ("demo", &["domain", "config", "wallet", "engine", "buyer"]),
     ("ui", &["domain", "config", "store"]),
 ];
@@ -97,6 +110,7 @@ fn only_its_own_room_touches_a_thing() {
         ("nostr_sdk", &["nostr"]),
         ("nostr_relay_builder", &["demo"]),
         ("tokio_tungstenite", &["wallet"]),
+        ("axum", &["gateway"]),
         ("reqwest", &["inference", "wallet", "nostr"]),
         ("crossterm", &["ui"]),
     ];

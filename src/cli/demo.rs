@@ -1,5 +1,7 @@
 //! `vend demo`: the whole shop on this machine.
 
+use secrecy::ExposeSecret;
+
 use super::Global;
 use super::exit::{Exit, Outcome, block_on, json, runtime, say};
 use super::host::Host;
@@ -7,6 +9,7 @@ use super::run;
 use super::signals::Signals;
 use crate::config::place::Places;
 use crate::demo::{self, BANNER, DemoRelay, NOTE, Regular, Sheet};
+use crate::gateway::{LISTEN, gateway_key};
 
 /// Why there is no sheet.
 const STOPPED: &str = "the demo was told to end before everything was sold";
@@ -23,17 +26,24 @@ pub struct Args {
     /// The sheet as one JSON document
     #[arg(long, requires = "headless")]
     json: bool,
+    /// Without a screen: keep the shop open behind a gateway that pays play money, and print how to ask it
+    #[arg(long, conflicts_with = "headless")]
+    gateway: bool,
 }
 
 /// With a screen the demo keeps a data directory of its own, so that it can be killed and started again.
 pub fn main(global: &Global, args: &Args) -> Outcome {
+    if args.gateway {
+        return behind_gateway(global);
+    }
     if args.headless {
         return headless(global, args);
     }
     watched(global)
 }
 
-fn headless(global: &Global, args: &Args) -> Outcome {
+/// A folder of its own, gone when it is dropped, and the demo's places in it, or below --data-dir.
+fn own_places(global: &Global) -> Result<(tempfile::TempDir, Places), Exit> {
     let folder = tempfile::Builder::new()
         .prefix("vend-demo-")
         .tempdir()
@@ -45,6 +55,46 @@ fn headless(global: &Global, args: &Args) -> Outcome {
         Places::new(data.join("config.toml"), data)
     };
     places.prepare().map_err(|error| Exit::failed(&error))?;
+    Ok((folder, places))
+}
+
+fn behind_gateway(global: &Global) -> Outcome {
+    let (_folder, places) = own_places(global)?;
+    block_on(async {
+        let relay = DemoRelay::start().await.map_err(|e| Exit::failed(&e))?;
+        demo::settings(&places.config, &relay.url, false).map_err(|e| Exit::failed(&e))?;
+        let host = Host::start(&places, &global.log, None).await?;
+        let signals = Signals::listen()?;
+        demo::online(&host.engine)
+            .await
+            .map_err(|e| Exit::failed(&e))?;
+        let mut settings = super::settings::load(&places.config)?;
+        // What the own endpoint answers is not bought, and buying is what is shown.
+        settings.gateway.own_first = false;
+        let ledger = host.engine.shop().ledger.clone();
+        let first = super::gateway::start(&places, &settings, ledger.clone(), LISTEN).await;
+        let gateway = match first {
+            Ok(gateway) => gateway,
+            // Another gateway runs on this machine.
+            Err(_) => super::gateway::start(&places, &settings, ledger, "127.0.0.1:0").await?,
+        };
+        let key = gateway_key(&places.data).map_err(|error| Exit::failed(&error))?;
+        say(NOTE)?;
+        say(&format!(
+            "curl -s http://{}/v1/chat/completions -H 'Authorization: Bearer {}' -H 'Content-Type: application/json' -d '{}'",
+            gateway.address(),
+            key.expose_secret(),
+            r#"{"model":"auto","messages":[{"role":"user","content":"What is the capital of France?"}]}"#
+        ))?;
+        let ended = run::serve(host, signals, None).await;
+        gateway.stop().await;
+        relay.stop();
+        ended
+    })
+}
+
+fn headless(global: &Global, args: &Args) -> Outcome {
+    let (_folder, places) = own_places(global)?;
     let sheet = runtime()?.block_on(async {
         let relay = DemoRelay::start().await.map_err(|e| Exit::failed(&e))?;
         demo::settings(&places.config, &relay.url, false).map_err(|e| Exit::failed(&e))?;

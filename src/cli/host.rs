@@ -10,6 +10,7 @@ use crate::domain::command::Command;
 #[cfg(feature = "tui")]
 use crate::domain::command::Reply;
 use crate::engine::{Engine, Place};
+use crate::gateway::Gateway;
 use crate::identity;
 use crate::ledger::Ledger;
 
@@ -22,6 +23,8 @@ pub struct Host {
     /// The engine.
     pub engine: Engine,
     server: Server,
+    /// Where `gateway.listen` says so.
+    gateway: Option<Gateway>,
     log: Log,
     _lock: DataLock,
 }
@@ -51,15 +54,21 @@ impl Host {
             data: places.data.clone(),
             pace,
         };
+        let (buys, books) = (settings.clone(), ledger.clone());
         let engine = Engine::start(ledger, identity.keys().clone(), settings, place)
             .await
             .map_err(|error| Exit::failed(&error))?;
         log.follow(engine.listen());
         let server = Server::listen(&engine, &lock.holder().socket)
             .map_err(|error| Exit::failed(&format!("the control socket: {error}")))?;
+        let gateway = match buys.gateway.listen.as_str() {
+            "" => None,
+            listen => Some(super::gateway::start(places, &buys, books, listen).await?),
+        };
         Ok(Self {
             engine,
             server,
+            gateway,
             log,
             _lock: lock,
         })
@@ -85,10 +94,14 @@ impl Host {
         let Self {
             engine,
             server,
+            gateway,
             log,
             _lock,
         } = self;
         engine.ended().await;
+        if let Some(gateway) = gateway {
+            gateway.stop().await;
+        }
         server.close().await;
         log.close().await;
     }

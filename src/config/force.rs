@@ -7,8 +7,8 @@ use toml_edit::TableLike;
 
 use super::keys::{self, KEYS, Key, Section};
 use super::schema::{
-    Books, Endpoints, KeyNames, Limits, Nostr, Payment, Price, Privacy, Screen, Settings, Text,
-    Wallet,
+    Books, Endpoints, Gateway, KeyNames, Limits, Nostr, Payment, Price, Privacy, Screen, Settings,
+    Text, Wallet,
 };
 
 /// Names that are told of those that changed; of more only the number is told.
@@ -83,6 +83,14 @@ parts! {
     Screen: AtOnce,
 }
 
+impl Part for Gateway {
+    const APPLIES: Applies = Applies::NextStart;
+
+    fn in_force(_: Self, held: &Self, _: bool) -> Self {
+        held.clone()
+    }
+}
+
 /// The dashboard's keys.
 impl Part for std::collections::BTreeMap<String, KeyNames> {
     const APPLIES: Applies = Applies::AtOnce;
@@ -103,6 +111,7 @@ impl Section {
             Self::Limits => Limits::APPLIES,
             Self::Privacy => Privacy::APPLIES,
             Self::Books => Books::APPLIES,
+            Self::Gateway => Gateway::APPLIES,
             Self::Screen => Screen::APPLIES,
             Self::Keys => <std::collections::BTreeMap<String, KeyNames>>::APPLIES,
         }
@@ -125,6 +134,7 @@ pub fn in_force(new: Settings, held: &Settings, online: bool) -> Settings {
         limits,
         privacy,
         books,
+        gateway,
         screen,
         keys,
     } = new;
@@ -139,6 +149,7 @@ pub fn in_force(new: Settings, held: &Settings, online: bool) -> Settings {
         limits: Part::in_force(limits, &held.limits, online),
         privacy: Part::in_force(privacy, &held.privacy, online),
         books: Part::in_force(books, &held.books, online),
+        gateway: Part::in_force(gateway, &held.gateway, online),
         screen: Part::in_force(screen, &held.screen, online),
         keys: Part::in_force(keys, &held.keys, online),
     }

@@ -44,6 +44,8 @@ pub enum Section {
     Privacy,
     /// `[books]`
     Books,
+    /// `[gateway]`
+    Gateway,
     /// `[screen]`
     Screen,
     /// `[keys]`
@@ -52,7 +54,7 @@ pub enum Section {
 
 impl Section {
     /// Every section, in the order of the file.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Root,
         Self::Nostr,
         Self::Text,
@@ -64,6 +66,7 @@ impl Section {
         Self::Limits,
         Self::Privacy,
         Self::Books,
+        Self::Gateway,
         Self::Screen,
         Self::Keys,
     ];
@@ -83,6 +86,7 @@ impl Section {
             Self::Limits => &["limits"],
             Self::Privacy => &["privacy"],
             Self::Books => &["books"],
+            Self::Gateway => &["gateway"],
             Self::Screen => &["screen"],
             Self::Keys => &["keys"],
         }
@@ -126,6 +130,7 @@ impl Section {
             Self::Limits => "Limits",
             Self::Privacy => "Privacy",
             Self::Books => "Books",
+            Self::Gateway => "Gateway",
             Self::Screen => "Screen",
             Self::Keys => "Keys",
         }
@@ -155,6 +160,9 @@ impl Section {
             Self::Privacy => "What is kept.",
             Self::Books => {
                 "What payments are worth in the seller's own money (docs/operations.md)."
+            }
+            Self::Gateway => {
+                "Buying answers with any program that speaks to OpenAI (docs/gateway.md)."
             }
             Self::Screen => "How the dashboard looks.",
             Self::Keys => {
@@ -392,6 +400,7 @@ mod tests {
         full.wallet.password = secret();
         full.wallet.certificate = Some("x".to_owned());
         full.books.rates = Some("x".to_owned());
+        full.gateway.nwc = secret();
         full.endpoints.0[0].api_key = secret();
         full.endpoints.0[0].num_ctx = Some(8192);
         full.endpoints.0[0].models = vec!["m".to_owned()];

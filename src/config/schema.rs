@@ -35,6 +35,8 @@ pub struct Settings {
     pub privacy: Privacy,
     /// What payments are worth in the seller's money.
     pub books: Books,
+    /// Buying with any program that speaks to OpenAI.
+    pub gateway: Gateway,
     /// How the dashboard looks.
     pub screen: Screen,
     /// The dashboard's keys, in the file `[keys]`: the action and its key or keys. What is left out keeps its default.
@@ -560,6 +562,35 @@ impl Default for Books {
         Self {
             rates: None,
             currency: "EUR".to_owned(),
+        }
+    }
+}
+
+/// `[gateway]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Gateway {
+    /// Where it listens with the shop; empty: it does not.
+    pub listen: String,
+    /// The connection string of the wallet that pays.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub nwc: Option<SecretSource>,
+    /// The most that one request may cost.
+    pub max_sats_per_request: u64,
+    /// The most that is spent in 24 hours.
+    pub max_sats_per_day: u64,
+    /// This machine's own endpoints answer where they have the model.
+    pub own_first: bool,
+}
+
+impl Default for Gateway {
+    fn default() -> Self {
+        Self {
+            listen: String::new(),
+            nwc: None,
+            max_sats_per_request: 100,
+            max_sats_per_day: 2_000,
+            own_first: true,
         }
     }
 }

@@ -17,6 +17,8 @@ use super::time::Time;
 pub const HEARTBEAT: u16 = 11_998;
 /// The kind of a ping; it is answered by a feedback with the status `pong`.
 pub const PING: u16 = 7_007;
+/// A heartbeat that lives no longer than this is the last one, seconds.
+const LAST: u64 = 5;
 /// A sign of life counts for so long.
 pub const ALIVE: Duration = Duration::from_secs(900);
 /// A sale counts as a sign of life for so long.
@@ -183,7 +185,8 @@ pub fn heartbeat(event: &Event) -> Option<Time> {
     let ends = tags::of(event)
         .filter(|tag| tags::name(tag) == "expiration")
         .find_map(|tag| tags::value(tag).parse::<u64>().ok());
-    ends.is_none_or(|ends| ends > at)
+    // The last one before a seller goes is of use for a second.
+    ends.is_none_or(|ends| ends > at + LAST)
         .then(|| Time::from_secs(at))
 }
 

@@ -57,7 +57,9 @@ mod tests {
                 "rune" => "cln",
                 _ => "phoenixd",
             };
-            let text = if key.section == Section::Endpoint {
+            let text = if key.section == Section::Gateway {
+                "[gateway]\nnwc = { file = \"hush\" }\n".to_owned()
+            } else if key.section == Section::Endpoint {
                 format!("[[endpoint]]\n{} = \"hush\"\n", key.field)
             } else if backend == "nwc" {
                 "[wallet]\nbackend = \"nwc\"\nuri = { file = \"hush\" }\n".to_owned()

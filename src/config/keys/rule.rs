@@ -1,5 +1,7 @@
 //! What a line of text in the settings must be.
 
+use std::net::SocketAddr;
+
 use nostr::PublicKey;
 use nostr::types::url::{Host, Url};
 
@@ -31,6 +33,8 @@ pub enum Rule {
     Http,
     /// A lightning address (LUD-16), or empty.
     LightningAddress,
+    /// An IP address and a port, or empty.
+    Listen,
     /// A path.
     Path,
     /// A currency's letters (ISO 4217).
@@ -54,6 +58,7 @@ impl Rule {
             }
             Self::Http => "an address as https://host:port",
             Self::LightningAddress => "a lightning address as name@host, or empty",
+            Self::Listen => "an IP address and a port as 127.0.0.1:8450, or empty",
             Self::Path => "a path",
             Self::Currency => "three to five capital letters as EUR",
             Self::Person => "an npub or a public key of 64 hex digits",
@@ -85,6 +90,8 @@ impl Rule {
             Self::Server => server(text),
             Self::Http => address(text, &["https", "http"]),
             Self::LightningAddress => lightning_address(text),
+            Self::Listen if text.is_empty() || text.parse::<SocketAddr>().is_ok() => Ok(()),
+            Self::Listen => Err("a name is not taken"),
             Self::Path if text.trim().is_empty() => Err(""),
             Self::Stop if text.is_empty() => Err(""),
             Self::Line | Self::Path | Self::Prose | Self::Stop => Ok(()),

@@ -59,8 +59,8 @@ impl Key {
 }
 
 use Section::{
-    Books, Endpoint, Keys, Limits, Nostr, Payment, Price, PriceModel, Privacy, Root, Screen, Text,
-    Wallet,
+    Books, Endpoint, Gateway, Keys, Limits, Nostr, Payment, Price, PriceModel, Privacy, Root,
+    Screen, Text, Wallet,
 };
 
 /// Every setting, in the order of the file.
@@ -212,6 +212,17 @@ pub const KEYS: &[Key] = &[
         "CSV with date and the price of one bitcoin on that day, for the value of receipts.").optional("\"rates.csv\""),
     key(Books, "currency", Shape::Text(Rule::Currency),
         "The money of those prices."),
+
+    key(Gateway, "listen", Shape::Text(Rule::Listen),
+        "Where the gateway listens with the shop, as 127.0.0.1:8450; empty: it does not run with it."),
+    key(Gateway, "nwc", Shape::Secret,
+        "The connection string of the wallet that pays: one that can spend, best with a budget.").optional("{ file = \"spending.nwc\" }"),
+    key(Gateway, "max_sats_per_request", sats(SATS_MAX),
+        "The most that one request may cost."),
+    key(Gateway, "max_sats_per_day", sats(SATS_MAX),
+        "The most that is spent in 24 hours."),
+    key(Gateway, "own_first", Shape::Flag,
+        "Where this machine's own endpoints have the model they answer, and nothing is bought."),
 
     key(Screen, "mouse", Shape::Flag,
         "Clicks and the wheel work; selecting text with the mouse then needs shift."),

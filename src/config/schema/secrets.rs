@@ -155,6 +155,12 @@ impl Settings {
                 source,
             })
         });
-        wallet.chain(endpoints).collect()
+        let gateway = self.gateway.nwc.iter().map(|source| Held {
+            section: Section::Gateway,
+            table: None,
+            field: "nwc",
+            source,
+        });
+        wallet.chain(endpoints).chain(gateway).collect()
     }
 }
