@@ -304,6 +304,7 @@ fn settle_after_restart(place: &Place, id: &str, paid: u64, shop: &Shop) {
 mod disk;
 mod fakes;
 mod forged;
+mod gateway;
 mod golden;
 mod lnd;
 mod nwc;

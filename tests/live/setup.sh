@@ -5,6 +5,7 @@
 #   llama   llama.cpp's own HTTP server (Python)   lnbits  LNbits with play money (Python)
 #   node    nostr-tools for the buyer, @getalby/sdk for a wallet behind Nostr Wallet Connect (npm)
 #   spark   the official Spark SDK (npm)            lnd     LND, and btcd for a chain of its own (Go)
+#   openai  OpenAI's own clients (Python, npm)
 #
 #   setup.sh [NAME...]       only these; all without a name
 #
@@ -19,6 +20,8 @@ OLLAMA=0.24.0 # the last version line that carries its CPU engine in the Go modu
 RELAY=0.8.12
 LNBITS=1.6.2
 XLLAMACPP=2026.10.11549
+OPENAI_PY=3.57.0
+OPENAI_JS=6.49.0
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 tools=${VEND_LIVE_TOOLS:-$(cd "$here/../.." && pwd)/target/live-tools}
@@ -119,6 +122,15 @@ lnbits() {
   stamp "$LNBITS"
 }
 
+# OpenAI's own clients, for Python and for Node, in one folder.
+openai() {
+  installed "$OPENAI_PY-$OPENAI_JS" openai/node_modules/openai && return
+  has npm || { missing "no npm"; return; }
+  venv openai "openai==$OPENAI_PY" || return
+  (cd "$tools/openai" && logged npm install --ignore-scripts --no-audit --no-fund --no-save "openai@$OPENAI_JS") || { missing "npm could not install it"; return; }
+  stamp "$OPENAI_PY-$OPENAI_JS"
+}
+
 node() {
   local want
   want=$(cksum <"$here/node/package-lock.json")
@@ -156,7 +168,7 @@ lnd() {
   stamp "$want"
 }
 
-ALL="node spark llama lnbits ollama relay lnd"
+ALL="node spark openai llama lnbits ollama relay lnd"
 sheet=""
 for name in ${*:-$ALL}; do
   case " $ALL " in *" $name "*) ;; *) sheet+="$name: missing no such tool"$'\n'; continue ;; esac

@@ -48,6 +48,7 @@ pub fn ready(test: &str, names: &[&str]) -> bool {
             "node" => "node/node_modules/@getalby/sdk/package.json",
             "spark" => "spark/node_modules/@buildonspark/spark-sdk/package.json",
             "lnd" => "bin/lnd",
+            "openai" => "openai/node_modules/openai/index.mjs",
             other => panic!("no tool is called {other}"),
         };
         !tools().join(proof).exists()
