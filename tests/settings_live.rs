@@ -88,7 +88,7 @@ impl World {
     /// As the Settings tab saves.
     async fn save(&self, pairs: &[(String, String)]) -> String {
         edit::apply(&self.config(), &changes(pairs), &|_| Ok(())).unwrap();
-        self.done(self.inside.engine.ask(Command::ApplySettings).await)
+        Self::done(self.inside.engine.ask(Command::ApplySettings).await)
     }
 
     /// As an editor that writes the file in place, and nobody says anything.
@@ -109,7 +109,7 @@ impl World {
         self.inside.hear(heard).await
     }
 
-    fn done(&self, reply: Reply) -> String {
+    fn done(reply: Reply) -> String {
         match reply {
             Reply::Done { detail } => detail,
             other => panic!("{other:?}"),
@@ -146,7 +146,7 @@ fn other(key: &Key, turn: usize) -> String {
         ("max_tokens_limit", _) => (5_000 + n).to_string(),
         // The wallet of this test can't hold payments.
         ("mode", Shape::Word(_)) => ["before", "credit", "after"][turn % 3].to_owned(),
-        (_, Shape::Flag) => (turn % 2 == 0).to_string(),
+        (_, Shape::Flag) => turn.is_multiple_of(2).to_string(),
         (_, Shape::Word(words)) => words[turn % words.len()].to_owned(),
         (_, Shape::Whole { min, max, .. }) => (min + (7 + n) % (max - min + 1)).to_string(),
         (_, Shape::Number { min, max, .. }) => {
@@ -179,7 +179,8 @@ fn text(rule: Rule, turn: usize) -> String {
 /// Keys of other wallets than this shop's, and names of tables: those are tried by themselves.
 fn is_walked(key: &Key) -> bool {
     let of_others = key.section == Section::Wallet && !["url", "invoice_key"].contains(&key.field);
-    !of_others && !(key.section.repeated() && matches!(key.field, "name" | "kind"))
+    let names_a_table = key.section.repeated() && matches!(key.field, "name" | "kind");
+    !(of_others || names_a_table)
 }
 
 fn table(key: &Key) -> Option<&'static str> {
@@ -278,7 +279,7 @@ async fn all_of_them_by_the_command_by_an_editor_and_over_the_socket() {
                 edit::apply(&world.config(), &changes(&pairs), &|_| Ok(())).unwrap();
                 let mut client = Client::connect(&world.lock.holder().socket).await.unwrap();
                 let reply = client.ask(Command::ApplySettings).await.unwrap();
-                let said = world.done(reply);
+                let said = World::done(reply);
                 assert_eq!(said, world.told().await);
                 said
             }
@@ -335,7 +336,7 @@ async fn another_wallet_waits_for_the_next_time_online_with_all_its_keys() {
             &text[end..]
         );
         std::fs::write(world.config(), changed).unwrap();
-        let said = world.done(world.inside.engine.ask(Command::ApplySettings).await);
+        let said = World::done(world.inside.engine.ask(Command::ApplySettings).await);
         assert!(said.starts_with("the next time it goes online: "), "{said}");
         for name in names.iter().chain(&["backend"]) {
             assert!(said.contains(&format!("wallet.{name}")), "{said}");
@@ -419,7 +420,7 @@ async fn a_decision_on_a_buyer_outlasts_saves_and_restarts() {
     let command = Command::Block {
         buyer: npub.clone(),
     };
-    world.done(world.inside.engine.ask(command).await);
+    World::done(world.inside.engine.ask(command).await);
     assert!(!world.serves(&buyer).await);
     world
         .inside

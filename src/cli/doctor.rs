@@ -233,7 +233,7 @@ mod tests {
             row(CheckStatus::Fail, "c", "mend c"),
             row(CheckStatus::Fail, "d", ""),
         );
-        assert_eq!(summary(&[ok.clone()]), "all is well");
+        assert_eq!(summary(std::slice::from_ref(&ok)), "all is well");
         assert_eq!(summary(&[ok.clone(), warn]), "nothing failed; 1 warning");
         assert_eq!(
             summary(&[ok, first, second.clone()]),

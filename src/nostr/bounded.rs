@@ -270,6 +270,7 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     use super::*;
+    const PONG: u8 = 10;
 
     const HEAD: &[u8] = b"HTTP/1.1 101 Switching\r\nA: b\r\n\r\n";
     const OWN: Bounds = Bounds {
@@ -333,13 +334,13 @@ mod tests {
     async fn a_message_in_parts_is_bounded_as_a_whole() {
         let mut bytes = HEAD.to_vec();
         bytes.extend(frame(TEXT, &[b'x'; 200]));
-        bytes.extend(frame(FIN | 10, b"pong"));
+        bytes.extend(frame(FIN | PONG, b"pong"));
         bytes.extend(frame(CONTINUATION, &[b'y'; 200]));
         bytes.extend(frame(FIN | CONTINUATION, &[b'z'; 2]));
         bytes.extend(frame(FIN | TEXT, b"next"));
         let mut expected = HEAD.to_vec();
         expected.extend(frame(BINARY, &[b'x'; 200]));
-        expected.extend(frame(FIN | 10, b"pong"));
+        expected.extend(frame(FIN | PONG, b"pong"));
         expected.extend(frame(CONTINUATION, b""));
         expected.extend(frame(FIN | CONTINUATION, b""));
         expected.extend(frame(FIN | TEXT, b"next"));

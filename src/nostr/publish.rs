@@ -97,8 +97,7 @@ fn note(line: &Line, event: &Event, said: &Verdict, max_pow: u8) {
             line.asks(|asks| asks.accepted(work_of(event)));
             return;
         }
-        Verdict::Retry(_) | Verdict::Slow(_) | Verdict::Down(_) => return,
-        Verdict::Ended(_) => return,
+        Verdict::Retry(_) | Verdict::Slow(_) | Verdict::Down(_) | Verdict::Ended(_) => return,
         Verdict::Refused(words) => format!("refuses our events: {}", or_unnamed(words)),
         Verdict::NeedsAuth(words) => format!("needs AUTH for our events: {}", or_unnamed(words)),
         Verdict::NeedsPow(bits) => {

@@ -41,6 +41,7 @@ pub(super) enum Ended {
 }
 
 /// One connection.
+#[allow(clippy::struct_excessive_bools)] // Each is a fact of its own; no two of them exclude each other.
 pub(super) struct Session<'a> {
     line: &'a Arc<Line>,
     relay: Relay,

@@ -182,13 +182,14 @@ impl TapStream {
         match frame {
             Frame::Text(text) => line.text(&text).map(Message::Text),
             // A message that came in parts is read as if it were of bytes: see `bounded`.
-            Frame::Binary(bytes) => match std::str::from_utf8(&bytes) {
-                Ok(text) => line.text(text).map(Message::Text),
-                Err(_) => {
+            Frame::Binary(bytes) => {
+                if let Ok(text) = std::str::from_utf8(&bytes) {
+                    line.text(text).map(Message::Text)
+                } else {
                     line.fault();
                     None
                 }
-            },
+            }
             Frame::Ping(bytes) => Some(Message::Ping(bytes.to_vec())),
             Frame::Pong(bytes) => Some(Message::Pong(bytes.to_vec())),
             Frame::Close(frame) => {

@@ -19,7 +19,7 @@ pub(super) fn scheme(text: &str) -> Option<Encryption> {
         let sealed = |part: &str| !part.is_empty() && STANDARD.decode(part).is_ok();
         return (sealed(body) && sealed(iv) && iv.len() == 24).then_some(Encryption::Nip04);
     }
-    let shaped = text.len() >= SHORTEST && text.len() % 4 == 0 && text.starts_with('A');
+    let shaped = text.len() >= SHORTEST && text.len().is_multiple_of(4) && text.starts_with('A');
     // Only its beginning is decoded: it may be long, and one blank in it settles the matter.
     let plain = text
         .bytes()

@@ -212,7 +212,7 @@ impl Member {
             }
             E::Unreachable { .. } => self.rest_unless_resting(error, now),
             E::Unauthorized { .. } | E::Refused { .. } => {
-                self.closed = Some(format!("{error}; {UNTIL}"))
+                self.closed = Some(format!("{error}; {UNTIL}"));
             }
             E::Busy { .. } | E::Died { .. } | E::Stalled { .. } | E::Protocol { .. } => {
                 self.failures = self.failures.saturating_add(1);
