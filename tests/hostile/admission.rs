@@ -1,5 +1,6 @@
 //! Attacks on the way in: inputs that never come, floods.
 
+use nostr::nips::nip44;
 use nostr::{EventBuilder, Keys, Kind, Tag};
 
 use crate::street::{Rules, Street};
@@ -26,7 +27,11 @@ fn as_tags(tags: &[Vec<String>]) -> Vec<Vec<&str>> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn inputs_that_never_come_hold_nobody_up() {
-    let street = Street::open(&Rules::default()).await;
+    let street = Street::open(&Rules {
+        payment: "mode = \"before\"\n",
+        ..Rules::default()
+    })
+    .await;
     let quiet = street.sales("quiet", 2).await;
     let attackers: Vec<Keys> = (0..3).map(|_| Keys::generate()).collect();
     for (n, attacker) in attackers.iter().enumerate() {
@@ -38,15 +43,29 @@ async fn inputs_that_never_come_hold_nobody_up() {
             street.publish(&street.request(attacker, &tags));
         }
     }
-    // A buyer takes a job back meanwhile, and is heard.
+    // And one that hides them inside an encryption.
+    let hidden = Keys::generate();
+    let inside = serde_json::to_string(&nowhere(100)).unwrap();
+    let seller = street.home.seller.public_key();
+    let inside = nip44::encrypt(hidden.secret_key(), &seller, inside, nip44::Version::V2).unwrap();
+    let hidden = EventBuilder::new(Kind::from_u16(5050), inside)
+        .tag(Tag::parse(["encrypted"]).unwrap())
+        .tag(Tag::public_key(seller))
+        .sign_with_keys(&hidden)
+        .unwrap();
+    street.publish(&hidden);
+    // A buyer takes a request back meanwhile, and is heard.
     let regretful = Keys::generate();
-    let attacked = street.sales("inputs that never come", 4).await;
     let request = street.request(&regretful, &[&["i", "What is one plus one?", "text"]]);
     street.publish(&request);
-    let job = street
-        .comes_to(&request, &["pending_payment", "processing"])
-        .await;
-    assert_eq!(job["id"], request.id.to_hex());
+    street.comes_to(&request, &["awaiting_payment"]).await;
+    let back = EventBuilder::new(Kind::EventDeletion, "")
+        .tag(Tag::event(request.id))
+        .sign_with_keys(&regretful)
+        .unwrap();
+    street.publish(&back);
+    street.comes_to(&request, &["cancelled"]).await;
+    let attacked = street.sales("inputs that never come", 4).await;
     let dropped = |event: &serde_json::Value| event["event"] == "dropped";
     let reason = |word: &'static str| {
         move |event: &serde_json::Value| dropped(event) && event["reason"] == word
@@ -64,6 +83,36 @@ async fn inputs_that_never_come_hold_nobody_up() {
         events.iter().filter(to).count()
     };
     assert!(attackers.iter().all(|attacker| words(attacker) <= 3));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_fetched_for_a_request_that_is_dropped() {
+    let street = Street::open(&Rules::default()).await;
+    street.sales("quiet", 1).await;
+    let poor = nowhere(0);
+    let mut poor = as_tags(&poor);
+    poor.push(vec!["bid", "9999"]);
+    let unknown = nowhere(1);
+    let mut unknown = as_tags(&unknown);
+    unknown.push(vec!["param", "model", "nobody-has-it"]);
+    for (tags, reason) in [(poor, "bid_too_low"), (unknown, "unsupported_model")] {
+        let tags: Vec<&[&str]> = tags.iter().map(Vec::as_slice).collect();
+        street.publish(&street.request(&Keys::generate(), &tags));
+        street
+            .told(|event| event["event"] == "dropped" && event["reason"] == reason)
+            .await;
+    }
+    street.sales("requests that are dropped", 1).await;
+    assert_eq!((street.relay.fetches(), street.mute.fetches()), (0, 0));
+    // The same inputs in a request that is admitted are asked for, once for all of them.
+    let tags = nowhere(2);
+    let tags = as_tags(&tags);
+    let tags: Vec<&[&str]> = tags.iter().map(Vec::as_slice).collect();
+    street.publish(&street.request(&Keys::generate(), &tags));
+    street
+        .told(|event| event["event"] == "dropped" && event["reason"] == "no_input")
+        .await;
+    assert_eq!(street.relay.fetches(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

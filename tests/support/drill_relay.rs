@@ -97,6 +97,7 @@ impl DrillRelay {
             held: None,
             record,
             requests: 0,
+            fetches: 0,
             closes: 0,
             cap: usize::MAX,
             longest: None,
@@ -186,6 +187,11 @@ impl DrillRelay {
     /// REQs heard so far, refused ones included.
     pub fn requests(&self) -> usize {
         self.state().requests
+    }
+
+    /// REQs heard so far that ask for events by id, as inputs are.
+    pub fn fetches(&self) -> usize {
+        self.state().fetches
     }
 
     /// CLOSEs heard so far.

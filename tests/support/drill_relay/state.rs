@@ -39,6 +39,7 @@ pub(super) struct State {
     pub(super) held: Option<Event>,
     pub(super) record: Option<File>,
     pub(super) requests: usize,
+    pub(super) fetches: usize,
     pub(super) closes: usize,
     pub(super) cap: usize,
     /// The longest message it takes; its description says so where the second is true.
@@ -268,6 +269,7 @@ impl State {
         let Some(sub) = parts.get(1).and_then(Value::as_str) else {
             return;
         };
+        self.fetches += usize::from(sub.starts_with("vend-get"));
         let filters: Vec<Filter> = parts[2..]
             .iter()
             .filter_map(|value| Filter::from_json(value.to_string()).ok())
