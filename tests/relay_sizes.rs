@@ -25,6 +25,7 @@ const SCHEMES: [Encryption; 3] = [Encryption::Plain, Encryption::Nip04, Encrypti
 /// A model that reads long prompts, for as long as the test runs.
 async fn model() -> String {
     let model = DrillOllama::start().await;
+    model.set_context(131_072);
     let url = model.url();
     std::mem::forget(model);
     url

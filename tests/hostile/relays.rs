@@ -12,6 +12,7 @@ use crate::street::{LONGEST, Rules, Street};
 
 /// A street with a model that reads long prompts.
 async fn street(model: &DrillOllama) -> Street {
+    model.set_context(131_072);
     let url = model.url();
     let model = format!(
         "[text]\nmodel = \"gemma2:latest\"\nmax_tokens = 1\n\
@@ -100,6 +101,7 @@ async fn a_result_that_a_relay_can_not_take_stops_no_other_sale() {
     street.publish(&quotes);
     let attacked = street.sales("30,600 quotation marks", 6).await;
     let last = end(&street, &quotes).await;
+    assert_eq!(last.kind, Kind::from_u16(6050), "{last:?}");
     assert!(last.as_json().len() < 128 * 1024);
     street.held_nobody_up(&quiet, &attacked);
 }

@@ -165,6 +165,11 @@ impl DrillOllama {
         format!("http://{}", self.address)
     }
 
+    /// How many tokens the model reads.
+    pub fn set_context(&self, tokens: u64) {
+        self.change(|state| state.show["model_info"]["gemma2.context_length"] = json!(tokens));
+    }
+
     /// What goes wrong from the next request on.
     pub fn set(&self, fault: Fault) {
         self.change(|state| state.fault = fault);
