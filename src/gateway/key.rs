@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use secrecy::SecretString;
 
 use crate::config::atomic;
+use crate::domain::Hex32;
 
 /// The file in the data directory.
 fn key_path(data: &Path) -> PathBuf {
@@ -28,8 +29,7 @@ pub fn gateway_key(data: &Path) -> Result<SecretString, String> {
             Err(error) if error.kind() == ErrorKind::NotFound => {}
             Err(error) => return Err(failed(&error)),
         }
-        let random: [u8; 24] = rand::random();
-        let hex: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
+        let hex = Hex32(rand::random());
         match atomic::create(&path, format!("sk-vend-{hex}\n").as_bytes()) {
             // Made by us, or by another vend meanwhile: read.
             Ok(()) => {}

@@ -211,8 +211,7 @@ fn take(state: &mut State, event: &Event) {
         Some(seller) if state.sellers.len() < MAX_SELLERS || state.sellers.contains_key(&key) => {
             state.sellers.insert(key, seller);
         }
-        Some(_) => {}
         // A handler of other things by the same key takes nothing back.
-        None => {}
+        _ => {}
     }
 }

@@ -33,6 +33,7 @@ pub struct ApiError {
 
 impl ApiError {
     /// The request can't be served as it stands (400).
+    #[must_use]
     pub fn bad(param: &str, code: Option<&'static str>, message: impl Into<String>) -> Self {
         Self {
             param: Some(param.to_owned()),
@@ -42,6 +43,7 @@ impl ApiError {
     }
 
     /// Any other.
+    #[must_use]
     pub fn new(status: u16, kind: &'static str, message: impl Into<String>) -> Self {
         Self {
             status,
@@ -134,7 +136,7 @@ impl Wanted {
                 "assistant" => "Assistant",
                 _ => "User",
             };
-            text.push_str(&format!("{name}: {}\n\n", message.content));
+            text = text + name + ": " + &message.content + "\n\n";
         }
         text.push_str("Assistant:");
         text
@@ -355,14 +357,13 @@ fn content(value: &Value, index: usize) -> Result<String, ApiError> {
         Value::Array(parts) => {
             let mut text = String::new();
             for part in parts {
-                match (part["type"].as_str(), part["text"].as_str()) {
-                    (Some("text"), Some(words)) => text.push_str(words),
-                    _ => {
-                        let words =
-                            "only parts of type text can be bought: no images, no audio, no files";
-                        return Err(ApiError::bad(&param, Some("unsupported_value"), words));
-                    }
-                }
+                let (Some("text"), Some(words)) = (part["type"].as_str(), part["text"].as_str())
+                else {
+                    let words =
+                        "only parts of type text can be bought: no images, no audio, no files";
+                    return Err(ApiError::bad(&param, Some("unsupported_value"), words));
+                };
+                text.push_str(words);
             }
             Ok(text)
         }
@@ -549,16 +550,16 @@ impl Head {
                 json!({"index": 0, "text": text, "logprobs": null, "finish_reason": reason})
             }
         };
-        self.event(json!([choice]), with_usage.then_some(Value::Null))
+        self.event(&json!([choice]), with_usage.then_some(Value::Null))
     }
 
     /// The chunk after the last one, which has the usage alone.
     #[must_use]
     pub fn usage(&self, usage: Usage) -> Value {
-        self.event(json!([]), Some(usage.json()))
+        self.event(&json!([]), Some(usage.json()))
     }
 
-    fn event(&self, choices: Value, usage: Option<Value>) -> Value {
+    fn event(&self, choices: &Value, usage: Option<Value>) -> Value {
         let object = match self.form {
             Form::Chat => "chat.completion.chunk",
             Form::Text => "text_completion",

@@ -127,10 +127,12 @@ async fn key_holder(State(shared): State<App>, request: Request, next: Next) -> 
     next.run(request).await
 }
 
+#[allow(clippy::unused_async)] // what answers a route is a future
 async fn health() -> Response {
     json_response(StatusCode::OK, &json!({"status": "ok"}))
 }
 
+#[allow(clippy::unused_async)] // what answers a route is a future
 async fn unknown(request: Request) -> Response {
     let words = format!(
         "Unknown request URL: {} {}",
@@ -406,11 +408,11 @@ impl Flow {
         let news = |progress: &Progress| progress.end.is_some() || progress.text.len() > out;
         let told = self.told.wait_for(news).await;
         let Ok(now) = told.map(|progress| progress.clone()) else {
-            return self.broken(&gone());
+            return Some(self.broken(&gone()));
         };
         match now.end {
             None => Some(self.part(&now.text)),
-            Some(Err(error)) => self.broken(&error),
+            Some(Err(error)) => Some(self.broken(&error)),
             Some(Ok(sold)) => Some(self.last(&sold)),
         }
     }
@@ -438,9 +440,9 @@ impl Flow {
     }
 
     /// A stream that can't go on ends with its error, as OpenAI's do.
-    fn broken(&mut self, error: &ApiError) -> Option<Bytes> {
+    fn broken(&mut self, error: &ApiError) -> Bytes {
         self.over = true;
-        Some(line(&error.body()))
+        line(&error.body())
     }
 }
 
