@@ -93,6 +93,7 @@ impl Shop {
             ascii: false,
             color: true,
             theme: ThemeName::Dark,
+            light: false,
             config_path: self.config.clone(),
             banner: None,
             mouse: false,

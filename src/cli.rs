@@ -11,12 +11,15 @@ mod config;
 mod dashboard;
 mod demo;
 mod doctor;
+mod environment;
 mod exit;
 mod gateway;
+mod guard;
 mod host;
 mod jobs;
 mod keys;
 mod log;
+mod manual;
 mod prompt;
 mod purchases;
 mod qr;
@@ -25,17 +28,20 @@ mod recover;
 mod request;
 mod rows;
 mod run;
+mod service;
 mod settings;
 mod signals;
 mod spark;
 mod stats;
 
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{Parser, Subcommand};
 
 use crate::config::place::Places;
+use crate::domain::text::plain;
 use exit::{Exit, Outcome};
 
 /// A shop on Nostr for the work of your own language model, paid over Lightning.
@@ -130,24 +136,35 @@ enum Sub {
     Spark(spark::Args),
     /// A consistent copy of the ledger, while it is in use
     Backup(backup::Args),
+    /// The systemd user unit, hardened: print it, or install it
+    Service(service::Args),
     /// Shell completions
     Completions {
         /// Which shell
         shell: clap_complete::Shell,
     },
-    /// The man page, to be read with `vend man | man -l -`
-    Man,
+    /// The man page, or one command's, to be read with `vend man | man -l -`
+    Man {
+        /// The command, such as `config`
+        command: Option<String>,
+    },
 }
 
 /// Reads the arguments and does what they say.
 #[must_use]
 pub fn main() -> ExitCode {
+    guard::private();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
             // Help and version go to stdout and are no failure; a closed pipe is nobody's loss.
-            let _ = error.print();
-            return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
+            if !error.use_stderr() {
+                let _ = error.print();
+                return ExitCode::SUCCESS;
+            }
+            // It repeats the arguments, which may have been copied from anywhere.
+            let _ = write!(std::io::stderr(), "{}", plain(&error.render().to_string()));
+            return ExitCode::from(2);
         }
     };
     exit::code(dispatch(cli))
@@ -177,12 +194,8 @@ fn dispatch(cli: Cli) -> Outcome {
         Some(Sub::Config(args)) => config::main(&global, args),
         Some(Sub::Spark(args)) => spark::main(&global, args),
         Some(Sub::Backup(args)) => backup::main(&global, &args),
-        Some(Sub::Completions { shell }) => {
-            clap_complete::generate(shell, &mut Cli::command(), "vend", &mut std::io::stdout());
-            Ok(())
-        }
-        Some(Sub::Man) => clap_mangen::Man::new(Cli::command())
-            .render(&mut std::io::stdout())
-            .map_err(|error| Exit::failed(&error)),
+        Some(Sub::Service(args)) => service::main(&global, args),
+        Some(Sub::Completions { shell }) => manual::completions(shell),
+        Some(Sub::Man { command }) => manual::page(command.as_deref()),
     }
 }

@@ -300,6 +300,7 @@ fn open_writer_telling(path: &Path, tell: &mut dyn FnMut(&str)) -> Result<Connec
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "secure_delete", "ON")?;
     connection.pragma_update(None, "trusted_schema", "OFF")?;
+    sort_beside(&connection, path);
     connection.pragma_update(None, "journal_size_limit", 16 * 1024 * 1024)?;
     connection.busy_timeout(std::time::Duration::from_secs(5))?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
@@ -393,5 +394,25 @@ fn open_file(path: &Path) -> Result<Connection, LedgerError> {
         | OpenFlags::SQLITE_OPEN_URI;
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(std::time::Duration::from_secs(5))?;
+    sort_beside(&connection, path);
     Ok(connection)
+}
+
+/// Large sorts spill into files, which may hold a buyer's words: they belong beside the ledger, not into a folder of the
+/// system that others clean, back up or fill. SQLite keeps one such place for the process and looks at others where it is
+/// gone, so a refusal is no reason not to open.
+fn sort_beside(connection: &Connection, path: &Path) {
+    let folder = path.parent().and_then(Path::to_str);
+    let Some(folder) = folder.filter(|folder| !folder.is_empty()) else {
+        return;
+    };
+    let is = connection.pragma_query_value(None, "temp_store_directory", |row| {
+        row.get::<_, Option<String>>(0)
+    });
+    if is.is_ok_and(|is| is.as_deref() == Some(folder)) {
+        return;
+    }
+    if let Err(error) = connection.pragma_update(None, "temp_store_directory", folder) {
+        tracing::debug!(%error, "the ledger's temporary files stay where the system has them");
+    }
 }

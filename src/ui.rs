@@ -16,8 +16,10 @@ use crate::domain::screen::ThemeName;
 pub mod app;
 pub mod case_list;
 mod crash;
+pub mod input;
 mod jobs_list;
 pub mod keymap;
+pub mod line;
 pub mod page;
 pub mod pen;
 mod run;
@@ -52,6 +54,8 @@ pub struct Options {
     pub color: bool,
     /// Which colours.
     pub theme: ThemeName,
+    /// The terminal says that its ground is light.
+    pub light: bool,
     /// The settings file that the form edits.
     pub config_path: PathBuf,
     /// A line across every tab.

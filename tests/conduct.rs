@@ -199,7 +199,11 @@ async fn no_secret_and_no_control_character_in_anything_it_says() {
     }
     let pid = shop.child.id().unwrap();
     for file in ["cmdline", "environ"] {
-        let bytes = std::fs::read(format!("/proc/{pid}/{file}")).unwrap();
+        // Closed to everybody but root, which is better still.
+        let Ok(bytes) = std::fs::read(format!("/proc/{pid}/{file}")) else {
+            assert_eq!(file, "environ");
+            continue;
+        };
         said.push_str(&String::from_utf8_lossy(&bytes).replace('\0', "\n"));
     }
     shop.term();

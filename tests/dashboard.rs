@@ -112,6 +112,45 @@ fn the_status_of_a_shop_that_is_offline_names_what_it_would_use() {
 }
 
 #[test]
+fn after_a_failed_start_screen_and_status_tell_what_was_seen() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = settings(dir.path());
+    let mut text = std::fs::read_to_string(&path).unwrap();
+    text.push_str(
+        "[[endpoint]]\nname = \"gpu\"\nkind = \"ollama\"\nurl = \"http://127.0.0.1:9\"\n",
+    );
+    std::fs::write(&path, text).unwrap();
+    let mut terminal = Terminal::start(vend(VEND, dir.path()));
+    terminal.shows("not looked at yet");
+    terminal.press("o");
+    terminal.until("the reason to stay offline", |seen| {
+        let text = seen.screen.screen().contents();
+        text.contains("OFFLINE") && text.contains("down model  gpu")
+    });
+    // A screen that comes later is told the same.
+    let mut second = Terminal::start(vend(VEND, dir.path()));
+    second.shows("down model  gpu");
+    for shown in [terminal.contents(), second.contents()] {
+        assert!(!shown.contains("not looked at yet"), "{shown}");
+        assert!(shown.contains("ok   wallet sandbox"), "{shown}");
+    }
+    let out = std::process::Command::new(VEND)
+        .args(["status", "--json"])
+        .env("VEND_CONFIG", &path)
+        .env("VEND_DATA_DIR", dir.path().join("data"))
+        .output()
+        .unwrap();
+    let status: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap();
+    assert_eq!(status["state"], "offline", "{status}");
+    assert_eq!(status["endpoints"][0]["light"], "down", "{status}");
+    assert_eq!(status["wallet"]["light"], "ok", "{status}");
+    second.press("q");
+    second.ends();
+    terminal.press("q");
+    assert_eq!(terminal.ends().0, 0);
+}
+
+#[test]
 fn control_z_gives_the_terminal_back_until_it_is_called_again() {
     let dir = tempfile::tempdir().unwrap();
     settings(dir.path());

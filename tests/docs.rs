@@ -11,6 +11,9 @@ const OTHERS: &[&str] = &[
     "cargo install --path .",
     "ollama pull gemma2",
     "tmux new -s shop vend",
+    "systemctl --user daemon-reload",
+    "systemctl --user enable --now vend",
+    "loginctl enable-linger",
 ];
 
 fn pages() -> Vec<PathBuf> {
@@ -110,5 +113,101 @@ fn every_link_to_a_page_leads_somewhere() {
             let path = page.parent().unwrap().join(target);
             assert!(path.exists(), "{}: {target}", page.display());
         }
+    }
+}
+
+/// The cells of every row of every table on a page, without the heads.
+fn rows(page: &str) -> Vec<Vec<String>> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("docs")
+        .join(page);
+    let text = fs::read_to_string(path).unwrap();
+    let lines: Vec<&str> = text.lines().collect();
+    let mut rows = Vec::new();
+    for (at, line) in lines.iter().enumerate() {
+        let head = lines
+            .get(at + 1)
+            .is_some_and(|next| next.starts_with("| ---"));
+        if line.starts_with("| ") && !line.starts_with("| ---") && !head {
+            let cells = line.trim_matches('|').split('|');
+            rows.push(cells.map(|cell| cell.trim().to_owned()).collect());
+        }
+    }
+    rows
+}
+
+/// What stands between backticks.
+fn quoted(cell: &str) -> Vec<&str> {
+    cell.split('`').skip(1).step_by(2).collect()
+}
+
+fn sources(folder: &Path, all: &mut String) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            sources(&path, all);
+        } else if path.extension().is_some_and(|ext| ext == "rs") {
+            all.push_str(&fs::read_to_string(path).unwrap());
+        }
+    }
+}
+
+#[test]
+fn each_guard_names_settings_and_tests_that_are_there() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut code = String::new();
+    sources(&root.join("src"), &mut code);
+    sources(&root.join("tests"), &mut code);
+    let settings: Vec<String> = vend::config::keys::KEYS
+        .iter()
+        .map(|key| key.name().replace(".NAME", ""))
+        .collect();
+    let rows = rows("security.md");
+    assert!(rows.len() > 20, "{} rows", rows.len());
+    for row in rows {
+        let [.., setting, test] = row.as_slice() else {
+            panic!("{row:?}");
+        };
+        let tests = quoted(test);
+        assert!(!tests.is_empty(), "no test: {row:?}");
+        for name in tests {
+            assert!(code.contains(&format!("fn {name}(")), "no test {name}");
+        }
+        for name in quoted(setting) {
+            let known = settings.iter().any(|own| own == name)
+                || ["[", "--", "vend "]
+                    .iter()
+                    .any(|start| name.starts_with(start));
+            assert!(known, "no setting {name}");
+        }
+    }
+}
+
+#[test]
+fn the_manual_and_the_page_know_the_same_exit_codes() {
+    let out = std::process::Command::new(env!("CARGO_BIN_EXE_vend"))
+        .arg("man")
+        .output()
+        .unwrap();
+    let man = String::from_utf8(out.stdout).unwrap();
+    let (_, man) = man.split_once("EXIT STATUS").expect("a section");
+    let codes = |row: &Vec<String>| row.first()?.parse::<u8>().ok();
+    let page: Vec<u8> = rows("operations.md").iter().filter_map(codes).collect();
+    assert_eq!(page, [0, 1, 2, 3, 4, 141]);
+    for code in page {
+        assert!(man.contains(&format!("\\fB{code}\\fR")), "{code}: {man}");
+    }
+}
+
+#[test]
+fn every_command_stands_on_a_page() {
+    use clap::CommandFactory as _;
+    let pages: String = pages()
+        .iter()
+        .map(|page| fs::read_to_string(page).unwrap())
+        .collect();
+    for command in Cli::command().get_subcommands() {
+        let name = format!("vend {}", command.get_name());
+        assert!(pages.contains(&name), "no page tells of `{name}`");
     }
 }

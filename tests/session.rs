@@ -288,9 +288,8 @@ fn cpu_ticks(pid: &str) -> u64 {
 }
 
 fn open_files(pid: &str) -> usize {
-    std::fs::read_dir(format!("/proc/{pid}/fd"))
-        .unwrap()
-        .count()
+    // The shop closes them to everybody but root: then there is nothing to count.
+    std::fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count)
 }
 
 #[cfg(target_os = "linux")]

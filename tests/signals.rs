@@ -94,6 +94,31 @@ fn a_hangup_gives_the_terminal_back_and_a_second_word_ends() {
     is_as_before(dir.path(), &mut terminal);
 }
 
+/// While a secret is asked for the terminal shows nothing of what is typed; it must not stay so.
+#[test]
+fn a_signal_at_a_hidden_prompt_gives_the_terminal_back() {
+    for (signal, code) in [(Signal::INT, 130), (Signal::TERM, 143)] {
+        let dir = home();
+        let untouched = {
+            let pair = portable_pty::native_pty_system()
+                .openpty(portable_pty::PtySize::default())
+                .unwrap();
+            format!("{:?}", pair.master.get_termios().unwrap())
+        };
+        let mut command = CommandBuilder::new(VEND);
+        command.args(["keys", "import"]);
+        with_places(&mut command, dir.path());
+        let mut terminal = Terminal::start(command);
+        terminal.shows("secret key");
+        let pid = i32::try_from(terminal.child.process_id().unwrap()).unwrap();
+        kill_process(Pid::from_raw(pid).unwrap(), signal).unwrap();
+        let ended = terminal.child.wait().unwrap();
+        assert_eq!(ended.exit_code(), code, "{signal:?}");
+        let after = format!("{:?}", terminal.master.get_termios().unwrap());
+        assert_eq!(after, untouched, "{signal:?}");
+    }
+}
+
 #[test]
 fn stop_ends_a_shop_inside_a_dashboard_and_every_screen_of_it() {
     let dir = home();

@@ -12,14 +12,17 @@ use crate::config::place::Places;
 /// Says what to use instead where there is no terminal.
 ///
 /// # Errors
-/// 2 where stdin or stdout is no terminal.
+/// 2 where stdin or stdout is no terminal, or one that nothing can be drawn on.
 pub fn must_be_terminal(instead: &str) -> Outcome {
-    if std::io::stdin().is_terminal() && std::io::stdout().is_terminal() {
-        return Ok(());
+    if !(std::io::stdin().is_terminal() && std::io::stdout().is_terminal()) {
+        return Err(Exit::usage(format!(
+            "the dashboard needs a terminal: use `{instead}` without one"
+        )));
     }
-    Err(Exit::usage(format!(
-        "the dashboard needs a terminal: use `{instead}` without one"
-    )))
+    match super::environment::undrawable() {
+        Some(why) => Err(Exit::usage(format!("{why}, or use `{instead}`"))),
+        None => Ok(()),
+    }
 }
 
 /// Attaches to the running vend, or starts the shop inside.
@@ -55,7 +58,7 @@ mod screen {
     use super::{Exit, Global, Host, Outcome, Places};
     use crate::cli::exit::say;
     use crate::cli::signals::Signals;
-    use crate::cli::{run, settings};
+    use crate::cli::{environment, run, settings};
     use crate::config::place::read_lock;
     use crate::control::client::Client;
     use crate::domain::command::Command;
@@ -72,9 +75,10 @@ mod screen {
     ) -> Result<Options, Exit> {
         let settings = settings::load(&places.config)?;
         Ok(Options {
-            ascii: global.ascii,
+            ascii: global.ascii || !environment::is_utf8(),
             color: !global.no_color && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty()),
             theme: settings.screen.theme,
+            light: environment::is_light(),
             config_path: places.config.clone(),
             banner: banner.map(str::to_owned),
             mouse: settings.screen.mouse,

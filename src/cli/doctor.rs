@@ -38,9 +38,7 @@ fn show(sheet: &Sheet, as_json: Json) -> Outcome {
     if as_json.json {
         return json(sheet);
     }
-    for check in &sheet.checks {
-        print(check)?;
-    }
+    print(sheet.checks.iter().collect())?;
     say(&summary(&sheet.checks))
 }
 
@@ -65,21 +63,32 @@ fn invalid(places: &Places, as_json: Json, exit: Exit) -> Outcome {
     Err(exit)
 }
 
-fn print(check: &Check) -> Outcome {
-    let kind = serde_json::to_value(check.check)
-        .ok()
-        .and_then(|value| value.as_str().map(str::to_owned))
-        .unwrap_or_default();
-    say(&format!(
-        "{:<4}  {kind:<8} {}  {}",
-        check.status.word(),
-        check.target,
-        check.detail
-    ))?;
-    if !check.fix.is_empty() {
-        say(&format!("                fix: {}", check.fix))?;
+/// One row for each check; those of a kind with the same fix stand together, and the fix behind the last of them: thirty dead
+/// servers are thirty rows and one fix.
+fn print(mut checks: Vec<&Check>) -> Outcome {
+    let kinds: Vec<String> = checks.iter().map(|check| kind(check)).collect();
+    let place = |check: &Check| kinds.iter().position(|own| *own == kind(check));
+    checks.sort_by_cached_key(|check| (place(check), check.status, check.fix.clone()));
+    for (at, check) in checks.iter().enumerate() {
+        say(&format!(
+            "{:<4}  {:<8} {}  {}",
+            check.status.word(),
+            kind(check),
+            check.target,
+            check.detail
+        ))?;
+        let same = |next: &&Check| next.check == check.check && next.fix == check.fix;
+        if !check.fix.is_empty() && !checks.get(at + 1).is_some_and(same) {
+            say(&format!("                fix: {}", check.fix))?;
+        }
     }
     Ok(())
+}
+
+fn kind(check: &Check) -> String {
+    let value = serde_json::to_value(check.check).ok();
+    let word = value.as_ref().and_then(serde_json::Value::as_str);
+    word.unwrap_or_default().to_owned()
 }
 
 /// What it comes to, and where to begin.

@@ -1,7 +1,9 @@
 //! How a command ends: the code, and the one line on stderr.
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::process::ExitCode;
+
+use crate::domain::text;
 
 /// Done, or how it failed.
 pub type Outcome = Result<(), Exit>;
@@ -30,6 +32,18 @@ impl Exit {
             code: 1,
             line: String::new(),
         }
+    }
+
+    /// Standard output could not be written. Where its reader has gone away (`| head`), that is no error of ours: the code is
+    /// the one that a shell gives to a program that was ended by it (128 and SIGPIPE).
+    pub fn unwritten(error: &io::Error) -> Self {
+        if error.kind() == io::ErrorKind::BrokenPipe {
+            return Self {
+                code: 141,
+                line: String::new(),
+            };
+        }
+        Self::failed(&format!("standard output: {error}"))
     }
 
     /// Wrong usage (2).
@@ -64,19 +78,30 @@ pub fn code(outcome: Outcome) -> ExitCode {
         Err(exit) => {
             if !exit.line.is_empty() {
                 // With stderr gone there is nobody to tell.
-                let _ = writeln!(std::io::stderr(), "vend: {}", exit.line);
+                let _ = writeln!(io::stderr(), "vend: {}", text::plain(&exit.line));
             }
             ExitCode::from(exit.code)
         }
     }
 }
 
-/// Writes a line to stdout. A reader who has left (`| head`) ends the command as it should.
+/// Writes a line to stdout, without what could steer a terminal. A reader who has left (`| head`) ends the command quietly.
 ///
 /// # Errors
-/// Where stdout is closed.
+/// Where stdout takes nothing.
 pub fn say(line: &str) -> Outcome {
-    writeln!(std::io::stdout(), "{line}").map_err(|error| Exit::failed(&error))
+    print(format!("{}\n", text::plain(line)).as_bytes())
+}
+
+/// Writes bytes that are whole and clean already.
+///
+/// # Errors
+/// Where stdout takes nothing.
+pub fn print(bytes: &[u8]) -> Outcome {
+    let mut out = io::stdout();
+    out.write_all(bytes)
+        .and_then(|()| out.flush())
+        .map_err(|error| Exit::unwritten(&error))
 }
 
 /// A word of warning on stderr; the command goes on.
@@ -88,10 +113,10 @@ pub fn warn(line: &str) {
 /// Writes one JSON document to stdout.
 ///
 /// # Errors
-/// Where stdout is closed.
+/// Where stdout takes nothing.
 pub fn json(value: &impl serde::Serialize) -> Outcome {
-    let text = serde_json::to_string_pretty(value).map_err(|error| Exit::failed(&error))?;
-    say(&text)
+    let document = serde_json::to_string_pretty(value).map_err(|error| Exit::failed(&error))?;
+    print(format!("{}\n", text::json(&document)).as_bytes())
 }
 
 /// How long work on files may go on when a command is over; a read that never ends must not keep the process.

@@ -99,7 +99,7 @@ async fn list(global: &Global, timeout: u64, as_json: bool) -> Outcome {
 async fn serve(global: &Global, listen: Option<&str>) -> Outcome {
     let places = global.prepared()?;
     let settings = settings::load(&places.config)?;
-    let log = log::start(&places.logs(), &global.log)?;
+    let log = log::start(&places.logs(), &global.log, settings.log.max_mb)?;
     let ledger = Ledger::open(&places.database()).map_err(|error| Exit::failed(&error))?;
     let listen = match listen {
         Some(listen) => listen.to_owned(),

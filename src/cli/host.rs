@@ -41,7 +41,7 @@ impl Host {
             LockError::Io { .. } => Exit::failed(&error),
         })?;
         atomic::tidy(&[&places.config, &places.identity()].map(PathBuf::as_path));
-        let log = log::start(&places.logs(), filter)?;
+        let log = log::start(&places.logs(), filter, settings.log.max_mb)?;
         let identity = identity::load_or_create(&places.identity(), Some(&mut prompt::passphrase))
             .map_err(|error| Exit::failed(&error))?;
         let ledger = Ledger::open_telling(&places.database(), &mut |words| {

@@ -9,7 +9,7 @@ use super::Global;
 use super::exit::{Exit, Outcome, json, runtime, say};
 use super::host;
 use super::rows::Array;
-use crate::domain::id::RequestId;
+use crate::domain::id::{IdBeginning, RequestId};
 use crate::domain::job::{JobView, Status, TimelineEntry};
 use crate::domain::query::{Filter, JobsQuery, PAGE_MAX, Term, Test};
 use crate::domain::text::{clean, clean_lines};
@@ -45,8 +45,8 @@ pub struct Args {
 enum Show {
     /// One job with its history
     Show {
-        /// The job's id: 64 hex digits
-        id: RequestId,
+        /// The job's id, or its first eight digits or more
+        id: IdBeginning,
         /// One JSON document on stdout
         #[arg(long)]
         json: bool,
@@ -77,7 +77,7 @@ pub fn main(global: &Global, args: &Args) -> Outcome {
     let ledger = host::look(&path)?;
     runtime()?.block_on(async {
         match &args.show {
-            Some(Show::Show { id, json }) => show(ledger.as_ref(), *id, *json).await,
+            Some(Show::Show { id, json }) => show(ledger.as_ref(), id, *json).await,
             None => list(ledger.as_ref(), args).await,
         }
     })
@@ -161,8 +161,27 @@ fn line(job: &JobView) -> String {
     )
 }
 
-async fn show(ledger: Option<&Ledger>, id: RequestId, as_json: bool) -> Outcome {
+/// The one job whose id begins so.
+///
+/// # Errors
+/// 2 where several do, 1 where none does.
+pub async fn named(ledger: Option<&Ledger>, id: &IdBeginning) -> Result<RequestId, Exit> {
+    let ids = match ledger {
+        Some(ledger) => ledger.ids(id.clone()).await.map_err(|e| Exit::failed(&e))?,
+        None => Vec::new(),
+    };
+    match ids.as_slice() {
+        [] => Err(Exit::failed(&format!(
+            "no job has the id {id}: see `vend jobs`"
+        ))),
+        [one] => Ok(*one),
+        _ => Err(Exit::usage(format!("{id} is the beginning of several ids"))),
+    }
+}
+
+async fn show(ledger: Option<&Ledger>, id: &IdBeginning, as_json: bool) -> Outcome {
     let missing = || Exit::failed(&format!("no job has the id {id}: see `vend jobs`"));
+    let id = named(ledger, id).await?;
     let ledger = ledger.ok_or_else(missing)?;
     let failed = |error| Exit::failed(&error);
     let job = ledger.job(id).await.map_err(failed)?.ok_or_else(missing)?;

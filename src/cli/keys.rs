@@ -31,7 +31,7 @@ enum What {
 
 #[derive(Clone, Copy, Debug, clap::Args)]
 struct Protect {
-    /// Under a passphrase (NIP-49), asked for, or from VEND_PASSPHRASE
+    /// Under a passphrase (NIP-49): asked for, or from VEND_PASSPHRASE, or from the file that VEND_PASSPHRASE_FILE names
     #[arg(long)]
     passphrase: bool,
 }

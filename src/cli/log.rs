@@ -9,7 +9,6 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::task::JoinHandle;
 use tracing::field::{Field, Visit};
 use tracing_appender::non_blocking::WorkerGuard;
-use tracing_appender::rolling::{RollingFileAppender, Rotation};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::FmtContext;
 use tracing_subscriber::fmt::format::{FormatEvent, FormatFields, Writer};
@@ -21,6 +20,9 @@ use crate::domain::telemetry::{Telemetry, telemetry};
 use crate::domain::text::clean;
 use crate::domain::time::Time;
 use crate::nostr::NOISY_TARGETS;
+use daily::Daily;
+
+mod daily;
 
 /// Days that are kept.
 const DAYS: usize = 14;
@@ -49,19 +51,44 @@ where
         let meta = event.metadata();
         let line = match fields.line {
             Some(line) if meta.target() == TELEMETRY => line,
-            _ => serde_json::to_string(&Telemetry {
-                at: Time::now(),
-                level: level(*meta.level()),
-                category: clean(meta.target(), VALUE),
-                action: "diagnostic".to_owned(),
-                label: fields.message,
-                value: None,
-                context: fields.rest,
-            })
-            .map_err(|_| std::fmt::Error)?,
+            _ => {
+                let category = clean(meta.target(), VALUE);
+                line_of(level(*meta.level()), category, fields.message, fields.rest)
+                    .map_err(|_| std::fmt::Error)?
+            }
         };
-        writeln!(writer, "{line}")
+        // One write a line: a file is changed between lines only.
+        writer.write_str(&format!("{line}\n"))
     }
+}
+
+fn line_of(
+    level: Level,
+    category: String,
+    label: String,
+    context: BTreeMap<String, String>,
+) -> Result<String, serde_json::Error> {
+    serde_json::to_string(&Telemetry {
+        at: Time::now(),
+        level,
+        category,
+        action: "diagnostic".to_owned(),
+        label,
+        value: None,
+        context,
+    })
+}
+
+/// A diagnostic's line of the log, without fields of its own.
+fn diagnostic(level: Level, category: &str, words: &str) -> String {
+    // Texts alone are always written.
+    line_of(
+        level,
+        category.to_owned(),
+        words.to_owned(),
+        BTreeMap::new(),
+    )
+    .unwrap_or_default()
 }
 
 const fn level(level: tracing::Level) -> Level {
@@ -107,16 +134,10 @@ pub struct Log {
 ///
 /// # Errors
 /// Where the folder can't be written or the filter is none.
-pub fn start(folder: &Path, filter: &str) -> Result<Log, Exit> {
-    std::fs::create_dir_all(folder).map_err(|error| Exit::failed(&error))?;
-    let appender = RollingFileAppender::builder()
-        .rotation(Rotation::DAILY)
-        .filename_prefix("vend")
-        .filename_suffix("jsonl")
-        .max_log_files(DAYS)
-        .build(folder)
+pub fn start(folder: &Path, filter: &str, max_mb: u64) -> Result<Log, Exit> {
+    let files = Daily::open(folder, max_mb.saturating_mul(1_000_000), DAYS, Time::now)
         .map_err(|error| Exit::failed(&format!("the log folder: {error}")))?;
-    let (writer, guard) = tracing_appender::non_blocking(appender);
+    let (writer, guard) = tracing_appender::non_blocking(files);
     let mut wanted = EnvFilter::try_new(filter)
         .map_err(|error| Exit::usage(format!("--log {filter}: {error}")))?;
     for target in NOISY_TARGETS {

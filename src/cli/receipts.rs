@@ -9,7 +9,7 @@ use super::{Global, host, settings};
 use crate::config::place::Places;
 use crate::config::{Settings, secret};
 use crate::domain::books::{RATES_MAX, Rates, Receipt, cell};
-use crate::domain::text::clean;
+use crate::domain::text::{clean, plain};
 use crate::domain::time::Time;
 
 /// `vend receipts`
@@ -93,6 +93,13 @@ pub fn main(global: &Global, args: &Args) -> Outcome {
     Ok(())
 }
 
+fn unwritten(error: ::csv::Error) -> Exit {
+    match error.into_kind() {
+        ::csv::ErrorKind::Io(error) => Exit::unwritten(&error),
+        other => Exit::failed(&format!("{other:?}")),
+    }
+}
+
 /// How the receipts are written, one by one.
 enum Out {
     Csv(Box<::csv::Writer<std::io::Stdout>>),
@@ -105,9 +112,7 @@ impl Out {
             Format::Json => Self::Json(Array::default()),
             Format::Csv => {
                 let mut table = ::csv::Writer::from_writer(std::io::stdout());
-                table
-                    .write_record(COLUMNS)
-                    .map_err(|error| Exit::failed(&error))?;
+                table.write_record(COLUMNS).map_err(unwritten)?;
                 Self::Csv(Box::new(table))
             }
         })
@@ -116,16 +121,14 @@ impl Out {
     fn put(&mut self, one: &Receipt) -> Outcome {
         match self {
             Self::Json(array) => array.push(one),
-            Self::Csv(table) => table
-                .write_record(row(one))
-                .map_err(|error| Exit::failed(&error)),
+            Self::Csv(table) => table.write_record(row(one)).map_err(unwritten),
         }
     }
 
     fn end(self) -> Outcome {
         match self {
             Self::Json(array) => array.end(),
-            Self::Csv(mut table) => table.flush().map_err(|error| Exit::failed(&error)),
+            Self::Csv(mut table) => table.flush().map_err(|error| Exit::unwritten(&error)),
         }
     }
 }
@@ -160,7 +163,7 @@ fn without_rate(without: u64, count: u64, settings: &Settings) {
         clean(file, 4_096)
     );
     // With stderr gone there is nobody to tell.
-    let _ = writeln!(std::io::stderr(), "{line}");
+    let _ = writeln!(std::io::stderr(), "{}", plain(&line));
 }
 
 fn row(one: &Receipt) -> [String; COLUMNS.len()] {

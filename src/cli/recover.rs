@@ -7,13 +7,12 @@ use super::{Global, ask, host, settings};
 use crate::config::place::{DataLock, LockError, Places};
 use crate::domain::command::{Command, Reply};
 use crate::domain::desk::{Case, CaseKind, Decision, Desk, DeskAction};
+use crate::domain::id::IdBeginning;
 use crate::domain::text::clean;
 use crate::domain::time::Time;
 use crate::engine::cases::{self, Order};
 use crate::ledger::Ledger;
 
-/// The fewest digits that name a case.
-const DIGITS_MIN: usize = 8;
 /// Decisions that a person is shown; JSON has all that are told.
 const SHOWN: usize = 10;
 
@@ -22,7 +21,7 @@ const SHOWN: usize = 10;
 pub struct Args {
     /// The job: 64 hex digits, or the first eight or more of one that is listed
     #[arg(value_name = "ID")]
-    id: Option<String>,
+    id: Option<IdBeginning>,
     /// What to do; without it the case is shown with all that is known
     #[arg(value_name = "ACTION", requires = "id", value_parser = action)]
     action: Option<DeskAction>,
@@ -81,19 +80,13 @@ async fn look(places: &Places) -> Result<Desk, Exit> {
     }
 }
 
-fn no_case(id: &str) -> Exit {
-    let id = clean(id, 64);
+fn no_case(id: &IdBeginning) -> Exit {
     Exit::failed(&format!("no open case has the id {id}: see `vend recover`"))
 }
 
 /// The case whose id begins like this.
-fn found<'a>(desk: &'a Desk, id: &str) -> Result<Option<&'a Case>, Exit> {
-    let id = id.to_ascii_lowercase();
-    if id.len() < DIGITS_MIN || id.chars().any(|c| !c.is_ascii_hexdigit()) {
-        let line = format!("an id is 64 hex digits, or at least {DIGITS_MIN} of them");
-        return Err(Exit::usage(line));
-    }
-    let mut like = (desk.cases.iter()).filter(|case| case.id.to_string().starts_with(&id));
+fn found<'a>(desk: &'a Desk, id: &IdBeginning) -> Result<Option<&'a Case>, Exit> {
+    let mut like = desk.cases.iter().filter(|case| id.fits(&case.id));
     let first = like.next();
     if like.next().is_some() {
         return Err(Exit::usage(format!("{id} is the beginning of several ids")));
@@ -101,14 +94,10 @@ fn found<'a>(desk: &'a Desk, id: &str) -> Result<Option<&'a Case>, Exit> {
     Ok(first)
 }
 
-fn order(desk: &Desk, id: &str, action: DeskAction, note: &str) -> Result<Order, Exit> {
+fn order(desk: &Desk, id: &IdBeginning, action: DeskAction, note: &str) -> Result<Order, Exit> {
     let case = found(desk, id)?;
-    let decided = || {
-        let id = id.to_ascii_lowercase();
-        let mut known = desk.history.iter();
-        known.find(|one| one.id.to_string().starts_with(&id))
-    };
-    let job = match (case, id.parse()) {
+    let decided = || desk.history.iter().find(|one| id.fits(&one.id));
+    let job = match (case, id.to_string().parse()) {
         (Some(case), _) => case.id,
         // A job that is no case any more may have been decided: the answer says so.
         (None, Ok(job)) => job,
@@ -168,7 +157,8 @@ async fn act(global: &Global, places: &Places, order: Order) -> Outcome {
 /// On a ledger that nobody else has open.
 async fn alone(global: &Global, places: &Places, order: &Order) -> Outcome {
     if !places.database().exists() {
-        return Err(no_case(&order.id.to_string()));
+        let line = format!("no open case has the id {}: see `vend recover`", order.id);
+        return Err(Exit::failed(&line));
     }
     let settings = settings::load(&global.places()?.config)?;
     let _lock = DataLock::take(places).map_err(|error| match error {
@@ -186,6 +176,12 @@ fn print(desk: &Desk) -> Outcome {
     match (needing, desk.cases.len()) {
         (_, 0) => say("no open cases")?,
         (needing, all) => say(&format!("{all} open cases, {needing} of them need you"))?,
+    }
+    if desk.more > 0 {
+        say(&format!(
+            "{} more need you and are not listed: they follow when these are decided",
+            desk.more
+        ))?;
     }
     for case in &desk.cases {
         let words: Vec<_> = case.actions.iter().map(|action| action.word()).collect();

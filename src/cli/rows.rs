@@ -2,7 +2,8 @@
 
 use serde::Serialize;
 
-use super::exit::{Exit, Outcome, say};
+use super::exit::{Exit, Outcome, print};
+use crate::domain::text;
 
 /// The array so far. Nothing of it is lost only where [`Array::end`] is called.
 #[derive(Default)]
@@ -22,8 +23,8 @@ impl Array {
         // A line break stands between the parts of a document only, never in a text of it.
         let text = format!("  {}", text.replace('\n', "\n  "));
         match self.last.replace(text) {
-            None => say("["),
-            Some(last) => say(&format!("{last},")),
+            None => put("["),
+            Some(last) => put(&format!("{last},")),
         }
     }
 
@@ -33,8 +34,13 @@ impl Array {
     /// Where stdout takes nothing.
     pub fn end(self) -> Outcome {
         match self.last {
-            None => say("[]"),
-            Some(last) => say(&format!("{last}\n]")),
+            None => put("[]"),
+            Some(last) => put(&format!("{last}\n]")),
         }
     }
+}
+
+/// A line of the document, with the escapes that every JSON here has.
+fn put(line: &str) -> Outcome {
+    print(format!("{}\n", text::json(line)).as_bytes())
 }

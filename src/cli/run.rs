@@ -7,12 +7,13 @@ use tokio::sync::{broadcast, mpsc};
 use tokio::time::Instant;
 
 use super::Global;
-use super::exit::{Exit, Outcome, block_on, say};
+use super::exit::{self, Exit, Outcome, block_on};
 use super::host::Host;
 use super::signals::Signals;
 use crate::domain::command::{Command, Reply};
 use crate::domain::event::{Event, News};
 use crate::domain::health::ShopState;
+use crate::domain::text;
 use crate::engine::Order;
 
 /// Before the second try to open the shop.
@@ -20,6 +21,10 @@ const FIRST_PAUSE: Duration = Duration::from_secs(5);
 /// Between later tries, at most.
 const LONGEST_PAUSE: Duration = Duration::from_mins(1);
 
+/// Lines that may wait for a reader.
+const LINES: usize = 1_024;
+/// How long the last lines may take at the end.
+const LAST_LINES: Duration = Duration::from_secs(3);
 /// The longest that the end may take once it was asked for twice. What is cut off is taken up by the next start.
 const AT_ONCE: Duration = Duration::from_secs(5);
 
@@ -51,8 +56,8 @@ pub fn main(global: &Global, args: Args) -> Outcome {
         let _ = keeper.await;
         served?;
         if let Some(printer) = printer {
-            // It ends with the events; one that died has printed what it could.
-            let _ = printer.await;
+            // It ends with the events, unless a part of the shop was cut off; one that died has printed what it could.
+            let _ = tokio::time::timeout(AT_ONCE, printer).await;
         }
         Ok(())
     })
@@ -127,19 +132,57 @@ async fn keep_trying(mut events: broadcast::Receiver<Event>, orders: mpsc::Sende
     }
 }
 
+/// Prints every event, on a thread of its own: a reader that has left does not end the shop, and one that does not read holds
+/// nobody up. It loses events, and is told how many.
 async fn print(mut events: broadcast::Receiver<Event>) {
+    let (lines, to_print) = std::sync::mpsc::sync_channel::<String>(LINES);
+    let (ended, printed) = tokio::sync::oneshot::channel();
+    let printer = std::thread::Builder::new().name("events".to_owned());
+    let printer = printer.spawn(move || {
+        for line in to_print {
+            if exit::print(line.as_bytes()).is_err() {
+                break;
+            }
+        }
+        // Whoever waits may have given up.
+        let _ = ended.send(());
+    });
+    if let Err(error) = printer {
+        tracing::error!(%error, "no thread for --events");
+        return;
+    }
+    let mut missed = 0;
     loop {
         let event = match events.recv().await {
             Ok(event) => event,
-            Err(RecvError::Lagged(missed)) => Event::now(News::Resync { missed }),
-            Err(RecvError::Closed) => return,
+            Err(RecvError::Lagged(count)) => {
+                missed += count;
+                continue;
+            }
+            Err(RecvError::Closed) => break,
         };
-        let Ok(line) = serde_json::to_string(&event) else {
-            continue;
-        };
-        // A reader that has left does not end the shop.
-        if say(&line).is_err() {
-            return;
+        if missed > 0 && put(&lines, &Event::now(News::Resync { missed })) == Some(true) {
+            missed = 0;
         }
+        match put(&lines, &event) {
+            Some(true) => {}
+            Some(false) => missed += 1,
+            None => return,
+        }
+    }
+    drop(lines);
+    // A printer that is stuck ends with the process.
+    let _ = tokio::time::timeout(LAST_LINES, printed).await;
+}
+
+/// Puts an event before the printer; false where there is no room, none where it has ended.
+fn put(lines: &std::sync::mpsc::SyncSender<String>, event: &Event) -> Option<bool> {
+    let Ok(line) = serde_json::to_string(event) else {
+        return Some(true);
+    };
+    match lines.try_send(format!("{}\n", text::json(&line))) {
+        Ok(()) => Some(true),
+        Err(std::sync::mpsc::TrySendError::Full(_)) => Some(false),
+        Err(std::sync::mpsc::TrySendError::Disconnected(_)) => None,
     }
 }

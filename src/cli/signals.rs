@@ -1,10 +1,71 @@
 //! The signals that end a shop: SIGTERM, SIGINT and SIGQUIT. The first one ends it in order, a second one at once.
 
+use std::fs::File;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Once, mpsc};
+
+use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::exit::Exit;
+
+/// A shop takes the signals by itself.
+static TAKEN: AtomicBool = AtomicBool::new(false);
+
+/// From now on a signal that ends the program gives the terminal back first. For whoever is about to ask for a secret: the
+/// terminal shows nothing of what is typed then, and would show nothing ever after.
+pub fn give_back_on_end() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let Ok(terminal) = File::open("/dev/tty") else {
+            return;
+        };
+        let Ok(before) = tcgetattr(&terminal) else {
+            return;
+        };
+        let (ready, wait) = mpsc::channel();
+        let thread = std::thread::Builder::new().name("signals".to_owned());
+        if let Err(error) = thread.spawn(move || give_back(&terminal, &before, &ready)) {
+            tracing::debug!(%error, "no thread for signals");
+        }
+        // An error: it has ended without any.
+        let _ = wait.recv();
+    });
+}
+
+fn give_back(terminal: &File, before: &Termios, ready: &mpsc::Sender<()>) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .build();
+    let Ok(runtime) = runtime else { return };
+    runtime.block_on(async {
+        let (Ok(mut int), Ok(mut term), Ok(mut quit), Ok(mut hangup)) = (
+            signal(SignalKind::interrupt()),
+            signal(SignalKind::terminate()),
+            signal(SignalKind::quit()),
+            signal(SignalKind::hangup()),
+        ) else {
+            return;
+        };
+        // Whoever waits is there until then.
+        let _ = ready.send(());
+        let number = tokio::select! {
+            _ = int.recv() => 2,
+            _ = term.recv() => 15,
+            _ = quit.recv() => 3,
+            _ = hangup.recv() => 1,
+        };
+        if TAKEN.load(Ordering::Relaxed) {
+            return;
+        }
+        // One that is gone needs nothing back.
+        let _ = tcsetattr(terminal, OptionalActions::Now, before);
+        // As a shell tells of a program that a signal has ended.
+        std::process::exit(128 + number);
+    });
+}
 
 /// Counts the signals from its making on, also while nobody waits for one.
 pub struct Signals {
@@ -18,6 +79,7 @@ impl Signals {
     /// # Errors
     /// Where the system gives no handler.
     pub fn listen() -> Result<Self, Exit> {
+        TAKEN.store(true, Ordering::Relaxed);
         let open = |kind| signal(kind).map_err(|error| Exit::failed(&format!("signals: {error}")));
         let mut term = open(SignalKind::terminate())?;
         let mut int = open(SignalKind::interrupt())?;

@@ -25,7 +25,7 @@ pub struct Args {
 
 #[derive(Clone, Copy, Debug, clap::Subcommand)]
 enum What {
-    /// Install the helper into the data directory: npm fetches the official Spark SDK (about 300 MB)
+    /// Install the helper into the data directory: npm fetches the official Spark SDK (about 180 MB; 300 MB while it installs)
     Install(Install),
     /// Make a new wallet, and show its twelve words once
     Create(Keep),

@@ -7,8 +7,8 @@ use toml_edit::TableLike;
 
 use super::keys::{self, KEYS, Key, Section};
 use super::schema::{
-    Books, Endpoints, Gateway, KeyNames, Limits, Nostr, Payment, Price, Privacy, Screen, Settings,
-    Text, Wallet,
+    Books, Endpoints, Gateway, KeyNames, Limits, Log, Nostr, Payment, Price, Privacy, Screen,
+    Settings, Text, Wallet,
 };
 
 /// Names that are told of those that changed; of more only the number is told.
@@ -81,6 +81,7 @@ parts! {
     Privacy: AtOnce,
     Books: AtOnce,
     Screen: AtOnce,
+    Log: NextStart,
 }
 
 impl Part for Gateway {
@@ -113,6 +114,7 @@ impl Section {
             Self::Books => Books::APPLIES,
             Self::Gateway => Gateway::APPLIES,
             Self::Screen => Screen::APPLIES,
+            Self::Log => Log::APPLIES,
             Self::Keys => <std::collections::BTreeMap<String, KeyNames>>::APPLIES,
         }
     }
@@ -136,6 +138,7 @@ pub fn in_force(new: Settings, held: &Settings, online: bool) -> Settings {
         books,
         gateway,
         screen,
+        log,
         keys,
     } = new;
     Settings {
@@ -151,6 +154,7 @@ pub fn in_force(new: Settings, held: &Settings, online: bool) -> Settings {
         books: Part::in_force(books, &held.books, online),
         gateway: Part::in_force(gateway, &held.gateway, online),
         screen: Part::in_force(screen, &held.screen, online),
+        log: Part::in_force(log, &held.log, online),
         keys: Part::in_force(keys, &held.keys, online),
     }
 }

@@ -48,13 +48,15 @@ pub enum Section {
     Gateway,
     /// `[screen]`
     Screen,
+    /// `[log]`
+    Log,
     /// `[keys]`
     Keys,
 }
 
 impl Section {
     /// Every section, in the order of the file.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Root,
         Self::Nostr,
         Self::Text,
@@ -68,6 +70,7 @@ impl Section {
         Self::Books,
         Self::Gateway,
         Self::Screen,
+        Self::Log,
         Self::Keys,
     ];
 
@@ -88,6 +91,7 @@ impl Section {
             Self::Books => &["books"],
             Self::Gateway => &["gateway"],
             Self::Screen => &["screen"],
+            Self::Log => &["log"],
             Self::Keys => &["keys"],
         }
     }
@@ -132,6 +136,7 @@ impl Section {
             Self::Books => "Books",
             Self::Gateway => "Gateway",
             Self::Screen => "Screen",
+            Self::Log => "Log",
             Self::Keys => "Keys",
         }
     }
@@ -165,6 +170,7 @@ impl Section {
                 "Buying answers with any program that speaks to OpenAI (docs/gateway.md)."
             }
             Self::Screen => "How the dashboard looks.",
+            Self::Log => "The log folder in the data directory: a file a day, fourteen of them.",
             Self::Keys => {
                 "The dashboard's keys: an action's name and its key or keys (docs/keys.md lists both)."
             }

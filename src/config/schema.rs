@@ -39,6 +39,8 @@ pub struct Settings {
     pub gateway: Gateway,
     /// How the dashboard looks.
     pub screen: Screen,
+    /// The log folder.
+    pub log: Log,
     /// The dashboard's keys, in the file `[keys]`: the action and its key or keys. What is left out keeps its default.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub keys: BTreeMap<String, KeyNames>,
@@ -603,6 +605,20 @@ pub struct Screen {
     pub mouse: bool,
     /// The colours.
     pub theme: ThemeName,
+}
+
+/// `[log]`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Log {
+    /// The most that one day's file may take, in millions of bytes; what does not fit is left out.
+    pub max_mb: u64,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { max_mb: 256 }
+    }
 }
 
 /// The keys of one action in `[keys]`.

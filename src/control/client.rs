@@ -87,14 +87,30 @@ impl Client {
     /// Becomes a viewer: every event, starting with the whole state.
     ///
     /// # Errors
-    /// Where the connection ends.
+    /// Where the connection ends, or as many are attached as there is room for.
     pub async fn watch(mut self) -> io::Result<Viewer> {
-        self.send(What::Watch {
-            command: Watch::Watch,
-        })
-        .await?;
+        let call = self
+            .send(What::Watch {
+                command: Watch::Watch,
+            })
+            .await?;
         let (commands, orders) = mpsc::channel(64);
         let (tell, events) = mpsc::channel(4_096);
+        loop {
+            match self.hear().await? {
+                Some(Word::Reply {
+                    id,
+                    reply: Reply::Refused { detail },
+                }) if id == call => return Err(io::Error::other(detail)),
+                Some(Word::Reply { id, .. }) if id == call => break,
+                Some(Word::Reply { .. }) => {}
+                Some(Word::Event { event }) => {
+                    // Nobody reads yet: what has no room follows with the state that a viewer asks for.
+                    let _ = tell.try_send(event);
+                }
+                None => return Err(io::ErrorKind::UnexpectedEof.into()),
+            }
+        }
         tokio::spawn(self.relay(orders, tell));
         Ok(Viewer { commands, events })
     }

@@ -11,7 +11,7 @@ use futures::stream::FuturesUnordered;
 use futures::{SinkExt, StreamExt};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::{Semaphore, broadcast, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast, mpsc};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::codec::{Framed, LinesCodec};
 use tokio_util::sync::CancellationToken;
@@ -21,8 +21,12 @@ use crate::domain::command::{Command, Reply};
 use crate::domain::event::{Event, News};
 use crate::engine::{Engine, Order, ask};
 
-/// Clients at once; one more waits.
-const CLIENTS: usize = 32;
+/// Screens and other watchers at once; one more is refused, so that nobody is shown an empty shop.
+const WATCHERS: usize = 32;
+/// Connections at once, those of watchers among them. So however many watch, there is room for a command.
+const CLIENTS: usize = 256;
+/// A connection that neither watches nor has asked anything for so long is closed.
+const IDLE: Duration = Duration::from_secs(30);
 /// How long a client may take to hear the last word when the shop ends.
 const GRACE: Duration = Duration::from_secs(2);
 /// Tests that one client may wait for.
@@ -38,6 +42,7 @@ pub struct Server {
 #[derive(Clone)]
 struct Hub {
     orders: mpsc::Sender<Order>,
+    watchers: Arc<Semaphore>,
     events: Arc<dyn Fn() -> broadcast::Receiver<Event> + Send + Sync>,
 }
 
@@ -57,6 +62,7 @@ impl Server {
         let shop = Arc::downgrade(engine.shop());
         let hub = Hub {
             orders: engine.orders(),
+            watchers: Arc::new(Semaphore::new(WATCHERS)),
             events: Arc::new(move || match shop.upgrade() {
                 Some(shop) => shop.listen(),
                 // The engine is gone: a channel that ends at once.
@@ -91,7 +97,6 @@ impl Drop for Server {
 }
 
 async fn accept(listener: UnixListener, hub: Hub, stop: CancellationToken) {
-    let places = Arc::new(Semaphore::new(CLIENTS));
     let mut clients = JoinSet::new();
     loop {
         while clients.try_join_next().is_some() {}
@@ -101,13 +106,10 @@ async fn accept(listener: UnixListener, hub: Hub, stop: CancellationToken) {
         };
         match accepted {
             Ok((stream, _)) if is_ours(&stream) => {
-                let (hub, stop, places) = (hub.clone(), stop.clone(), places.clone());
-                clients.spawn(async move {
-                    let Ok(_place) = places.acquire().await else {
-                        return;
-                    };
-                    serve(stream, hub, stop).await;
-                });
+                // Beyond that it is closed at once, which its client says; those that are idle make room.
+                if clients.len() < CLIENTS {
+                    clients.spawn(serve(stream, hub.clone(), stop.clone()));
+                }
             }
             Ok(_) => tracing::warn!("another user tried the control socket"),
             Err(error) => {
@@ -132,7 +134,7 @@ fn is_ours(stream: &UnixStream) -> bool {
 
 async fn serve(stream: UnixStream, hub: Hub, stop: CancellationToken) {
     let mut line = Framed::new(stream, LinesCodec::new_with_max_length(MAX_LINE));
-    let mut events: Option<broadcast::Receiver<Event>> = None;
+    let mut watch: Option<Watching> = None;
     // Answers that take their time: events and other commands go on meanwhile.
     let mut slow: FuturesUnordered<BoxFuture<'static, Word>> = FuturesUnordered::new();
     loop {
@@ -143,7 +145,8 @@ async fn serve(stream: UnixStream, hub: Hub, stop: CancellationToken) {
                 continue;
             }
             said = line.next() => said,
-            event = next(&mut events) => {
+            () = tokio::time::sleep(IDLE), if watch.is_none() && slow.is_empty() => return,
+            event = next(&mut watch) => {
                 if !tell(&mut line, &hub, event).await { return; }
                 continue;
             }
@@ -170,7 +173,7 @@ async fn serve(stream: UnixStream, hub: Hub, stop: CancellationToken) {
                 slow.push(reply.boxed());
                 continue;
             }
-            Ok(call) => answer(call, &hub, &mut events, &mut line).await,
+            Ok(call) => answer(call, &hub, &mut watch, &mut line).await,
             Err(error) => Word::Reply {
                 id: called(&said),
                 reply: Reply::Refused {
@@ -192,19 +195,17 @@ fn called(said: &str) -> u64 {
         .unwrap_or(0)
 }
 
+/// Events for a watcher, and its place among the others.
+struct Watching {
+    events: broadcast::Receiver<Event>,
+    _place: OwnedSemaphorePermit,
+}
+
 type Line = Framed<UnixStream, LinesCodec>;
 
-async fn answer(
-    call: Call,
-    hub: &Hub,
-    events: &mut Option<broadcast::Receiver<Event>>,
-    line: &mut Line,
-) -> Word {
+async fn answer(call: Call, hub: &Hub, watch: &mut Option<Watching>, line: &mut Line) -> Word {
     let reply = match call.what {
-        What::Watch { .. } => {
-            *events = Some((hub.events)());
-            ask(&hub.orders, Command::Snapshot).await
-        }
+        What::Watch { .. } => begin_watch(hub, watch).await,
         // A stop ends the engine and this server with it: the client must hear of it before that.
         What::Command(Command::Stop { now }) => {
             let going = Word::Reply {
@@ -223,10 +224,25 @@ async fn answer(
     Word::Reply { id: call.id, reply }
 }
 
+async fn begin_watch(hub: &Hub, watch: &mut Option<Watching>) -> Reply {
+    if watch.is_none() {
+        let Ok(place) = hub.watchers.clone().try_acquire_owned() else {
+            return Reply::Refused {
+                detail: format!("{WATCHERS} others are attached: close one of them first"),
+            };
+        };
+        *watch = Some(Watching {
+            events: (hub.events)(),
+            _place: place,
+        });
+    }
+    ask(&hub.orders, Command::Snapshot).await
+}
+
 /// Never where nobody watches.
-async fn next(events: &mut Option<broadcast::Receiver<Event>>) -> Result<Event, RecvError> {
-    match events {
-        Some(events) => events.recv().await,
+async fn next(watch: &mut Option<Watching>) -> Result<Event, RecvError> {
+    match watch {
+        Some(watch) => watch.events.recv().await,
         None => std::future::pending().await,
     }
 }

@@ -176,6 +176,9 @@ pub struct Case {
 pub struct Desk {
     /// Open cases: first those that need somebody, the newest first.
     pub cases: Vec<Case>,
+    /// Cases that need somebody and are not among these: a list has an end, money has not.
+    #[serde(default)]
+    pub more: u64,
     /// What was decided, the latest first.
     pub history: Vec<Decision>,
 }
@@ -193,7 +196,19 @@ impl Desk {
             )
         });
         cases.truncate(TOLD_MAX as usize);
-        Self { cases, history }
+        Self {
+            cases,
+            more: 0,
+            history,
+        }
+    }
+
+    /// With the number of cases that need somebody in all.
+    #[must_use]
+    pub fn of_all(mut self, needing: u64) -> Self {
+        let listed = self.cases.iter().filter(|case| case.needs_you).count();
+        self.more = needing.saturating_sub(listed as u64);
+        self
     }
 }
 

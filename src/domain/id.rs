@@ -8,6 +8,10 @@ use serde::{Deserialize, Serialize};
 
 use super::hex32::Hex32;
 
+mod beginning;
+
+pub use beginning::IdBeginning;
+
 /// A job's name: the id of the buyer's request event (NIP-01), lower-case hex.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]

@@ -7,6 +7,7 @@ use super::credit::Debt;
 use super::id::{BootId, Buyer, PaymentHash, Preimage, RequestId};
 use super::msat::Msat;
 use super::price::PriceRule;
+use super::text::clean;
 use super::time::Time;
 
 /// From so many interruptions on a job runs alone, so that it takes no other job with it.
@@ -336,6 +337,20 @@ pub struct MadeBy {
     pub identity: Option<String>,
     /// The network of its money.
     pub network: Option<String>,
+}
+
+impl MadeBy {
+    /// What a person tells it by: its backend, with the beginning of the name of its kept settings (`wallets/` in the data
+    /// directory), as there may be several of one backend.
+    #[must_use]
+    pub fn told(&self) -> String {
+        let mark = self.key.as_ref().or(self.identity.as_ref());
+        let mark: String = mark
+            .into_iter()
+            .flat_map(|mark| mark.chars().take(8))
+            .collect();
+        clean(&format!("{} {mark}", self.backend), 60)
+    }
 }
 
 impl Invoice {

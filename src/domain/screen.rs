@@ -21,6 +21,15 @@ impl ThemeName {
     /// All of them.
     pub const ALL: [Self; 3] = [Self::Dark, Self::Light, Self::Contrast];
 
+    /// The theme on the ground that the terminal tells of itself: letters for a dark ground are not drawn on a light one.
+    #[must_use]
+    pub const fn on(self, light: bool) -> Self {
+        match self {
+            Self::Dark if light => Self::Light,
+            other => other,
+        }
+    }
+
     /// The word in the settings.
     #[must_use]
     pub const fn word(self) -> &'static str {

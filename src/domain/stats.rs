@@ -22,6 +22,21 @@ pub struct Funnel {
     pub paid: u64,
 }
 
+impl Funnel {
+    /// No stage has more than the one before it. Requests are counted in groups and jobs at once, so that for a moment the
+    /// ledger knows of more jobs than of requests.
+    #[must_use]
+    pub const fn in_order(mut self) -> Self {
+        if self.understood < self.admitted {
+            self.understood = self.admitted;
+        }
+        if self.seen < self.understood {
+            self.seen = self.understood;
+        }
+        self
+    }
+}
+
 /// One model's figures.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ModelStats {
@@ -116,4 +131,26 @@ pub struct Totals {
     /// Cases of the recovery desk that need somebody.
     #[serde(default)]
     pub cases: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_stage_of_the_funnel_has_more_than_the_one_before() {
+        let counted = Funnel {
+            seen: 3,
+            understood: 4,
+            admitted: 7,
+            delivered: 6,
+            paid: 2,
+        };
+        let told = counted.clone().in_order();
+        assert_eq!((told.seen, told.understood, told.admitted), (7, 7, 7));
+        assert_eq!(
+            (told.delivered, told.paid),
+            (counted.delivered, counted.paid)
+        );
+    }
 }

@@ -192,7 +192,8 @@ pub async fn desk(shop: Arc<Shop>) -> Reply {
 /// Where the ledger can't be read.
 pub async fn of(ledger: &Ledger, now: Time) -> Result<Desk, LedgerError> {
     let facts = ledger.desk(now).await?;
-    Ok(Desk::of(&facts, ledger.decisions().await?, now))
+    let desk = Desk::of(&facts, ledger.decisions().await?, now);
+    Ok(desk.of_all(ledger.needing(now).await?))
 }
 
 /// Does what a person decided, in a running shop.

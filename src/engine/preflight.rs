@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use nostr::RelayUrl;
 
-use super::shop::{Market, Shop};
+use super::shop::{Market, Seen, Shop};
 use crate::config::schema::PayMode;
 use crate::config::{Settings, secret};
 use crate::domain::event::News;
@@ -109,6 +109,7 @@ pub fn open_pool(settings: &Settings, place: &Place) -> Result<Arc<Pool>, NotRea
 /// Each step that must hold and does not, with its fix.
 pub async fn open(shop: &Arc<Shop>, place: &Place) -> Result<Opened, NotReady> {
     let settings = shop.settings();
+    shop.see(|seen| *seen = Seen::default());
     let waits = Waits::new(shop);
     let (wallet, pool, relays) = tokio::join!(
         waits.over("the wallet", wallet(shop, &settings, place)),
@@ -125,13 +126,17 @@ pub async fn open(shop: &Arc<Shop>, place: &Place) -> Result<Opened, NotReady> {
     .map(|error| error.0.clone())
     .collect();
     match (wallet, pool, relays) {
-        (Ok(()), Ok(pool), Ok((relays, early, news))) => Ok(Opened {
-            market: Market { relays, pool },
-            early,
-            news,
-        }),
+        (Ok(()), Ok(pool), Ok((relays, early, news))) => {
+            shop.see(|seen| *seen = Seen::default());
+            Ok(Opened {
+                market: Market { relays, pool },
+                early,
+                news,
+            })
+        }
         (_, _, relays) => {
             if let Ok((relays, ..)) = relays {
+                shop.see(|seen| seen.relays = relays.health());
                 relays.close().await;
             }
             Err(NotReady(why.join("; ")))
@@ -180,6 +185,7 @@ async fn wallet(shop: &Arc<Shop>, settings: &Settings, place: &Place) -> Result<
     if let Err(error) = shop.open_purse(settings, place) {
         let (words, fix) = (&error.words, &error.fix);
         shop.checked(CheckKind::Wallet, word, CheckStatus::Fail, words, fix);
+        shop.wallet_failed(words).await;
         return Err(NotReady(error.words));
     }
     shop.wallets_changed();
@@ -266,6 +272,7 @@ async fn endpoints(
         } else if fix.is_empty() {
             fix = pool.missing_fix(&name, model);
         }
+        shop.see(|seen| seen.endpoints.push(endpoint.clone()));
         shop.tell(News::Endpoint { endpoint });
     }
     if pool.has_model(model) {
@@ -336,6 +343,7 @@ async fn relays(
             "vend config set nostr.relays",
         );
     }
+    shop.see(|seen| seen.relays = relays.health());
     relays.close().await;
     Err(NotReady(format!("no relay answers. {}", words.join("; "))))
 }

@@ -429,7 +429,7 @@ impl Shop {
                 1 => ("invoice", "is"),
                 _ => ("invoices", "are"),
             };
-            let backend = &made_by.backend;
+            let backend = made_by.told();
             let of_old = format!("{count} {invoices} of the old wallet {backend} {are}");
             match purses.made(&made_by) {
                 Ok(purse) if Arc::ptr_eq(now, &purse) => {}
@@ -466,6 +466,18 @@ impl Shop {
             self.ledger_failed(&error);
         }
         self.tell_wallet().await
+    }
+
+    /// The wallet that the settings name can't be opened: that is what was seen of it.
+    pub async fn wallet_failed(&self, words: &str) {
+        *held(&self.bare_health) = WalletHealth {
+            backend: self.settings().wallet.backend.word().to_owned(),
+            state: "down".to_owned(),
+            light: Light::Down,
+            detail: words.to_owned(),
+            ..WalletHealth::default()
+        };
+        self.tell_wallet().await;
     }
 
     /// Tells the wallet's health, with a word on old wallets whose invoices are still open, where it is another one.

@@ -18,7 +18,7 @@ use super::payments::Arrived;
 use super::purse::Purses;
 use crate::config::Settings;
 use crate::domain::event::{Event, Level, News};
-use crate::domain::health::{ShopState, WalletHealth};
+use crate::domain::health::{EndpointHealth, RelayHealth, ShopState, WalletHealth};
 use crate::domain::id::{BootId, Buyer, RequestId};
 use crate::domain::text::clean;
 use crate::domain::time::Time;
@@ -127,6 +127,17 @@ pub struct Shop {
     pub(super) last_looks: LastLooks,
     /// Why the ledger failed last; none once it works.
     ledger_trouble: Mutex<Option<String>>,
+    /// What was seen of relays and servers when going online failed.
+    seen: Mutex<Seen>,
+}
+
+/// Relays and servers as they were seen, in a start that failed.
+#[derive(Clone, Debug, Default)]
+pub struct Seen {
+    /// Relays, where it came to them.
+    pub relays: Vec<RelayHealth>,
+    /// Servers, where it came to them.
+    pub endpoints: Vec<EndpointHealth>,
 }
 
 /// A lock whose holder panicked still holds whole values here: every change is one assignment.
@@ -162,7 +173,20 @@ impl Shop {
             clock: ClockState::default(),
             last_looks: LastLooks::default(),
             ledger_trouble: Mutex::default(),
+            seen: Mutex::default(),
         })
+    }
+
+    /// What the last start saw, if it failed; nothing after any other way to be offline.
+    #[must_use]
+    pub fn seen(&self) -> Seen {
+        held(self.seen.lock()).clone()
+    }
+
+    /// Keeps what a start sees, until the next one.
+    pub fn see(&self, change: impl FnOnce(&mut Seen)) {
+        let mut seen = held(self.seen.lock());
+        change(&mut seen);
     }
 
     /// Tells everybody who listens.

@@ -1,7 +1,7 @@
 //! How it is going, as `vend status` asks for it and as a viewer that has just come is told it.
 
 use super::figures;
-use super::shop::Shop;
+use super::shop::{Seen, Shop};
 use crate::config::Settings;
 use crate::config::edit::mask_address;
 use crate::config::schema::Backend;
@@ -20,9 +20,11 @@ const SNAPSHOT_JOBS: u32 = 500;
 /// The status. While offline it names the relays and servers of the settings, none of them looked at.
 pub fn status(shop: &Shop) -> Status {
     let now = shop.now.borrow().clone();
-    let (relays, endpoints) = match shop.market() {
-        Some(market) => (market.relays.health(), market.pool.health()),
-        None => configured(&shop.settings(), now.state, now.since),
+    let (relays, endpoints) = if let Some(market) = shop.market() {
+        (market.relays.health(), market.pool.health())
+    } else {
+        let configured = configured(&shop.settings(), now.state, now.since);
+        as_seen(configured, &shop.seen())
     };
     let (waiting, running) = shop.ledger.queue_counts();
     Status {
@@ -75,6 +77,39 @@ fn configured(
     )
 }
 
+/// What a start that failed has seen takes the place of what is not known.
+fn as_seen(
+    (mut relays, mut endpoints): (Vec<RelayHealth>, Vec<EndpointHealth>),
+    seen: &Seen,
+) -> (Vec<RelayHealth>, Vec<EndpointHealth>) {
+    for relay in &mut relays {
+        if let Some(seen) = seen.relays.iter().find(|seen| seen.url == relay.url) {
+            relay.clone_from(seen);
+        }
+    }
+    for endpoint in &mut endpoints {
+        if let Some(seen) = seen
+            .endpoints
+            .iter()
+            .find(|seen| seen.name == endpoint.name)
+        {
+            endpoint.clone_from(seen);
+        }
+    }
+    (relays, endpoints)
+}
+
+/// Tells what a start that failed has seen: being offline has taken it off the screens.
+pub fn tell_seen(shop: &Shop) {
+    let seen = shop.seen();
+    for relay in seen.relays {
+        shop.tell(News::Relay { relay });
+    }
+    for endpoint in seen.endpoints {
+        shop.tell(News::Endpoint { endpoint });
+    }
+}
+
 /// The wallet's health; before anybody has looked at it, which one the settings name, and whether its money is real.
 fn wallet(shop: &Shop) -> WalletHealth {
     let health = shop.wallet_health.borrow().clone();
@@ -110,6 +145,8 @@ pub async fn snapshot(shop: &Shop) -> Reply {
         for endpoint in status.endpoints {
             shop.tell(News::Endpoint { endpoint });
         }
+    } else {
+        tell_seen(shop);
     }
     tell_wallet(shop);
     shop.tell(News::Queue {

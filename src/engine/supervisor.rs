@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::desk::StepError;
 use super::in_force::InForce;
 use super::preflight::{self, NotReady, Opened, Place};
-use super::shop::Shop;
+use super::shop::{Seen, Shop};
 use super::trade::{Closing, Hurry, Trade};
 use super::trials::Trials;
 use super::{
@@ -141,9 +141,13 @@ impl Supervisor {
                 Ok(Err(error)) => {
                     self.shop.notice(Level::Error, "shop", &error.0);
                     self.shop.set_state(ShopState::Offline, &error.0);
+                    status::tell_seen(&self.shop);
                 }
                 // Sent offline meanwhile: as wanted, so there is no reason to give.
-                Err(gone) if gone.is_cancelled() => self.shop.set_state(ShopState::Offline, ""),
+                Err(gone) if gone.is_cancelled() => {
+                    self.shop.see(|seen| *seen = Seen::default());
+                    self.shop.set_state(ShopState::Offline, "");
+                }
                 Err(_) => self
                     .shop
                     .set_state(ShopState::Offline, "going online was broken off"),
@@ -271,6 +275,7 @@ impl Supervisor {
         match std::mem::replace(&mut self.phase, Phase::Offline) {
             Phase::Offline => {
                 // Offline because it is wanted now, no longer because going online failed.
+                self.shop.see(|seen| *seen = Seen::default());
                 self.shop.set_state(ShopState::Offline, "");
                 done("offline already")
             }

@@ -118,6 +118,16 @@ impl Ledger {
             .await
     }
 
+    /// How many cases need somebody.
+    ///
+    /// # Errors
+    /// Where the ledger can't be read.
+    pub async fn needing(&self, now: Time) -> Result<u64, LedgerError> {
+        self.lister
+            .call(move |connection| Ok(u64::try_from(needing(connection, now)?).unwrap_or(0)))
+            .await
+    }
+
     /// What is known of one job; none where there is no such job.
     ///
     /// # Errors

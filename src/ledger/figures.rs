@@ -326,7 +326,8 @@ fn read(connection: &Connection) -> Result<Totals, LedgerError> {
             admitted: unsigned(get("jobs")),
             delivered: unsigned(get("delivered")),
             paid: unsigned(get("paid")),
-        },
+        }
+        .in_order(),
         ..Totals::default()
     };
     let mut statement = connection.prepare_cached("SELECT reason, count FROM drops")?;

@@ -7,7 +7,7 @@ use super::outbox::{self, SignedDraft};
 use super::{Ledger, LedgerError, Proof, desk, figures, rows, write};
 use crate::domain::admission::{self, Record};
 use crate::domain::credit;
-use crate::domain::id::{Buyer, PaymentHash, RequestId};
+use crate::domain::id::{Buyer, IdBeginning, PaymentHash, RequestId};
 use crate::domain::job::{InvoiceState, Job, PayOrder, Status, Texts, TimelineEntry};
 use crate::domain::msat::Msat;
 use crate::domain::refusal::DropReason;
@@ -230,6 +230,24 @@ impl Ledger {
         }
         self.reader
             .call(move |connection| rows::find(connection, &id))
+            .await
+    }
+
+    /// The ids that begin so, two at most: one is an answer, two are none.
+    ///
+    /// # Errors
+    /// Where the ledger can't be read.
+    pub async fn ids(&self, beginning: IdBeginning) -> Result<Vec<RequestId>, LedgerError> {
+        self.reader
+            .call(move |connection| {
+                let (first, last) = beginning.range();
+                let mut statement = connection
+                    .prepare_cached("SELECT id FROM jobs WHERE id BETWEEN ?1 AND ?2 LIMIT 2")?;
+                let ids = statement
+                    .query_map(params![first.0, last.0], |row| row.get::<_, [u8; 32]>(0))?;
+                ids.map(|id| Ok(RequestId(EventId::from_byte_array(id?))))
+                    .collect()
+            })
             .await
     }
 

@@ -2,6 +2,7 @@
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers, MouseEvent};
 use secrecy::SecretString;
+use tui_input::Input as Line;
 
 use super::case_list::CaseList;
 use super::jobs_list::JobsList;
@@ -75,6 +76,8 @@ pub enum Action {
     HideLater(u64),
     /// Hand a text to the clipboard.
     Copy(String),
+    /// Draw everything anew.
+    Redraw,
     /// Let the mouse be reported, or no more.
     Mouse(bool),
     /// Stop the program until it is called back.
@@ -84,6 +87,7 @@ pub enum Action {
 }
 
 /// The state of the screen.
+#[allow(clippy::struct_excessive_bools)] // Each is a matter of its own; no two of them exclude each other.
 pub struct App {
     /// What the engine told.
     pub store: Store,
@@ -95,6 +99,8 @@ pub struct App {
     pub screen: Screen,
     /// The keys in force.
     pub keys: Keymap,
+    /// The terminal says that its ground is light.
+    pub light: bool,
     /// A line across every tab.
     pub banner: Option<String>,
     /// The engine is in another process.
@@ -111,6 +117,8 @@ pub struct App {
     pub ask: Option<Ask>,
     /// Is a filter being typed?
     pub typing: bool,
+    /// What is typed of it.
+    pub line: Line,
     /// The last answer to a command.
     pub message: Option<String>,
     /// The table of jobs.
@@ -133,7 +141,7 @@ impl App {
             store: Store::new(),
             tab: Tab::default(),
             theme: Theme {
-                name: options.theme,
+                name: options.theme.on(options.light),
                 ascii: options.ascii,
                 color: options.color,
             },
@@ -142,6 +150,7 @@ impl App {
                 theme: options.theme,
             },
             keys: Keymap::new(&options.keys).unwrap_or_default(),
+            light: options.light,
             banner: options.banner.clone(),
             attached: options.attached,
             size: (80, 24),
@@ -150,6 +159,7 @@ impl App {
             palette: None,
             ask: None,
             typing: false,
+            line: Line::default(),
             message: None,
             jobs: JobsList::default(),
             cases: CaseList::default(),
@@ -199,6 +209,14 @@ impl App {
         if key.is_release() {
             return Vec::new();
         }
+        if matches!(self.keys.act(self.tab, &key), Some(Act::Redraw)) {
+            return vec![Action::Redraw];
+        }
+        if let Some(second) = self.after_escape(&key) {
+            let mut actions = self.key(KeyCode::Esc.into());
+            actions.extend(self.key(second));
+            return actions;
+        }
         self.jobs.wake();
         // What the last key led to has been read.
         self.message = None;
@@ -207,7 +225,7 @@ impl App {
             return self.decide_key(key);
         }
         if let Some(ask) = self.ask {
-            if key.modifiers.contains(KeyModifiers::CONTROL) {
+            if !key.modifiers.difference(KeyModifiers::SHIFT).is_empty() {
                 return Vec::new();
             }
             return self.answer(ask, key.code);
@@ -226,7 +244,7 @@ impl App {
             return self.edit(key);
         }
         if self.typing {
-            self.type_filter(key.code);
+            self.type_filter(&key);
             return Vec::new();
         }
         if self.feed.detail.is_some() && self.tab == Tab::Telemetry && key.code == KeyCode::Enter {
@@ -261,6 +279,7 @@ impl App {
             Act::Toggle => return self.toggle(),
             Act::Quit => return self.quit(),
             Act::Suspend => return self.suspend(),
+            Act::Redraw => return vec![Action::Redraw],
             Act::Copy if self.tab == Tab::Jobs => self.begin_copy(),
             Act::CopyId | Act::CopyInvoice | Act::CopyJson | Act::CopyBuyer | Act::CopyEvent => {
                 return self.copy_of_job(act);
@@ -276,11 +295,7 @@ impl App {
             Act::Remove => self.form.remove(),
             Act::Palette => self.palette = Some(Palette::default()),
             Act::Help => (self.help, self.help_at) = (true, 0),
-            Act::Filter => {
-                self.typing = true;
-                self.feed.detail = None;
-                self.form.search.clear();
-            }
+            Act::Filter => self.begin_filter(),
             Act::Sort => self.jobs.sort(),
             Act::Reverse => self.jobs.reverse(),
             Act::Raw => self.toggle_raw(),

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use crossterm::event::{Event as TermEvent, KeyCode, KeyEvent};
-use tui_input::backend::crossterm::EventHandler as _;
-use tui_input::{Input as Line, InputRequest};
+use crossterm::event::KeyEvent;
+use tui_input::Input as Line;
 
 use crate::domain::command::Command;
 use crate::domain::desk::{Case, Decision, Desk, DeskAction, NOTE_MAX};
 use crate::domain::time::Time;
+use crate::ui::line;
 
 /// The desk is asked for again after this long at the earliest, where something has changed.
 const REFRESH: Duration = Duration::from_secs(1);
@@ -68,6 +68,12 @@ impl CaseList {
     #[must_use]
     pub fn len(&self) -> usize {
         (self.desk.as_deref()).map_or(0, |desk| desk.cases.len() + desk.history.len())
+    }
+
+    /// Cases that need somebody and are not listed.
+    #[must_use]
+    pub fn more(&self) -> u64 {
+        self.desk.as_deref().map_or(0, |desk| desk.more)
     }
 
     /// Is there none?
@@ -165,18 +171,11 @@ impl CaseList {
 
     /// Types into the note.
     pub fn type_note(&mut self, key: KeyEvent) {
-        let full = self.note.value().chars().count() >= NOTE_MAX;
-        if full && matches!(key.code, KeyCode::Char(_)) {
-            return;
-        }
-        self.note.handle_event(&TermEvent::Key(key));
+        line::press(&mut self.note, &key, NOTE_MAX);
     }
 
     /// A pasted text goes into the note.
     pub fn paste(&mut self, text: &str) {
-        let room = NOTE_MAX.saturating_sub(self.note.value().chars().count());
-        for c in text.chars().take(room) {
-            self.note.handle(InputRequest::InsertChar(c));
-        }
+        line::paste(&mut self.note, text, NOTE_MAX);
     }
 }

@@ -124,6 +124,8 @@ pub enum Act {
     Palette,
     /// Stop the program until it is called back.
     Suspend,
+    /// Draw everything anew.
+    Redraw,
     /// Save what was changed.
     Save,
     /// Take back the last change.
@@ -184,6 +186,7 @@ impl Act {
             Self::Waive => "waive",
             Self::Palette => "palette",
             Self::Suspend => "suspend",
+            Self::Redraw => "redraw",
             Self::Save => "save",
             Self::Undo => "undo",
             Self::Reveal => "reveal",
@@ -273,6 +276,7 @@ pub const KEYS: &[Binding] = &[
     bind(&[ch('q')], "q", Act::Quit, &[], "quit", "leave; asks first where jobs run"),
     bind(&[ch(':')], ":", Act::Palette, &[], "", "every action by its name"),
     bind(&[Press::Ctrl('z')], "C-z", Act::Suspend, &[], "", "stop the program until the shell's fg"),
+    bind(&[Press::Ctrl('l')], "C-l", Act::Redraw, &[], "", "draw everything anew"),
     bind(&[Press::Plain(KeyCode::Enter)], "Enter", Act::Open, &[], "open", "press, edit or open what is chosen"),
     bind(&[Press::Plain(KeyCode::Esc)], "Esc", Act::Back, &[], "", "back; undo; close"),
     bind(&[ch('w'), Press::Ctrl('s')], "w C-s", Act::Save, FORM, "save", "save every changed field"),

@@ -87,13 +87,13 @@ impl Pen<'_> {
     pub fn join(&mut self, area: Rect, feet: &[u16]) {
         let joints = self.theme.joints();
         let right = area.right().saturating_sub(1);
-        self.put(area.x, area.y, 1, joints.left, Role::Dim);
-        self.put(right, area.y, 1, joints.right, Role::Dim);
+        self.put(area.x, area.y, 1, joints.left, Role::Line);
+        self.put(right, area.y, 1, joints.right, Role::Line);
         for foot in feet {
             let x = area.x.saturating_add(*foot);
             // A title is not cut through.
             if x < right && self.buf[(x, area.y)].symbol() == self.theme.border().horizontal_top {
-                self.put(x, area.y, 1, joints.foot, Role::Dim);
+                self.put(x, area.y, 1, joints.foot, Role::Line);
             }
         }
     }
@@ -108,11 +108,11 @@ impl Pen<'_> {
         let across = set.horizontal_top.repeat(usize::from(area.width - 2));
         let top = format!("{}{across}{}", set.top_left, set.top_right);
         let bottom = format!("{}{across}{}", set.bottom_left, set.bottom_right);
-        self.put(area.x, area.y, area.width, &top, Role::Dim);
-        self.put(area.x, area.bottom() - 1, area.width, &bottom, Role::Dim);
+        self.put(area.x, area.y, area.width, &top, Role::Line);
+        self.put(area.x, area.bottom() - 1, area.width, &bottom, Role::Line);
         for y in area.y + 1..area.bottom() - 1 {
-            self.put(area.x, y, 1, set.vertical_left, Role::Dim);
-            self.put(area.right() - 1, y, 1, set.vertical_right, Role::Dim);
+            self.put(area.x, y, 1, set.vertical_left, Role::Line);
+            self.put(area.right() - 1, y, 1, set.vertical_right, Role::Line);
         }
         let room = area.width - 4;
         self.put(area.x + 2, area.y, room, &format!(" {title} "), Role::Title);

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crossterm::event::{Event as TermEvent, EventStream};
+use crossterm::event::Event as TermEvent;
 use futures::StreamExt as _;
 use futures::future::{BoxFuture, FutureExt as _};
 use futures::stream::FuturesUnordered;
@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::app::{Action, App, Input};
+use super::input::Keys;
 use super::settings_form::{self, SaveError};
 use super::terminal::Screen;
 use super::{Leave, Link, Options, UiError, crash};
@@ -45,6 +46,7 @@ pub async fn run(link: Link, options: Options) -> Result<Leave, UiError> {
     let hangup = signal(SignalKind::hangup()).map_err(UiError::Signal)?;
     let called_back = signal(SignalKind::from_raw(rustix::process::Signal::CONT.as_raw()))
         .map_err(UiError::Signal)?;
+    let resized = signal(SignalKind::window_change()).map_err(UiError::Signal)?;
     let mut app = App::new(&options);
     let _crash = crash::Watch::begin(options.logs.clone());
     let mut screen = Screen::open(options.mouse).map_err(UiError::Terminal)?;
@@ -59,9 +61,12 @@ pub async fn run(link: Link, options: Options) -> Result<Leave, UiError> {
         watch: Watch::begin(&options.config_path),
         path: options.config_path,
         called_back,
+        resized,
     };
+    // Dropped on return, before the terminal is given back or let go: nobody else's words may be read.
+    let keys = Keys::begin().map_err(UiError::Terminal)?;
     let leave = session
-        .watch(&mut screen, link.events, hangup, link.told_to_end)
+        .watch(&mut screen, keys, link.events, hangup, link.told_to_end)
         .await;
     if leave == Leave::TerminalGone {
         // Without /dev/null nothing better can be done, and nobody is there to be told.
@@ -90,18 +95,18 @@ struct Session {
     watch: Watch,
     path: PathBuf,
     called_back: Signal,
+    resized: Signal,
 }
 
 impl Session {
     async fn watch(
         mut self,
         screen: &mut Screen,
+        mut keys: Keys,
         mut events: mpsc::Receiver<Event>,
         mut hangup: Signal,
         mut told_to_end: watch::Receiver<u32>,
     ) -> Leave {
-        // Dropped on return, before the terminal is let go: its thread would spin on a terminal that is gone.
-        let mut keys = EventStream::new();
         // What they say of the model, the relays and the prices stands on the first tab.
         self.load();
         let mut dirty = true;
@@ -122,11 +127,15 @@ impl Session {
             let input = tokio::select! {
                 biased;
                 key = keys.next() => match key {
-                    Some(Ok(event)) => match of_terminal(event) {
+                    Some(event) => match of_terminal(event) {
                         Some(input) => input,
                         None => continue,
                     },
-                    Some(Err(_)) | None => return Leave::TerminalGone,
+                    None => return Leave::TerminalGone,
+                },
+                _ = self.resized.recv() => match Screen::size() {
+                    Ok((width, height)) => Input::Size(width, height),
+                    Err(_) => return Leave::TerminalGone,
                 },
                 Ok(()) = told_to_end.changed() => return Leave::Told,
                 // A terminal that is still there gets itself back, and is told how the shop goes on.
@@ -197,8 +206,12 @@ impl Session {
                 let did = match action {
                     Action::Leave(leave) => return Some(leave),
                     Action::Copy(text) => {
-                        inputs.push(done("copied, where the terminal allows it"));
+                        inputs.push(done(copied()));
                         screen.copy(&text)
+                    }
+                    Action::Redraw => {
+                        screen.forget();
+                        Ok(())
                     }
                     Action::Mouse(on) => screen.set_mouse(on),
                     Action::Suspend => {
@@ -266,6 +279,7 @@ impl Session {
             // Done where the terminal is at hand.
             Action::Send(_)
             | Action::Copy(_)
+            | Action::Redraw
             | Action::Mouse(_)
             | Action::Suspend
             | Action::Leave(_) => {}
@@ -350,6 +364,15 @@ fn again(screen: &mut Screen) -> std::io::Result<Input> {
     screen.resume()?;
     let (width, height) = Screen::size()?;
     Ok(Input::Size(width, height))
+}
+
+/// What is said of a copy: whether it arrives, nobody tells.
+fn copied() -> &'static str {
+    if std::env::var_os("TMUX").is_some_and(|value| !value.is_empty()) {
+        "copied, if tmux lets it: `set -g set-clipboard on` in ~/.tmux.conf"
+    } else {
+        "copied, where the terminal allows it"
+    }
 }
 
 fn done(detail: &str) -> Input {

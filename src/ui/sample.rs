@@ -34,6 +34,7 @@ pub fn options() -> Options {
         ascii: false,
         color: true,
         theme: crate::domain::screen::ThemeName::Dark,
+        light: false,
         config_path: PathBuf::from("vend.toml"),
         banner: None,
         mouse: false,

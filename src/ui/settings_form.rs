@@ -67,6 +67,8 @@ pub struct Form {
     pub edit: Option<Edit>,
     /// What is looked for in the names of the fields.
     pub search: String,
+    /// It was found, or there is nothing to look for.
+    pub found: bool,
     /// Why the file can't be read, was not written, or a wish can't be met.
     pub error: Option<String>,
     /// What happened that is no error.

@@ -65,6 +65,11 @@ impl Screen {
         self.page.draw(app, width, height)
     }
 
+    /// Knows no more of what the terminal shows: the next frame draws everything.
+    pub fn forget(&mut self) {
+        self.page = Page::new(io::stdout());
+    }
+
     /// Hands a text to the clipboard of whoever sits at the terminal (OSC 52), over SSH too.
     ///
     /// # Errors
@@ -116,8 +121,7 @@ impl Screen {
     /// No pipe can be made, or `/dev/null` can't be opened.
     pub fn let_go(&mut self) -> io::Result<()> {
         self.gone = true;
-        // An end of file would be read again and again by the key reader's thread, which can't be stopped; from a pipe that
-        // stays open and empty it waits without a cost.
+        // Whoever reads from a pipe that stays open and empty waits without a cost; an end of file would be read for ever.
         let (input, open) = io::pipe()?;
         let output = File::options().write(true).open("/dev/null")?;
         rustix::stdio::dup2_stdin(&input)?;

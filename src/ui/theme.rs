@@ -10,6 +10,8 @@ use crate::domain::event::Level;
 use crate::domain::health::Light;
 pub use crate::domain::screen::ThemeName;
 
+#[cfg(test)]
+mod contrast;
 mod palette;
 
 pub use palette::Palette;
@@ -19,8 +21,10 @@ pub use palette::Palette;
 pub enum Role {
     /// Plain text.
     Text,
-    /// Less important.
+    /// Less important. It has no look of its own: every grey, and dimmed letters too, vanish on some common ground.
     Dim,
+    /// The line of a box.
+    Line,
     /// A heading.
     Title,
     /// Works.
@@ -67,9 +71,10 @@ pub struct Joints {
 
 impl Role {
     /// All of them that a theme decides on.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Text,
         Self::Dim,
+        Self::Line,
         Self::Title,
         Self::Good,
         Self::Warn,
@@ -202,8 +207,14 @@ impl Theme {
 fn plain(role: Role) -> Style {
     let style = Style::new();
     match role {
-        Role::Text | Role::Good | Role::Warn | Role::Chart | Role::Code | Role::CodeDark => style,
-        Role::Dim => style.add_modifier(Modifier::DIM),
+        Role::Text
+        | Role::Dim
+        | Role::Good
+        | Role::Warn
+        | Role::Chart
+        | Role::Code
+        | Role::CodeDark => style,
+        Role::Line => style.add_modifier(Modifier::DIM),
         Role::Title | Role::Bad | Role::Key => style.add_modifier(Modifier::BOLD),
         Role::Selected => style.add_modifier(Modifier::REVERSED),
         Role::Banner => style.add_modifier(Modifier::REVERSED | Modifier::BOLD),
@@ -214,8 +225,13 @@ fn plain(role: Role) -> Style {
 fn dark(role: Role) -> Style {
     let style = plain(role);
     match role {
-        Role::Text | Role::Title | Role::Selected | Role::Code | Role::CodeDark => style,
-        Role::Dim => Style::new().fg(Color::DarkGray),
+        Role::Text
+        | Role::Dim
+        | Role::Line
+        | Role::Title
+        | Role::Selected
+        | Role::Code
+        | Role::CodeDark => style,
         Role::Good => style.fg(Color::Green),
         Role::Warn | Role::Banner => style.fg(Color::Yellow),
         Role::Bad => style.fg(Color::Red),
@@ -227,8 +243,13 @@ fn dark(role: Role) -> Style {
 fn light(role: Role) -> Style {
     let style = plain(role);
     match role {
-        Role::Text | Role::Title | Role::Selected | Role::Code | Role::CodeDark => style,
-        Role::Dim => Style::new().fg(Color::DarkGray),
+        Role::Text
+        | Role::Dim
+        | Role::Line
+        | Role::Title
+        | Role::Selected
+        | Role::Code
+        | Role::CodeDark => style,
         Role::Good => style.fg(Color::Green),
         Role::Warn | Role::Banner => style.fg(Color::Magenta),
         Role::Bad => style.fg(Color::Red),
@@ -239,13 +260,17 @@ fn light(role: Role) -> Style {
 /// White on black whatever the terminal's ground, with the bright colours, and nothing dimmed.
 fn contrast(role: Role) -> Style {
     let style = match role {
-        Role::Dim => Style::new(),
+        Role::Line => Style::new(),
         _ => plain(role),
     };
     let ink = match role {
-        Role::Text | Role::Dim | Role::Title | Role::Selected | Role::Code | Role::CodeDark => {
-            Color::White
-        }
+        Role::Text
+        | Role::Dim
+        | Role::Line
+        | Role::Title
+        | Role::Selected
+        | Role::Code
+        | Role::CodeDark => Color::White,
         Role::Good => Color::LightGreen,
         Role::Warn | Role::Banner => Color::LightYellow,
         Role::Bad => Color::LightRed,

@@ -1,6 +1,7 @@
 //! vend against the real programs that it will meet: a relay, Ollama, llama.cpp's server, `LNbits` and a buyer on another
 //! Nostr library. README.md says what each test proves. A tool that is not installed skips the tests that need it.
 
+mod service;
 mod spark;
 mod stage;
 

@@ -81,6 +81,7 @@ impl Tape {
             ascii: false,
             color: true,
             theme: ThemeName::Dark,
+            light: false,
             config_path: self.settings.clone(),
             banner: self.banner.clone(),
             mouse: false,

@@ -128,7 +128,11 @@ impl Run {
         self.said.add("the backup", &std::fs::read(backup).unwrap());
         let pid = self.child.id().unwrap();
         for file in ["cmdline", "environ"] {
-            let bytes = std::fs::read(format!("/proc/{pid}/{file}")).unwrap();
+            // Closed to everybody but root, which is better still.
+            let Ok(bytes) = std::fs::read(format!("/proc/{pid}/{file}")) else {
+                assert_eq!(file, "environ");
+                continue;
+            };
             assert!(!bytes.is_empty());
             self.said.add(file, &bytes);
         }

@@ -32,7 +32,11 @@ impl Terminal {
     }
 
     /// None where there is no such program.
-    pub fn sized(command: CommandBuilder, cols: u16, rows: u16) -> Option<Self> {
+    pub fn sized(mut command: CommandBuilder, cols: u16, rows: u16) -> Option<Self> {
+        // What the machine that tests has for a locale must not decide what is drawn.
+        if command.get_env("LC_ALL").is_none() {
+            command.env("LC_ALL", "C.UTF-8");
+        }
         let size = PtySize {
             rows,
             cols,

@@ -59,7 +59,7 @@ impl Key {
 }
 
 use Section::{
-    Books, Endpoint, Gateway, Keys, Limits, Nostr, Payment, Price, PriceModel, Privacy, Root,
+    Books, Endpoint, Gateway, Keys, Limits, Log, Nostr, Payment, Price, PriceModel, Privacy, Root,
     Screen, Text, Wallet,
 };
 
@@ -227,7 +227,10 @@ pub const KEYS: &[Key] = &[
     key(Screen, "mouse", Shape::Flag,
         "Clicks and the wheel work; selecting text with the mouse then needs shift."),
     key(Screen, "theme", Shape::Word(&["dark", "light", "contrast"]),
-        "The dashboard's colours, for a dark or a light terminal, or with the most contrast."),
+        "The dashboard's colours, for a dark or a light terminal, or with the most contrast; dark turns to light where COLORFGBG says so."),
+
+    key(Log, "max_mb", count(1, 1_000_000, "MB"),
+        "The most that one day's log may take; what does not fit is left out and counted."),
 
     key(Keys, "NAME", Shape::Presses,
         "The key of an action, or a list of keys; left out: its own.").optional("\"o\""),

@@ -249,6 +249,12 @@ impl Feed {
         }
     }
 
+    /// Is there a line that holds what is looked for, or nothing to look for?
+    #[must_use]
+    pub fn found(&self) -> bool {
+        self.search.is_empty() || !self.matching.is_empty()
+    }
+
     /// The next line that holds what is looked for, or the one before; round and round.
     pub fn go_to_match(&mut self, store: &Store, down: bool) {
         if self.search.is_empty() || self.matching.is_empty() {

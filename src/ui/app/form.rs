@@ -1,13 +1,16 @@
 //! The Settings tab: what its keys do.
 
-use crossterm::event::{Event as TermEvent, KeyCode, KeyEvent, KeyModifiers};
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use secrecy::SecretString;
-use tui_input::backend::crossterm::EventHandler as _;
 
 use super::{Action, App, Ask};
 use crate::domain::command::Command;
 use crate::ui::keymap::{self, Press, Tab};
+use crate::ui::line;
 use crate::ui::settings_form::{Read, SaveError, Typed};
+
+/// The longest value that is typed, in characters.
+const LINE_MAX: usize = 16 * 1024;
 
 impl App {
     /// The settings file was read, as the tab was opened or as somebody changed it.
@@ -35,7 +38,7 @@ impl App {
     fn dress(&mut self, read: &Read) -> Vec<Action> {
         let mouse = read.screen.mouse != self.screen.mouse;
         self.screen = read.screen;
-        self.theme.name = read.screen.theme;
+        self.theme.name = read.screen.theme.on(self.light);
         self.keys = read.keys.clone();
         let told = mouse.then_some(Action::Mouse(self.screen.mouse));
         told.into_iter().collect()
@@ -90,6 +93,7 @@ impl App {
 
     pub(super) fn edit(&mut self, key: KeyEvent) -> Vec<Action> {
         let control = key.modifiers.contains(KeyModifiers::CONTROL);
+        let plain = key.modifiers.is_empty();
         let choices = self
             .form
             .edit
@@ -99,10 +103,10 @@ impl App {
             KeyCode::Char('s') if control => return self.save(),
             KeyCode::Esc => self.form.edit = None,
             KeyCode::Enter => drop(self.form.keep()),
-            KeyCode::Char(' ' | 'l' | 'j') | KeyCode::Right | KeyCode::Down if choices => {
+            KeyCode::Char(' ' | 'l' | 'j') | KeyCode::Right | KeyCode::Down if choices && plain => {
                 self.form.cycle(true);
             }
-            KeyCode::Char('h' | 'k') | KeyCode::Left | KeyCode::Up if choices => {
+            KeyCode::Char('h' | 'k') | KeyCode::Left | KeyCode::Up if choices && plain => {
                 self.form.cycle(false);
             }
             _ if choices => {}
@@ -112,7 +116,7 @@ impl App {
             }
             _ => {
                 if let Some(edit) = &mut self.form.edit {
-                    edit.line.handle_event(&TermEvent::Key(key));
+                    line::press(&mut edit.line, &key, LINE_MAX);
                 }
                 self.form.check();
             }

@@ -1,11 +1,11 @@
 //! The command palette: every action by its name, narrowed while a name is typed.
 
-use crossterm::event::{Event as TermEvent, KeyCode, KeyEvent, KeyModifiers};
-use tui_input::backend::crossterm::EventHandler as _;
-use tui_input::{Input as Line, InputRequest};
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use tui_input::Input as Line;
 
 use super::{Action, App};
 use crate::ui::keymap::{Act, Bound, Keymap, Tab};
+use crate::ui::line;
 
 /// The longest text that is looked for, in characters.
 const TEXT_MAX: usize = 64;
@@ -45,10 +45,7 @@ impl Palette {
     }
 
     pub(super) fn paste(&mut self, text: &str) {
-        let room = TEXT_MAX.saturating_sub(self.line.value().chars().count());
-        for c in text.chars().take(room) {
-            self.line.handle(InputRequest::InsertChar(c));
-        }
+        line::paste(&mut self.line, text, TEXT_MAX);
         self.at = 0;
     }
 }
@@ -76,9 +73,8 @@ impl App {
             KeyCode::Char('p') if control => palette.at = palette.at.saturating_sub(1),
             KeyCode::PageDown => palette.at = (palette.at + 8).min(last),
             KeyCode::PageUp => palette.at = palette.at.saturating_sub(8),
-            KeyCode::Char(_) if palette.line.value().chars().count() >= TEXT_MAX && !control => {}
             _ => {
-                palette.line.handle_event(&TermEvent::Key(key));
+                line::press(&mut palette.line, &key, TEXT_MAX);
                 palette.at = 0;
             }
         }

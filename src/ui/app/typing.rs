@@ -1,30 +1,81 @@
 //! What is typed and pasted, and the keys of the list of keys.
 
-use crossterm::event::{KeyCode, KeyEvent};
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use tui_input::Input as Line;
 
 use super::{App, Ask};
 use crate::ui::keymap::{Act, Tab};
+use crate::ui::line;
 use crate::ui::view;
 
 /// The longest filter, in characters.
 const FILTER_MAX: usize = crate::domain::query::FILTER_MAX;
+
 impl App {
-    pub(super) fn type_filter(&mut self, key: KeyCode) {
-        let text = match self.tab {
+    /// Esc and the next key reach a program in one read where they are pressed fast or the line is slow, and then look like
+    /// the key with alt. Where Esc leaves something, they are taken for what they are; no key means anything with alt.
+    pub(super) fn after_escape(&self, key: &KeyEvent) -> Option<KeyEvent> {
+        let two = key.modifiers.contains(KeyModifiers::ALT)
+            && matches!(key.code, KeyCode::Char(_) | KeyCode::Enter | KeyCode::Tab);
+        let leaves = match self.ask {
+            Some(Ask::Decide(_, _, action)) => action.closes(),
+            Some(_) => false,
+            None => {
+                self.palette.is_some()
+                    || self.help
+                    || self.typing
+                    || match self.tab {
+                        Tab::Settings => self.form.edit.is_some(),
+                        Tab::Jobs => self.jobs.detail || self.beside_jobs(),
+                        Tab::Telemetry => self.feed.detail.is_some(),
+                        Tab::Sell => false,
+                    }
+            }
+        };
+        let modifiers = key.modifiers.difference(KeyModifiers::ALT);
+        (two && leaves).then_some(KeyEvent { modifiers, ..*key })
+    }
+
+    /// Begins to type a filter, or what is looked for.
+    pub(super) fn begin_filter(&mut self) {
+        self.typing = true;
+        self.feed.detail = None;
+        self.form.search.clear();
+        self.form.found = true;
+        self.line = Line::new(self.filter_text().clone());
+    }
+
+    const fn filter_text(&mut self) -> &mut String {
+        match self.tab {
             Tab::Telemetry => &mut self.feed.search,
             Tab::Settings => &mut self.form.search,
             _ => &mut self.jobs.filter,
-        };
-        match key {
-            KeyCode::Enter => self.typing = false,
-            KeyCode::Esc => {
-                text.clear();
+        }
+    }
+
+    pub(super) fn type_filter(&mut self, key: &KeyEvent) {
+        match (key.code, key.modifiers) {
+            (KeyCode::Enter, KeyModifiers::NONE) => {
+                self.typing = false;
+                if self.tab == Tab::Settings && !self.form.found {
+                    self.message = Some(format!("no setting is called {}", self.line.value()));
+                }
+            }
+            (KeyCode::Esc, KeyModifiers::NONE) => {
+                self.line.reset();
                 self.typing = false;
             }
-            KeyCode::Backspace => drop(text.pop()),
-            KeyCode::Char(c) if text.chars().count() < FILTER_MAX => text.push(c),
-            _ => {}
+            _ => {
+                line::press(&mut self.line, key, FILTER_MAX);
+            }
         }
+        self.typed();
+    }
+
+    /// What is typed is looked for.
+    fn typed(&mut self) {
+        let text = self.line.value().to_owned();
+        *self.filter_text() = text;
         match self.tab {
             Tab::Telemetry => self.feed.searched(&self.store),
             Tab::Settings => self.form.searched(),
@@ -43,9 +94,8 @@ impl App {
         } else if self.form.edit.is_some() && self.tab == Tab::Settings {
             self.form.paste(text);
         } else if self.typing {
-            for c in text.chars() {
-                self.type_filter(KeyCode::Char(c));
-            }
+            line::paste(&mut self.line, text, FILTER_MAX);
+            self.typed();
         }
     }
 

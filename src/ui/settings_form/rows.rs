@@ -125,6 +125,7 @@ impl Form {
     /// Goes to the first field or table whose name holds what is looked for, else to the first of which it is said.
     pub(in crate::ui) fn searched(&mut self) {
         let words = self.search.trim().to_lowercase();
+        self.found = true;
         if words.is_empty() {
             return;
         }
@@ -140,6 +141,8 @@ impl Form {
         let rows = || self.rows.iter();
         if let Some(at) = rows().position(named).or_else(|| rows().position(said)) {
             self.go(|_, _| at);
+        } else {
+            self.found = false;
         }
     }
 

@@ -8,6 +8,7 @@ use crate::domain::text::clean;
 use crate::ui::app::{App, Ask, Palette};
 use crate::ui::jobs_list::npub;
 use crate::ui::keymap::Bound;
+use crate::ui::line;
 use crate::ui::pen::Pen;
 use crate::ui::theme::Role;
 
@@ -112,9 +113,9 @@ fn decide(
         return (title, vec![job, yes_no()]);
     }
     let room = usize::from(app.size.0.saturating_sub(16)).clamp(20, 60);
-    let note = app.cases.note.value();
-    // The end of a long note is what is being typed.
-    let skip = note.chars().count().saturating_sub(room);
+    let note = line::shown(&app.cases.note);
+    // Of a long note the part before the cursor is what is being typed.
+    let skip = (app.cases.note.cursor() + 1).saturating_sub(room);
     let note: String = note.chars().skip(skip).collect();
     let what = match action {
         DeskAction::Refunded => "You have given the money back. vend sends nothing by itself.",
@@ -124,7 +125,7 @@ fn decide(
         job,
         what.to_owned(),
         "This can't be undone.".to_owned(),
-        format!("note: {}_", clean(&note, room)),
+        format!("note: {}", clean(&note, room)),
         "Enter  yes    Esc  no".to_owned(),
     ];
     (title, lines)
@@ -210,7 +211,7 @@ fn named(app: &App, palette: &Palette, pen: &mut Pen<'_>, area: Rect) {
     let rows = palette.rows(&app.keys, app.tab);
     let height = (PALETTE_ROWS + 3).min(area.height.saturating_sub(2));
     let inner = window(pen, area, 84.min(area.width - 4), height, "What to do");
-    let typed = format!(": {}_", palette.line.value());
+    let typed = format!(": {}", line::shown(&palette.line));
     pen.row(inner, 0, &[(&typed, Role::Text)]);
     let list = Rect {
         y: inner.y + 1,

@@ -8,6 +8,7 @@ use crate::domain::health::{Light, ShopState};
 use crate::domain::text::clean;
 use crate::ui::app::{App, Ask};
 use crate::ui::keymap::{Act, Binding, Tab};
+use crate::ui::line;
 use crate::ui::pen::Pen;
 use crate::ui::theme::{Role, Theme, of_level};
 
@@ -116,13 +117,19 @@ pub const fn state_mark(state: ShopState, theme: Theme) -> &'static str {
 fn message(app: &App, pen: &mut Pen<'_>, area: Rect) {
     let row = area.height - 2;
     if app.typing {
-        let (word, text) = match app.tab {
-            Tab::Telemetry => (" find: ", &app.feed.search),
-            Tab::Settings => (" go to: ", &app.form.search),
-            _ => (" filter: ", &app.jobs.filter),
+        let (word, found) = match app.tab {
+            Tab::Telemetry => (" find: ", app.feed.found()),
+            Tab::Settings => (" go to: ", app.form.found),
+            _ => (" filter: ", true),
         };
-        let typed = format!("{}_", clean(text, 200));
-        pen.row(area, row, &[(word, Role::Key), (&typed, Role::Text)]);
+        let typed = line::shown(&app.line);
+        let nothing = if found { "" } else { "  nothing is called so" };
+        let pieces = [
+            (word, Role::Key),
+            (typed.as_str(), Role::Text),
+            (nothing, Role::Warn),
+        ];
+        pen.row(area, row, &pieces);
     } else if let Some(message) = &app.message {
         pen.row(
             area,

@@ -175,3 +175,26 @@ fn a_click_means_what_is_drawn_there() {
         }
     }
 }
+
+#[test]
+fn two_prices_of_one_model_are_told_apart_at_eighty_columns() {
+    let mut app = empty();
+    press(&mut app, "2");
+    for name in ["llama3:70b", "llama3.3:70b-instruct-q8_0"] {
+        app.form.choose("[[price.model]]");
+        key(&mut app, KeyCode::Enter);
+        press(&mut app, name);
+        key(&mut app, KeyCode::Enter);
+        app.form
+            .choose(&format!("price.model.{name}.price_per_1k_output"));
+        let shown = text(&mut app, (80, 24));
+        for field in ["price_per_1k_input", "price_per_1k_output"] {
+            let told = |line: &&str| line.starts_with('│') && line.contains(field);
+            let rows: Vec<&str> = shown.lines().filter(told).collect();
+            assert!(
+                rows.iter().any(|row| row.contains("llama3")),
+                "{field}:\n{shown}"
+            );
+        }
+    }
+}

@@ -108,7 +108,12 @@ fn groups(form: &Form, pen: &mut Pen<'_>, area: Rect) {
 fn draw_row(form: &Form, row: &Row, pen: &mut Pen<'_>, area: Rect, at: u16, chosen: bool) {
     let wide = (area.width * 2 / 5).clamp(20, 36);
     let room = area.width.saturating_sub(wide + 3);
-    let (mark, name, value, dim) = texts(form, row, room);
+    let (mark, mut name, value, dim) = texts(form, row, room);
+    if let Row::Field(at) = row
+        && let Some(cell) = form.cells.get(*at)
+    {
+        name = narrow(name, cell, usize::from(wide));
+    }
     let cells = [(mark, 1), (name.as_str(), wide), (value.as_str(), room)];
     let role = match (chosen, dim, row) {
         (true, ..) => Role::Selected,
@@ -117,6 +122,30 @@ fn draw_row(form: &Form, row: &Row, pen: &mut Pen<'_>, area: Rect, at: u16, chos
         (false, false, _) => Role::Text,
     };
     pen.cells(area, at, &cells, role);
+}
+
+/// A name that does not fit is cut where two settings don't differ: of a price, not its last word and not its model's name.
+fn narrow(name: String, cell: &Cell, wide: usize) -> String {
+    let Some(table) = &cell.field.table else {
+        return name;
+    };
+    if name.width() <= wide {
+        return name;
+    }
+    let field = cell.field.key.field;
+    let table = clean(table, 60);
+    let room = wide.saturating_sub(field.len() + 1);
+    if table.width() <= room {
+        return format!("{table}.{field}");
+    }
+    let mut kept = String::new();
+    for c in table.chars() {
+        if kept.width() + c.width().unwrap_or(0) + 1 > room {
+            break;
+        }
+        kept.push(c);
+    }
+    format!("{kept}….{field}")
 }
 
 /// The mark, the name and the value of a row, and whether it matters less.

@@ -41,7 +41,13 @@ fn list(app: &App, pen: &mut Pen<'_>, area: Rect) {
         .filter(|row| matches!(row, Row::Case(case) if case.needs_you));
     let title = match (cases.count(), needing.count()) {
         (0, _) => "Recovery desk (Esc: jobs)".to_owned(),
-        (all, needing) => format!("Recovery desk: {all} open, {needing} need you (Esc: jobs)"),
+        (all, needing) => {
+            let more = match app.cases.more() {
+                0 => String::new(),
+                more => format!(", {more} more follow"),
+            };
+            format!("Recovery desk: {all} open, {needing} need you{more} (Esc: jobs)")
+        }
     };
     let inner = pen.frame(area, &title);
     if app.cases.is_empty() {

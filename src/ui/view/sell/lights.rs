@@ -77,6 +77,10 @@ pub fn lines(app: &App, theme: Theme, width: u16, height: u16) -> Vec<Line> {
             return fewer;
         }
     }
+    let rows = in_rows(&lamps, theme);
+    if rows.len() <= height {
+        return rows;
+    }
     // Still too many: a crowd of relays must not push the wallet off the screen.
     let mut lines = Vec::new();
     let kinds = kinds(app, theme);
@@ -94,9 +98,38 @@ pub fn lines(app: &App, theme: Theme, width: u16, height: u16) -> Vec<Line> {
         .into_iter()
         .filter(|lamp| badness(lamp.light) > 1 && !worst(lamp))
         .collect();
-    lines.extend(drawn(&others, theme, width, 1));
+    let rows = in_rows(&others, theme);
+    let left = height.saturating_sub(lines.len());
+    if rows.len() <= left {
+        lines.extend(rows);
+    } else if left > 0 {
+        let shown = left - 1;
+        lines.extend(others.iter().take(shown).map(|lamp| row_of(lamp, theme)));
+        let more = format!(
+            "and {} more: `vend doctor` names each",
+            others.len() - shown
+        );
+        lines.push(vec![piece(format!("       {more}"), Role::Text)]);
+    }
     lines.truncate(height);
     lines
+}
+
+/// One row for each, and of the same fix one line, behind the last that it is for.
+fn in_rows(lamps: &[Lamp], theme: Theme) -> Vec<Line> {
+    let mut lines = Vec::new();
+    for (at, lamp) in lamps.iter().enumerate() {
+        lines.push(row_of(lamp, theme));
+        let again = lamps[at + 1..].iter().any(|next| next.fix == lamp.fix);
+        if !lamp.fix.is_empty() && !again {
+            lines.push(fix_line(theme, &lamp.fix, true));
+        }
+    }
+    lines
+}
+
+fn row_of(lamp: &Lamp, theme: Theme) -> Line {
+    front(theme, lamp, &lamp.name, &lamp.what)
 }
 
 /// Is a light of this name told of already?

@@ -26,7 +26,8 @@ const WEATHERS: [Weather; 5] = [
 /// The roles by a letter each.
 const LETTERS: [(Role, char); 10] = [
     (Role::Text, '.'),
-    (Role::Dim, '-'),
+    // Less important text looks as all text does.
+    (Role::Line, '-'),
     (Role::Title, 'T'),
     (Role::Good, 'g'),
     (Role::Warn, 'w'),

@@ -177,3 +177,55 @@ fn what_waits_while_offline_is_said_to_go_on_later() {
         "{shown}"
     );
 }
+
+/// Of a hundred servers each dead one is a row, or counted where there is no room, and their fix stands there once.
+#[test]
+fn a_crowd_of_dead_servers_takes_one_row_each() {
+    use crate::domain::event::News;
+    use crate::domain::health::{EndpointHealth, Light};
+    use crate::domain::id::EndpointName;
+    for (width, height) in [(80, 24), (120, 40), (200, 60), (200, 120)] {
+        let mut app = busy();
+        for number in 0..100 {
+            let dead = number % 3 == 1 || number == 0 || number == 99;
+            let endpoint = EndpointHealth {
+                name: EndpointName(format!("gpu{number:02}")),
+                kind: "ollama".to_owned(),
+                url: format!("http://10.0.0.{number}:11434"),
+                state: if dead { "down" } else { "up" }.to_owned(),
+                light: if dead { Light::Down } else { Light::Ok },
+                detail: if dead {
+                    format!("http://10.0.0.{number}:11434 does not answer: connection refused")
+                } else {
+                    String::new()
+                },
+                models: vec!["gemma2:latest".to_owned()],
+                running: 0,
+                slots: 1,
+                tokens_per_second: None,
+            };
+            tell(&mut app, News::Endpoint { endpoint });
+        }
+        let shown = text(&app, width, height);
+        let rows = shown
+            .lines()
+            .filter(|line| line.contains("down") && line.contains("gpu"))
+            .count();
+        let more: usize = shown
+            .split("and ")
+            .filter_map(|part| {
+                part.split(" more: `vend doctor`")
+                    .next()?
+                    .parse::<usize>()
+                    .ok()
+            })
+            .sum();
+        assert!(rows >= 1, "{width}x{height}:\n{shown}");
+        if height >= 60 {
+            assert_eq!(rows + more, 35, "{width}x{height}:\n{shown}");
+        }
+        if height == 120 {
+            assert!(shown.matches("vend doctor").count() <= 2, "{shown}");
+        }
+    }
+}

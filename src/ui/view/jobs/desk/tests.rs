@@ -58,6 +58,7 @@ fn full() -> Desk {
     use DeskAction::{Deliver, Refunded, Retry, Waive};
     let one = |number, kind, text, actions: &[DeskAction]| case(number, kind, text, actions);
     Desk {
+        more: 0,
         cases: vec![
             one(
                 1,
