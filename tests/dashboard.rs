@@ -39,7 +39,7 @@ fn a_setting_is_edited_saved_and_applied_from_the_keyboard() {
     terminal.press("\r \r");
     terminal.shows("1 not saved");
     terminal.press("w");
-    terminal.shows("applied to the next job");
+    terminal.shows("at the next start: start_online");
     let text = std::fs::read_to_string(&path).unwrap();
     assert!(text.contains("start_online = true"), "{text}");
     assert!(text.contains("# mine") && text.contains("# play"), "{text}");
