@@ -155,7 +155,7 @@ fn valid(kind: EndpointKind) -> String {
         .collect();
     let mut body = String::new();
     for piece in pieces {
-        body += &match kind {
+        let line = match kind {
             EndpointKind::Ollama => {
                 format!(
                     "{{\"message\":{{\"role\":\"assistant\",\"content\":{piece}}},\"done\":false}}\n"
@@ -165,6 +165,7 @@ fn valid(kind: EndpointKind) -> String {
                 ": ping\r\n\r\ndata: {{\"choices\":[{{\"index\":0,\"delta\":{{\"content\":{piece}}},\"finish_reason\":\"\"}}]}}\r\n\r\n"
             ),
         };
+        body.push_str(&line);
     }
     body += match kind {
         EndpointKind::Ollama => {
