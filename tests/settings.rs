@@ -651,7 +651,8 @@ fn typed(key: &'static Key) -> BoxedStrategy<String> {
             Just(one.to_owned()).boxed()
         }
         Shape::Table => {
-            let one = "{ min_p = 0.05, logit_bias = { a = -1 }, b = [true, \"x\"] }";
+            // In the order in which it is shown.
+            let one = "{ b = [true, \"x\"], logit_bias = { a = -1 }, min_p = 0.05 }";
             Just(one.to_owned()).boxed()
         }
         Shape::Presses => {
