@@ -617,6 +617,7 @@ fn typed(key: &'static Key) -> BoxedStrategy<String> {
             }
             Rule::Server | Rule::Http => "https?://[a-z]{1,9}(:[1-9][0-9]{1,3})?".boxed(),
             Rule::LightningAddress => "([a-z0-9]{1,9}@[a-z]{1,9}\\.com)?".boxed(),
+            Rule::Listen => "(127\\.0\\.0\\.1:[1-9][0-9]{1,3})?".boxed(),
             Rule::Currency => "[A-Z]{3,5}".boxed(),
             Rule::Person => any::<[u8; 32]>()
                 .prop_filter_map("a key", |bytes| nostr::SecretKey::from_slice(&bytes).ok())
