@@ -171,6 +171,7 @@ fn text(rule: Rule, turn: usize) -> String {
         Rule::Server | Rule::Http => format!("http://127.0.0.1:{}", 9_200 + turn),
         Rule::LightningAddress => format!("me{turn}@shop.example"),
         Rule::Path => format!("/tmp/{turn}"),
+        Rule::Listen => format!("127.0.0.1:{}", 9_300 + turn),
         Rule::Currency => ["EUR", "USD", "CHF", "GBP", "SEK"][turn % 5].to_owned(),
         Rule::Person => Keys::generate().public_key().to_bech32().unwrap(),
     }

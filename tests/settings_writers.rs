@@ -11,6 +11,9 @@ const VEND: &str = env!("CARGO_BIN_EXE_vend");
 const WRITERS: usize = 50;
 const KILLED: usize = 10;
 
+/// Makes what is there in the place of the file.
+type Make = fn(&Path);
+
 fn vend(folder: &Path, args: &[&str]) -> Command {
     let mut command = Command::new(VEND);
     command
@@ -116,7 +119,7 @@ fn an_empty_or_dangling_file_is_an_error_with_its_fix_and_stays_as_it_is() {
         &["doctor"],
         &["run"],
     ];
-    let cases: [(&str, &str, fn(&Path)); 3] = [
+    let cases: [(&str, &str, Make); 3] = [
         ("an empty file", "vend config init", |path| {
             fs::write(path, "\n").unwrap();
         }),
