@@ -399,20 +399,18 @@ fn open_file(path: &Path) -> Result<Connection, LedgerError> {
 }
 
 /// Large sorts spill into files, which may hold a buyer's words: they belong beside the ledger, not into a folder of the
-/// system that others clean, back up or fill. SQLite keeps one such place for the process and looks at others where it is
-/// gone, so a refusal is no reason not to open.
+/// system that others clean, back up or fill. SQLite keeps one such place for the process, which must not change while another
+/// connection may read it, so the first ledger decides. SQLite looks at others where the place is gone, so a refusal is no
+/// reason not to open.
 fn sort_beside(connection: &Connection, path: &Path) {
+    static ONCE: std::sync::Once = std::sync::Once::new();
     let folder = path.parent().and_then(Path::to_str);
     let Some(folder) = folder.filter(|folder| !folder.is_empty()) else {
         return;
     };
-    let is = connection.pragma_query_value(None, "temp_store_directory", |row| {
-        row.get::<_, Option<String>>(0)
+    ONCE.call_once(|| {
+        if let Err(error) = connection.pragma_update(None, "temp_store_directory", folder) {
+            tracing::debug!(%error, "the ledger's temporary files stay where the system has them");
+        }
     });
-    if is.is_ok_and(|is| is.as_deref() == Some(folder)) {
-        return;
-    }
-    if let Err(error) = connection.pragma_update(None, "temp_store_directory", folder) {
-        tracing::debug!(%error, "the ledger's temporary files stay where the system has them");
-    }
 }

@@ -125,7 +125,7 @@ fn after_a_failed_start_screen_and_status_tell_what_was_seen() {
     terminal.press("o");
     terminal.until("the reason to stay offline", |seen| {
         let text = seen.screen.screen().contents();
-        text.contains("OFFLINE") && text.contains("down model  gpu")
+        text.contains("GO ONLINE") && text.contains("down model  gpu")
     });
     // A screen that comes later is told the same.
     let mut second = Terminal::start(vend(VEND, dir.path()));

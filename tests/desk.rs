@@ -135,7 +135,7 @@ fn is_job(event: &Value, id: &str, status: &str) -> bool {
 
 /// A job that was paid for first and then failed.
 async fn paid_and_failed(world: &World, running: &mut Running) -> String {
-    world.model.set(drill_ollama::Fault::Rejected);
+    world.model.set(drill_ollama::Fault::TooLong);
     let id = world.ask();
     let asked = world.told(7000, &id, |event| bolt11(event).is_some()).await;
     world.wallet.pay(&bolt11(&asked).unwrap()).unwrap();

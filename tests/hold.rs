@@ -208,7 +208,7 @@ async fn a_held_payment_is_taken_once_the_result_is_delivered() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_held_payment_goes_back_when_the_model_fails() {
     let mut world = World::open().await;
-    world.model.set(Fault::Rejected);
+    world.model.set(Fault::TooLong);
     let (request, invoice) = world.asked(&Keys::generate()).await;
     world.pay(&invoice).await.unwrap();
     let job = world
