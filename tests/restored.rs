@@ -190,11 +190,13 @@ async fn what_was_delivered_and_can_t_be_taken_is_on_the_recovery_desk() {
     world.inside.relay.set(Relay::Refuse("error: later".into()));
     node.pay(&invoice).unwrap();
     world.came_to(&request, "answered").await;
-    // The node goes away just before the result is out.
-    node.set_fault(Fault::Down);
-    world.inside.relay.heal();
+    // The node goes away between the result and the relay's yes to it.
+    let relay = &world.inside.relay;
+    relay.set(Relay::Delay(std::time::Duration::from_secs(3)));
     world.inside.answer(&request, is_result).await;
+    node.set_fault(Fault::Down);
     world.came_to(&request, "accepted").await;
+    world.inside.relay.heal();
     world.back_up();
     world = world.put_back().await;
     node.set_fault(Fault::None);

@@ -109,7 +109,7 @@ fn only_its_own_room_touches_a_thing() {
         ("rusqlite", &["ledger"]),
         ("nostr_sdk", &["nostr"]),
         ("nostr_relay_builder", &["demo"]),
-        ("tokio_tungstenite", &["wallet"]),
+        ("tokio_tungstenite", &["nostr", "wallet"]),
         ("axum", &["gateway"]),
         ("reqwest", &["inference", "wallet", "nostr"]),
         ("crossterm", &["ui"]),

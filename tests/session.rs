@@ -154,7 +154,7 @@ async fn a_first_evening() {
     terminal.press("\u{15}33\r");
     terminal.shows("1 not saved");
     terminal.press("w");
-    terminal.shows("applied to the next job");
+    terminal.shows("in force: price.min_price_sats");
     let kept = std::fs::read_to_string(world.home.config()).unwrap();
     assert!(kept.contains("min_price_sats = 33 # cheap"), "{kept}");
 

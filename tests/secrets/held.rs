@@ -72,7 +72,7 @@ async fn scan(name: &str, start: Start) {
         .await;
 
     // The work fails; the buyer cancels; nobody pays.
-    model.set(Fault::Rejected);
+    model.set(Fault::TooLong);
     let failed = ask(&shop, &relay, &Keys::generate()).await;
     wallet.pay(&failed.invoice);
     came_to(&mut shop, &failed, "given_back").await;
