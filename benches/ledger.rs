@@ -79,7 +79,9 @@ fn measure(path: &Path, jobs: u64) -> Vec<(&'static str, Duration)> {
         });
     }
     ask("given up events", &|ledger| {
-        runtime.block_on(ledger.give_up(now)).expect("give up");
+        runtime
+            .block_on(ledger.give_up(now, false))
+            .expect("give up");
     });
     rows
 }

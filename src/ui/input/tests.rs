@@ -178,7 +178,7 @@ fn keys_are_what_they_were() {
         (b"\x9b6~", key(KeyCode::PageDown, NONE)),
     ];
     for (bytes, wanted) in table {
-        assert_eq!(at_once(bytes), [wanted.clone()], "{bytes:?}");
+        assert_eq!(at_once(bytes), std::slice::from_ref(&wanted), "{bytes:?}");
         if bytes.len() > 2 {
             let pieces: Vec<(u64, &[u8])> = bytes.chunks(1).map(|byte| (40, byte)).collect();
             assert_eq!(heard(&pieces), [wanted], "{bytes:?} byte by byte");
