@@ -23,10 +23,12 @@ fn undrawable_on(term: Option<&str>) -> Option<String> {
 }
 
 /// Does the locale say that characters beyond ASCII arrive?
+#[cfg(any(test, feature = "tui"))]
 pub fn is_utf8() -> bool {
     is_utf8_by(set)
 }
 
+#[cfg(any(test, feature = "tui"))]
 fn is_utf8_by(get: impl Fn(&str) -> Option<String>) -> bool {
     let locale = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().find_map(get);
     let locale = locale.unwrap_or_default().to_ascii_lowercase();
@@ -34,11 +36,13 @@ fn is_utf8_by(get: impl Fn(&str) -> Option<String>) -> bool {
 }
 
 /// Does the terminal say that its ground is light (`COLORFGBG`)?
+#[cfg(any(test, feature = "tui"))]
 pub fn is_light() -> bool {
     is_light_by(set("COLORFGBG").as_deref())
 }
 
 /// The last number is the ground: seven dark colours, then white, the grey of a dark ground, and seven light ones.
+#[cfg(any(test, feature = "tui"))]
 fn is_light_by(value: Option<&str>) -> bool {
     let ground = value.and_then(|value| value.rsplit(';').next()?.parse::<u8>().ok());
     matches!(ground, Some(7 | 9..=15))

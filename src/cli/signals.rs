@@ -102,6 +102,7 @@ impl Signals {
     }
 
     /// How often it was told to end, for others to watch.
+    #[cfg(feature = "tui")]
     pub fn times(&self) -> watch::Receiver<u32> {
         self.times.clone()
     }
