@@ -55,10 +55,14 @@ impl Terminal {
         let theirs = seen.clone();
         std::thread::spawn(move || {
             let mut buffer = [0; 4096];
+            let mut waiting = Vec::new();
             loop {
                 let count = output.read(&mut buffer).unwrap_or(0);
+                waiting.extend(&buffer[..count]);
+                let whole = whole_frames(&waiting, count == 0);
                 let mut seen = theirs.0.lock().unwrap();
-                seen.screen.process(&buffer[..count]);
+                seen.screen.process(&waiting[..whole]);
+                waiting.drain(..whole);
                 seen.bytes.extend(&buffer[..count]);
                 seen.ended = count == 0;
                 theirs.1.notify_all();
@@ -111,6 +115,27 @@ impl Terminal {
         let code = self.child.wait().unwrap().exit_code();
         (code, self.written())
     }
+}
+
+/// How many of these bytes may be shown. A frame that is not whole (DEC mode 2026) is not: a test that keeps a picture of the
+/// screen must not keep half of one.
+fn whole_frames(bytes: &[u8], ended: bool) -> usize {
+    const BEGIN: &[u8] = b"\x1b[?2026h";
+    const END: &[u8] = b"\x1b[?2026l";
+    let last = |mark: &[u8]| bytes.windows(mark.len()).rposition(|part| part == mark);
+    if ended {
+        return bytes.len();
+    }
+    if let Some(begin) = last(BEGIN)
+        && last(END).is_none_or(|end| end < begin)
+    {
+        return begin;
+    }
+    // A mark whose rest has not come yet.
+    let cut = (1..BEGIN.len())
+        .rev()
+        .find(|cut| bytes.ends_with(&BEGIN[..*cut]));
+    bytes.len() - cut.unwrap_or(0)
 }
 
 impl Drop for Terminal {
