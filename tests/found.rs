@@ -37,9 +37,14 @@ async fn newest(shop: &Inside, kind: u16, fits: impl Fn(&Event) -> bool) -> Even
     shop.relay.wait_for(fits, LONGEST).await.unwrap()
 }
 
-fn least(event: &Event) -> Value {
+/// What the handler info says in its content.
+fn said(event: &Event, name: &str) -> Value {
     let content: Value = serde_json::from_str(&event.content).unwrap();
-    content["pricing"]["vend-tiny"]["min_msat"].clone()
+    content[name].clone()
+}
+
+fn least(event: &Event) -> Value {
+    said(event, "pricing")["vend-tiny"]["min_msat"].clone()
 }
 
 async fn online(shop: &mut Inside) {
@@ -57,6 +62,9 @@ async fn a_client_finds_the_shop_its_price_and_its_end() {
         (tags(&info, "k"), least(&info)),
         (vec!["5050".to_owned()], Value::from(10_000))
     );
+    for name in ["stream", "messages", "encryptionSupported"] {
+        assert_eq!(said(&info, name), true, "{name}");
+    }
     let list = newest(&shop, 10_002, |_| true).await;
     assert_eq!(tags(&list, "r"), [shop.relay.url().to_string()]);
     let beat = newest(&shop, 11_998, |_| true).await;

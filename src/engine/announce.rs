@@ -227,8 +227,8 @@ impl Board {
             models: &models,
             token_ceiling: text.token_ceiling(),
             context: windows.min(),
-            stream: false,
-            messages: false,
+            stream: true,
+            messages: true,
         };
         announce::handler(&self.shop.keys.public_key(), &info, now)
     }
