@@ -6,6 +6,7 @@ pub mod address;
 pub mod admission;
 pub mod advice;
 pub mod announce;
+pub mod balance;
 pub mod books;
 pub mod buyer;
 pub mod clock;

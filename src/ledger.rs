@@ -1,5 +1,6 @@
 //! The ledger: jobs, their history, invoices, outbox, figures, in one SQLite file. The only room that touches SQLite.
 
+mod balances;
 mod books;
 pub mod buyers;
 mod desk;

@@ -208,6 +208,12 @@ fn print(whole: &Whole) -> Outcome {
     let price = job.price_msat.unwrap_or_default();
     say(&format!("price   {}", price.display()))?;
     say(&format!("paid    {}", job.paid_msat.display()))?;
+    if !job.balance_used_msat.is_zero() {
+        say(&format!(
+            "balance {} of the buyer's used",
+            job.balance_used_msat.display()
+        ))?;
+    }
     if !job.owed_to_buyer_msat.is_zero() {
         say(&format!(
             "owed    {} to the buyer",

@@ -38,7 +38,7 @@ enum Format {
 const PAGE: u32 = 500;
 
 /// The columns of the table, in the order of [`row`].
-const COLUMNS: [&str; 16] = [
+const COLUMNS: [&str; 17] = [
     "paid_at",
     "job",
     "buyer",
@@ -55,6 +55,7 @@ const COLUMNS: [&str; 16] = [
     "currency",
     "rate",
     "rate_date",
+    "left_msat",
 ];
 
 /// Prints the receipts, oldest payment first.
@@ -187,5 +188,6 @@ fn row(one: &Receipt) -> [String; COLUMNS.len()] {
         cell(one.currency.as_deref().unwrap_or_default()),
         known(one.rate.as_ref()),
         known(one.rate_date.as_ref()),
+        one.left_msat.0.to_string(),
     ]
 }

@@ -31,6 +31,12 @@ fn print(totals: &Totals) -> Outcome {
         totals.unpaid,
         totals.owed_msat.display()
     ))?;
+    if !totals.balances_msat.is_zero() {
+        say(&format!(
+            "of it   {} are buyers' balances, owed in work",
+            totals.balances_msat.display()
+        ))?;
+    }
     let funnel = &totals.funnel;
     say(&format!(
         "funnel  seen {} > understood {} > admitted {} > delivered {} > paid {}",

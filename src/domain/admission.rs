@@ -8,11 +8,13 @@ use std::time::Duration;
 
 use nostr::{Event, EventId, PublicKey};
 
-use super::credit::{self, Debt};
+use super::balance;
+use super::credit;
 use super::fair::{Gate, Rates, Standing, kept_free};
 use super::id::Preimage;
 use super::job::{Invoice, Job, PayOrder, State};
 use super::message::{self, Message, Role};
+use super::msat::Msat;
 use super::refusal::DropReason;
 use super::request::{self, Agreed, Decrypt, Offer, Part, Request};
 use super::step;
@@ -250,10 +252,10 @@ pub fn complete(
     Ok(messages)
 }
 
-/// Pay first: the price of the most that the job may use is asked before it runs. `preimage`: of a hold invoice, whose secret is
+/// Pay first: the price of what the job is likely to use is asked before it runs. `preimage`: of a hold invoice, whose secret is
 /// ours.
 pub fn quote(job: &mut Job, preimage: Option<Preimage>) {
-    let amount = credit::most(job);
+    let amount = credit::likely(job);
     job.price = Some(amount);
     if amount.is_zero() {
         job.terms.order = PayOrder::Free;
@@ -266,11 +268,33 @@ pub fn quote(job: &mut Job, preimage: Option<Preimage>) {
     });
 }
 
+/// Sets apart what the job may use of its buyer's balance. What that covers is asked of nobody: all of it, and there is no
+/// invoice.
+pub fn use_balance(job: &mut Job, balance: Msat) {
+    let cost = match job.terms.order {
+        PayOrder::Free => Msat::ZERO,
+        PayOrder::After => credit::most(job),
+        PayOrder::Before | PayOrder::Hold => job.price.unwrap_or(Msat::ZERO),
+    };
+    job.balance_used = balance::usable(balance, cost);
+    let left_to_pay = cost.saturating_sub(job.balance_used);
+    if let Some(invoice) = &mut job.invoice {
+        invoice.amount = left_to_pay;
+        if left_to_pay.is_zero() {
+            // Paid already: nothing is held, and nothing is waited for.
+            job.invoice = None;
+            job.terms.order = PayOrder::Before;
+            job.state = State::Queued;
+        }
+    }
+    job.debt = credit::of_new(job);
+}
+
 /// Turns a job whose buyer's credit is used up into one that is paid first.
-pub fn pay_first(job: &mut Job) {
+pub fn pay_first(job: &mut Job, balance: Msat) {
     job.terms.order = PayOrder::Before;
-    job.debt = Debt::NONE;
     quote(job, None);
+    use_balance(job, balance);
 }
 
 #[cfg(test)]

@@ -43,6 +43,8 @@ pub struct Receipt {
     pub fee_msat: Option<Msat>,
     /// What was marked as given back.
     pub refunded_msat: Msat,
+    /// What of it was left when the work was done, and became the buyer's balance.
+    pub left_msat: Msat,
     /// What it was worth, six decimals; none where no rate is known.
     pub value: Option<String>,
     /// In which money.

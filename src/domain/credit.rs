@@ -74,11 +74,38 @@ pub fn most(job: &Job) -> Msat {
         .price_under(terms.input_tokens_most, output, terms.bid_msat)
 }
 
+/// What is asked before the work: the price of what the job is likely to use, under the bid.
+#[must_use]
+pub fn likely(job: &Job) -> Msat {
+    let terms = &job.terms;
+    let input = match terms.input_tokens_likely {
+        0 => terms.input_tokens_most,
+        likely => likely.min(terms.input_tokens_most),
+    };
+    terms
+        .price
+        .price_under(input, terms.params.max_tokens, terms.bid_msat)
+}
+
+/// The most that a job may come to owe: its balance pays for the rest.
+#[must_use]
+pub fn reserved(job: &Job) -> Msat {
+    most(job).saturating_sub(job.balance_used)
+}
+
+/// What is due for a job beside what its balance pays.
+fn due(job: &Job) -> Msat {
+    job.price.map_or_else(
+        || reserved(job),
+        |price| price.saturating_sub(job.balance_used),
+    )
+}
+
 /// What a new job adds to the debt.
 #[must_use]
 pub fn of_new(job: &Job) -> Debt {
     match job.terms.order {
-        PayOrder::After => Debt::open(most(job)),
+        PayOrder::After => Debt::open(reserved(job)),
         PayOrder::Before | PayOrder::Hold | PayOrder::Free => Debt::NONE,
     }
 }
@@ -90,11 +117,9 @@ pub(super) fn after(before: &Job, job: &Job, now: Time) -> Debt {
     let after = job.terms.order == PayOrder::After;
     match job.state {
         State::Queued | State::Running | State::Inferred | State::Publishing if after => {
-            Debt::open(job.price.unwrap_or_else(|| most(job)))
+            Debt::open(due(job))
         }
-        State::PendingPayment if after && before.state == State::Publishing => {
-            Debt::open(job.price.unwrap_or_else(|| most(job)))
-        }
+        State::PendingPayment if after && before.state == State::Publishing => Debt::open(due(job)),
         // Delivered after it was given up: it counts on, if it still did.
         State::PendingPayment if after && entered => Debt::open(job.debt.at(now)),
         State::PendingPayment if after => job.debt,
@@ -102,7 +127,7 @@ pub(super) fn after(before: &Job, job: &Job, now: Time) -> Debt {
         State::Error if after && job.result_id.is_some() => {
             let expires = job.invoice.as_ref().and_then(|invoice| invoice.expires_at);
             Debt {
-                amount: job.price.unwrap_or(Msat::ZERO),
+                amount: job.price.map_or(Msat::ZERO, |_| due(before)),
                 until: Some(expires.unwrap_or(now)),
             }
         }
@@ -118,7 +143,7 @@ fn left_unpaid(job: &Job, now: Time) -> Debt {
     let amount = match job.terms.order {
         PayOrder::After => job.debt.at(now),
         // It was held, and went back when the work was delivered.
-        _ => job.price.unwrap_or(Msat::ZERO),
+        _ => job.price.map_or(Msat::ZERO, |_| due(job)),
     };
     Debt {
         amount,
@@ -126,13 +151,14 @@ fn left_unpaid(job: &Job, now: Time) -> Debt {
     }
 }
 
-/// What a buyer owes for work that it took back: that of the answer, or of the `tokens` that had come by then. The prompt
-/// counts as all the tokens it can have, as the server tells its own count only at the end.
+/// What work costs that a buyer took back: that of the answer, or of the `tokens` that had come by then. The prompt counts as
+/// all the tokens it can have, as the server tells its own count only at the end. What the job has set apart of the balance
+/// pays for it first; the second is what the buyer owes beyond that.
 #[must_use]
-pub(super) fn taken_back(job: &Job, tokens: u32, now: Time) -> Debt {
+pub(super) fn taken_back(job: &Job, tokens: u32, now: Time) -> (Msat, Debt) {
     let worked = matches!(job.state, State::Running | State::Inferred);
     if !worked || !job.paid.is_zero() || job.terms.order == PayOrder::Free {
-        return Debt::NONE;
+        return (Msat::ZERO, Debt::NONE);
     }
     let terms = &job.terms;
     let so_far = || {
@@ -140,10 +166,22 @@ pub(super) fn taken_back(job: &Job, tokens: u32, now: Time) -> Debt {
             .price
             .price_under(terms.input_tokens_most, tokens, terms.bid_msat)
     };
-    Debt {
-        amount: job.price.unwrap_or_else(so_far).min(most(job)),
-        until: Some(now.plus(REMEMBERED)),
-    }
+    let cost = match job.terms.order {
+        PayOrder::After => job.price.unwrap_or_else(so_far),
+        // Paid first: what is asked is a bound, and not yet the price.
+        _ => so_far().min(job.price.unwrap_or(Msat::MAX)),
+    };
+    let cost = cost.min(most(job));
+    let used = cost.min(job.balance_used);
+    let debt = match job.terms.order {
+        // All of it was paid before it began.
+        PayOrder::Before => Debt::NONE,
+        _ => Debt {
+            amount: cost.saturating_sub(used),
+            until: Some(now.plus(REMEMBERED)),
+        },
+    };
+    (used, debt)
 }
 
 #[cfg(test)]

@@ -246,6 +246,9 @@ pub struct Terms {
     /// The most input tokens that its prompt can be.
     #[serde(default)]
     pub input_tokens_most: u32,
+    /// The input tokens that its prompt is likely to have at the most; 0 in jobs of an older vend.
+    #[serde(default)]
+    pub input_tokens_likely: u32,
     /// How long the invoice can be paid.
     pub invoice_expiry_secs: u64,
     /// How long the work may take.
@@ -464,6 +467,10 @@ pub struct Job {
     pub paid: Msat,
     /// Paid, but without its work.
     pub owed: Msat,
+    /// What it has set apart of its buyer's balance; once it has ended, what it used.
+    pub balance_used: Msat,
+    /// What was left of its payment, and is its buyer's balance.
+    pub left: Msat,
     /// What it adds to its buyer's debt.
     pub debt: Debt,
     /// Runs of inference so far, without those that were interrupted.
@@ -526,6 +533,9 @@ pub struct JobView {
     pub result_id: Option<EventId>,
     /// Paid, but without its work.
     pub owed_to_buyer_msat: Msat,
+    /// What it has set apart of its buyer's balance; once it has ended, what it used.
+    #[serde(default)]
+    pub balance_used_msat: Msat,
     /// Did it come encrypted?
     pub encrypted: bool,
     /// The operator's sentence, where it failed.
@@ -563,6 +573,7 @@ impl Job {
             invoice_expires_at: invoice.and_then(|i| i.expires_at),
             result_id: self.result_id,
             owed_to_buyer_msat: self.owed,
+            balance_used_msat: self.balance_used,
             encrypted: self.encryption != Encryption::Plain,
             error: self.error.clone(),
             created_at: self.created_at,

@@ -22,6 +22,8 @@ pub struct Msat(pub u64);
 impl Msat {
     /// Nothing.
     pub const ZERO: Self = Self(0);
+    /// All the money there is.
+    pub const MAX: Self = Self(MAX_MSAT);
 
     /// Whole sats as msat; saturates at the most money there is.
     #[must_use]

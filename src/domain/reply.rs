@@ -31,6 +31,7 @@ const LONGEST_NOTE: usize = 300;
 const RESULT_ALT: &str = "Text generation result";
 const AT_WORK: &str = "Your request is in work.";
 const PAY_FIRST: &str = "The work starts once this invoice is paid.";
+const KEPT: &str = "What the work does not use of it is your balance for the next request.";
 const DONE: &str = "The work is done.";
 
 /// Seals what only the buyer may read: the scheme, the buyer's key, the text.
@@ -85,6 +86,17 @@ impl Role {
     }
 }
 
+/// What a job did to its buyer's balance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Spent {
+    /// What it used of it.
+    pub used: Msat,
+    /// What is left of its own payment, and was added to it.
+    pub left: Msat,
+    /// The balance then, where it is known.
+    pub rest: Option<Msat>,
+}
+
 /// What a buyer is told.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Reply {
@@ -101,6 +113,8 @@ pub enum Reply {
         amount: Msat,
         /// The invoice.
         bolt11: String,
+        /// What the buyer's balance pays beside it.
+        used: Msat,
     },
     /// The answer while it is written. The result alone counts.
     Partial {
@@ -116,6 +130,8 @@ pub enum Reply {
     Success {
         /// What the buyer should know, such as a cut answer.
         note: Option<String>,
+        /// What it did to the buyer's balance, where it did anything.
+        balance: Option<Spent>,
     },
     /// The answer.
     Result {
@@ -239,9 +255,13 @@ impl Pen<'_> {
                 let text = in_work(*position, substituted.as_ref());
                 self.feedback("processing", &text, tags)
             }
-            Reply::PaymentRequired { amount, bolt11 } => {
+            Reply::PaymentRequired {
+                amount,
+                bolt11,
+                used,
+            } => {
                 tags.push(amount_tag(*amount, bolt11)?);
-                self.feedback("payment-required", PAY_FIRST, tags)
+                self.feedback("payment-required", &pay_first(*used), tags)
             }
             Reply::Partial { text } => {
                 tags.push(tags::make("status", ["partial"]));
@@ -251,8 +271,16 @@ impl Pen<'_> {
                 self.seal(text, tags)
             }
             Reply::Error { sentence } => self.feedback("error", sentence, tags),
-            Reply::Success { note } => {
-                self.feedback("success", note.as_deref().unwrap_or(DONE), tags)
+            Reply::Success { note, balance } => {
+                let note = note.as_deref().unwrap_or(DONE);
+                let Some(spent) = balance else {
+                    return self.feedback("success", note, tags);
+                };
+                if let Some(rest) = spent.rest {
+                    tags.push(tags::make("balance", [rest.0.to_string().as_str()]));
+                }
+                let text = format!("{note} {}", told(spent));
+                self.feedback("success", &text, tags)
             }
             Reply::Result {
                 content,
@@ -335,6 +363,35 @@ fn amount_tag(amount: Msat, bolt11: &str) -> Result<Tag, String> {
     }
     let msat = amount.0.to_string();
     Ok(tags::make("amount", [msat.as_str(), bolt11]))
+}
+
+fn pay_first(used: Msat) -> String {
+    if used.is_zero() {
+        return format!("{PAY_FIRST} {KEPT}");
+    }
+    let used = used.display();
+    format!("{used} of your balance pay for a part. {PAY_FIRST} {KEPT}")
+}
+
+/// What became of the buyer's balance, in plain words.
+fn told(spent: &Spent) -> String {
+    let mut words = Vec::new();
+    if !spent.used.is_zero() {
+        words.push(format!(
+            "{} of your balance were used.",
+            spent.used.display()
+        ));
+    }
+    if !spent.left.is_zero() {
+        words.push(format!(
+            "{} of your payment are left: they are your balance here and pay for your next requests.",
+            spent.left.display()
+        ));
+    }
+    if let Some(rest) = spent.rest.filter(|rest| *rest != spent.left) {
+        words.push(format!("Your balance is {}.", rest.display()));
+    }
+    words.join(" ")
 }
 
 fn in_work(position: Option<u32>, substituted: Option<&(String, String)>) -> String {

@@ -111,6 +111,9 @@ pub struct Totals {
     /// What buyers owe: delivered, and its invoice is still open.
     #[serde(default)]
     pub open_credit_msat: Msat,
+    /// What buyers have left with us: paid, and not used yet. A part of the revenue that is owed in work.
+    #[serde(default)]
+    pub balances_msat: Msat,
     /// When the last request arrived; none before the first.
     #[serde(default)]
     pub last_request_at: Option<Time>,

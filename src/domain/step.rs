@@ -10,6 +10,7 @@ mod payment;
 
 use std::time::Duration;
 
+use super::balance;
 use super::credit;
 use super::hold;
 use super::id::{BootId, PaymentHash, Preimage};
@@ -271,6 +272,7 @@ pub fn step(job: &Job, input: Input, now: Time) -> Result<Step, NoStep> {
     };
     match taken {
         Verdict::Taken => {
+            balance::settle(&mut next.step.job);
             next.step.job.debt = credit::after(job, &next.step.job, now);
             Ok(next.step)
         }
@@ -442,11 +444,23 @@ impl Next {
                 job.terms.bid_msat,
             );
             // A server may count more than the text can be; more than was reserved is never asked.
-            job.price = Some(price.min(credit::most(job)));
+            let price = price.min(credit::most(job));
+            job.price = Some(price);
+            job.balance_used = job.balance_used.min(price);
+        } else if let Some(quoted) = job.price {
+            // What was asked was a bound; this is what the work costs.
+            let price = job.terms.price.price_under(
+                answer.prompt_tokens,
+                answer.completion_tokens,
+                job.terms.bid_msat,
+            );
+            job.price = Some(price.min(quoted).min(balance::covered(job)));
         }
         job.answer = Some(Usage::from(&answer));
-        let due = job.price.filter(|price| !price.is_zero());
-        match (job.terms.order, due) {
+        let due = job
+            .price
+            .map(|price| price.saturating_sub(job.balance_used));
+        match (job.terms.order, due.filter(|due| !due.is_zero())) {
             (PayOrder::After, Some(amount)) => {
                 job.state = State::Inferred;
                 job.invoice = Some(intent(job, amount));

@@ -293,8 +293,7 @@ impl Admission {
             .collect();
         let notes = notes.join("; ");
         let most_waiting = admit.most_waiting;
-        let bytes = message::most_bytes(&messages);
-        let job = terms::job(admit, relay, bytes, settings);
+        let job = terms::job(admit, relay, &messages, settings);
         let credit = terms::credit(settings, self.shop.standing(&job.buyer.0));
         let drafts = self.first_words(event, &job).await?;
         let texts = Texts {

@@ -8,13 +8,14 @@ use nostr::{Event as Signed, JsonUtil, Keys};
 use super::crash;
 use super::mint;
 use super::shop::Shop;
+use crate::domain::balance;
 use crate::domain::error::{DvmError, InvocationCode, InvocationError};
 use crate::domain::event::News;
 use crate::domain::hold;
 use crate::domain::id::RequestId;
 use crate::domain::job::{Encryption, InvoiceState, Job, PayOrder, State};
 use crate::domain::reply::{self, Draft, Reply, Role, Way};
-use crate::domain::step::{self, Input, NoStep};
+use crate::domain::step::{self, Input, NoStep, Step};
 use crate::domain::text::clean;
 use crate::domain::time::Time;
 use crate::ledger::{Change, LedgerError, Proof, SignedDraft};
@@ -77,6 +78,7 @@ impl Shop {
         for _ in 0..TRIES {
             let job = self.ledger.job(id).await?.ok_or(LedgerError::NoSuchJob)?;
             let mut step = step::step(&job, input.clone(), Time::now())?;
+            self.tell_balance(&job, &mut step).await?;
             let drafts = self
                 .sign(&step.job, &step.drafts, step.answer.as_deref())
                 .await?;
@@ -114,6 +116,22 @@ impl Shop {
             return Ok(step.job);
         }
         Err(conflict.into())
+    }
+
+    /// Says in the job's last word what its buyer has left with us then.
+    async fn tell_balance(&self, before: &Job, step: &mut Step) -> Result<(), LedgerError> {
+        for draft in &mut step.drafts {
+            let Reply::Success {
+                balance: Some(spent),
+                ..
+            } = &mut draft.reply
+            else {
+                continue;
+            };
+            let now = self.ledger.balance(step.job.buyer).await?;
+            spent.rest = Some(balance::then(now, before, &step.job, spent.left));
+        }
+        Ok(())
     }
 
     fn told(&self, job: &Job, what: &str, late: bool) {

@@ -16,7 +16,8 @@ const COLUMNS: &str =
     "SELECT i.paid_at, j.id, j.buyer, i.paid_msat, i.payment_hash, i.wallet, j.model,
   j.prompt_tokens, j.completion_tokens";
 const PROOFS: &str = "p.preimage, p.fee_msat,
-  (SELECT sum(d.amount_msat) FROM decisions d WHERE d.job_id = j.id AND d.action = 'refunded')";
+  (SELECT sum(d.amount_msat) FROM decisions d WHERE d.job_id = j.id AND d.action = 'refunded'),
+  (SELECT b.left_msat FROM job_balances b WHERE b.job_id = j.id)";
 /// A page of the invoices of a time: from `since` on, before `until`, after the place (`at`, `id`).
 const MADE: &str = "WHERE i.made_at >= ?1 AND i.made_at < ?2 AND (i.made_at, i.job_id) > (?3, ?4)
   ORDER BY i.made_at, i.job_id LIMIT ?5";
@@ -41,7 +42,7 @@ impl Ledger {
                         "{COLUMNS}, {PROOFS} {PAID} LEFT JOIN proofs p ON p.job_id = j.id {WHEN}"
                     )
                 } else {
-                    format!("{COLUMNS}, NULL, NULL, NULL {PAID} {WHEN}")
+                    format!("{COLUMNS}, NULL, NULL, NULL, NULL {PAID} {WHEN}")
                 };
                 let mut statement = connection.prepare_cached(&sql)?;
                 let (since, at, id) = place(since, after.as_ref());
@@ -133,6 +134,7 @@ fn receipt(row: &Row<'_>) -> Result<Receipt, LedgerError> {
             .transpose()?,
         fee_msat: row.get::<_, Option<i64>>(10)?.map(rows::msat),
         refunded_msat: rows::msat(row.get::<_, Option<i64>>(11)?.unwrap_or(0)),
+        left_msat: rows::msat(row.get::<_, Option<i64>>(12)?.unwrap_or(0)),
         value: None,
         currency: None,
         rate: None,

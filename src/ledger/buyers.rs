@@ -111,7 +111,8 @@ impl Ledger {
                 let mut statement = connection.prepare_cached(
                     "SELECT buyer, count(*), sum(delivered), sum(paid_msat > 0), sum(paid_msat),
                        sum(CASE WHEN debt_until > ?1 THEN debt_msat ELSE 0 END),
-                       min(created_at), max(created_at)
+                       min(created_at), max(created_at),
+                       (SELECT msat FROM balances WHERE balances.buyer = jobs.buyer)
                      FROM jobs GROUP BY buyer ORDER BY 8 DESC",
                 )?;
                 let rows = statement.query_map([Time::now().0], |row| {
@@ -126,7 +127,7 @@ impl Ledger {
                         paid: count(3)?,
                         paid_msat: msat(row.get(4)?),
                         owed_msat: msat(row.get(5)?),
-                        balance_msat: Msat::ZERO,
+                        balance_msat: msat(row.get::<_, Option<i64>>(8)?.unwrap_or(0)),
                         first: row.get::<_, Option<i64>>(6)?.map(Time),
                         last: row.get::<_, Option<i64>>(7)?.map(Time),
                     };

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use rusqlite::{Connection, params};
 
-use super::{Ledger, LedgerError, desk, rows};
+use super::{Ledger, LedgerError, balances, desk, rows};
 use crate::domain::id::Buyer;
 use crate::domain::job::{Job, PayOrder, State};
 use crate::domain::stats::{DayStats, Funnel, ModelStats, Totals};
@@ -70,8 +70,7 @@ pub(super) fn tally(
     bump(connection, OWED_TO_US, credit)?;
     let delivered = i64::from(after.delivered) - i64::from(before.is_some_and(|job| job.delivered));
     bump(connection, "delivered", delivered)?;
-    let paid =
-        i64::from(!after.paid.is_zero()) - i64::from(before.is_some_and(|job| !job.paid.is_zero()));
+    let paid = i64::from(is_paid(after)) - i64::from(before.is_some_and(is_paid));
     bump(connection, "paid", paid)?;
     hours::bump(connection, at, "paid", paid)?;
     hours::bump(connection, at, "jobs", delivered)?;
@@ -84,11 +83,17 @@ pub(super) fn tally(
     Ok(())
 }
 
+/// Paid by its invoice, or out of what its buyer had left with us.
+fn is_paid(job: &Job) -> bool {
+    !job.paid.is_zero() || (job.state == State::Paid && !job.balance_used.is_zero())
+}
+
 /// What a buyer owes for this job, delivered and not paid.
 fn open_credit(job: &Job) -> i64 {
     let owes = job.state == State::PendingPayment && job.terms.order == PayOrder::After;
     if owes {
-        job.price.map_or(0, rows::int)
+        job.price
+            .map_or(0, |price| rows::int(price.saturating_sub(job.balance_used)))
     } else {
         0
     }
@@ -184,7 +189,7 @@ pub(super) fn paid_before(
     Ok((this, any))
 }
 
-fn bump(connection: &Connection, name: &str, by: i64) -> Result<(), LedgerError> {
+pub(super) fn bump(connection: &Connection, name: &str, by: i64) -> Result<(), LedgerError> {
     if by == 0 {
         return Ok(());
     }
@@ -319,6 +324,7 @@ fn read(connection: &Connection) -> Result<Totals, LedgerError> {
         revenue_msat: rows::msat(get("revenue_msat")),
         owed_msat: rows::msat(get("owed_msat")),
         open_credit_msat: rows::msat(open_credit),
+        balances_msat: rows::msat(get(balances::IN_ALL)),
         last_request_at: names.get(LAST_SEEN).map(|at| Time(*at)),
         funnel: Funnel {
             seen: unsigned(get("seen")),

@@ -4,7 +4,7 @@ use nostr::EventId;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::outbox::{self, SignedDraft};
-use super::{Ledger, LedgerError, Proof, desk, figures, rows, write};
+use super::{Ledger, LedgerError, Proof, balances, desk, figures, rows, write};
 use crate::domain::admission::{self, Record};
 use crate::domain::credit;
 use crate::domain::id::{Buyer, IdBeginning, PaymentHash, RequestId};
@@ -425,17 +425,24 @@ fn enter(connection: &Connection, new: NewJob) -> Result<Result<Job, DropReason>
     if due::waiting(connection)? >= most_waiting {
         return Ok(Err(DropReason::Busy));
     }
+    let balance = balances::of(connection, job.buyer)?;
+    admission::use_balance(&mut job, balance);
     if let Some(limits) = credit.filter(|_| job.terms.order == PayOrder::After) {
         let (mine, all) = owed(connection, job.buyer, job.created_at)?;
-        if !limits.allow(mine, all, credit::most(&job)) {
-            admission::pay_first(&mut job);
+        if !limits.allow(mine, all, credit::reserved(&job)) {
+            admission::pay_first(&mut job, balance);
             drafts.clear();
         }
     }
     if !write::insert(connection, &job, &texts)? {
         return Ok(Err(DropReason::Duplicate));
     }
-    let detail = format!("from {from}, pays {}. {notes}", job.terms.order.told());
+    let used = match job.balance_used {
+        Msat::ZERO => String::new(),
+        used => format!(", {} set apart of its balance", used.display()),
+    };
+    let order = job.terms.order.told();
+    let detail = format!("from {from}, pays {order}{used}. {notes}");
     let detail = clean(&detail, LONGEST_DETAIL);
     rows::note(connection, &job.id, job.created_at, "admitted", &detail)?;
     for draft in &drafts {

@@ -14,7 +14,7 @@ use rusqlite::Connection;
 use super::shift::LONGEST_WAIT_MS;
 use super::{LedgerError, rows};
 use crate::domain::id::{BootId, RequestId};
-use crate::domain::job::{InvoiceState, Job, State};
+use crate::domain::job::{InvoiceState, Job, PayOrder, State};
 use crate::domain::msat::Msat;
 use crate::domain::time::Time;
 
@@ -165,7 +165,9 @@ impl Live {
         let due = |job: &&Arc<Job>| job.state == State::Queued && is_due(job, now);
         let mut queued: Vec<&Arc<Job>> = self.jobs.values().filter(due).collect();
         queued.sort_by_key(|job| {
-            let paid = !job.paid.is_zero() || holds(job);
+            // Paid first, by an invoice or out of a balance: it would not be queued else.
+            let paid =
+                !job.paid.is_zero() || matches!(job.terms.order, PayOrder::Before | PayOrder::Hold);
             let bid = job.terms.bid_msat.unwrap_or(Msat::ZERO);
             (!paid, std::cmp::Reverse(bid), job.created_at, job.id)
         });

@@ -20,8 +20,8 @@ pub(super) const JOB: &str = "SELECT
   j.error, j.result_id, j.delivered, j.created_at, j.updated_at,
   i.label, i.state, i.amount_msat, i.wallet, i.wallet_identity, i.payment_hash, i.bolt11, i.backend_ref, i.made_at,
   i.expires_at, i.paid_msat, i.paid_at, i.looks, i.late_looks, i.wallet_key, i.network, i.preimage, i.hold_until,
-  j.estimated, j.cut, j.elapsed_ms, j.endpoint, j.debt_msat, j.debt_until, j.interrupts
-  FROM jobs j LEFT JOIN invoices i ON i.job_id = j.id ";
+  j.estimated, j.cut, j.elapsed_ms, j.endpoint, j.debt_msat, j.debt_until, j.interrupts, b.used_msat, b.left_msat
+  FROM jobs j LEFT JOIN invoices i ON i.job_id = j.id LEFT JOIN job_balances b ON b.job_id = j.id ";
 
 /// A debt above this counts as this: the sum of many must stay a number.
 pub(super) const MOST_DEBT: Msat = Msat(1_000_000_000_000_000);
@@ -93,6 +93,8 @@ pub(super) fn job(row: &Row<'_>) -> Result<Job, LedgerError> {
         price: row.get::<_, Option<i64>>(11)?.map(msat),
         paid: msat(row.get(12)?),
         owed: msat(row.get(13)?),
+        balance_used: msat(row.get::<_, Option<i64>>(49)?.unwrap_or(0)),
+        left: msat(row.get::<_, Option<i64>>(50)?.unwrap_or(0)),
         debt: Debt {
             amount: msat(row.get(46)?),
             until: Some(Time(row.get(47)?)).filter(|until| *until != FOR_EVER),
@@ -168,8 +170,9 @@ pub(super) fn view(connection: &Connection, num: i64) -> Result<Option<JobView>,
         .prepare_cached(
             "SELECT j.id, j.buyer, j.kind, j.status, j.model, j.prompt_tokens, j.completion_tokens, j.elapsed_ms,
                j.price_msat, j.paid_msat, i.bolt11, i.payment_hash, i.expires_at, j.result_id, j.owed_msat, j.encryption,
-               j.error, j.created_at, j.updated_at
-             FROM jobs j LEFT JOIN invoices i ON i.job_id = j.id WHERE j.num = ?1",
+               j.error, j.created_at, j.updated_at, b.used_msat
+             FROM jobs j LEFT JOIN invoices i ON i.job_id = j.id LEFT JOIN job_balances b ON b.job_id = j.id
+             WHERE j.num = ?1",
         )?
         .query_row([num], |row| Ok(seen(row)))
         .optional()?
@@ -202,6 +205,7 @@ fn seen(row: &Row<'_>) -> Result<JobView, LedgerError> {
         invoice_expires_at: row.get::<_, Option<i64>>(12)?.map(Time),
         result_id: result_id.map(|bytes| event_id(&bytes)).transpose()?,
         owed_to_buyer_msat: msat(row.get(14)?),
+        balance_used_msat: msat(row.get::<_, Option<i64>>(19)?.unwrap_or(0)),
         encrypted: encryption != Encryption::Plain,
         error: row.get(16)?,
         created_at: Time(row.get(17)?),

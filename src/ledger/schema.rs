@@ -289,7 +289,26 @@ ALTER TABLE delivery ADD COLUMN ends INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE delivery ADD COLUMN offline INTEGER NOT NULL DEFAULT 1;
 ";
 
-const VERSIONS: [&str; 14] = [
+/// What buyers have left with us, and each job's part in it. Most jobs have none.
+const BALANCES: &str = "
+CREATE TABLE balances (
+  buyer           BLOB PRIMARY KEY CHECK (length(buyer) = 32),
+  msat            INTEGER NOT NULL CHECK (msat >= 0)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE job_balances (
+  job_id          BLOB PRIMARY KEY REFERENCES jobs (id),
+  used_msat       INTEGER NOT NULL CHECK (used_msat >= 0),
+  left_msat       INTEGER NOT NULL CHECK (left_msat >= 0)
+) STRICT, WITHOUT ROWID;
+";
+
+/// Of a ledger that no vend of this version has opened for writing.
+const NO_BALANCES: &str = "
+CREATE TEMP VIEW balances AS SELECT X'' AS buyer, 0 AS msat WHERE 0;
+CREATE TEMP VIEW job_balances AS SELECT X'' AS job_id, 0 AS used_msat, 0 AS left_msat WHERE 0;
+";
+
+const VERSIONS: [&str; 15] = [
     FIRST,
     HOURS,
     LISTS,
@@ -304,6 +323,7 @@ const VERSIONS: [&str; 14] = [
     apart::INVOICES,
     apart::CONCERNED,
     ENDS,
+    BALANCES,
 ];
 
 /// The newest version.
@@ -329,6 +349,9 @@ pub(super) fn read_as_new(connection: &Connection) -> rusqlite::Result<()> {
             "CREATE TEMP VIEW event_texts AS SELECT out_id, event_json FROM main.outbox",
         )?,
         _ => {}
+    }
+    if !connection.table_exists(Some("main"), "balances")? {
+        connection.execute_batch(NO_BALANCES)?;
     }
     // One of the two: the table is there, and the column is not.
     if connection.query_row(has, [], |row| row.get::<_, i64>(0))? == 1 {

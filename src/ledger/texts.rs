@@ -27,7 +27,7 @@ const UNPAID_BYTES: &str =
 const UNPAID: &str = "SELECT j.num, j.id, j.text_bytes FROM jobs j INDEXED BY jobs_unpaid_texts
   LEFT JOIN invoices i ON i.job_id = j.id
   WHERE j.text_bytes > 0 AND j.paid_msat = 0
-    AND j.state IN ('awaiting_payment', 'pending_payment', 'completed', 'unpaid', 'error', 'cancelled')
+    AND j.state IN ('awaiting_payment', 'pending_payment', 'paid', 'completed', 'unpaid', 'error', 'cancelled')
     AND (i.state IS NULL OR i.state NOT IN ('held', 'taking', 'giving_back'))
   ORDER BY j.created_at LIMIT ?1";
 

@@ -6,7 +6,7 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, named_params, params, params_from_iter};
 
 use super::rows::{FOR_EVER, MOST_DEBT, int, json, word};
-use super::{LedgerError, desk};
+use super::{LedgerError, balances, desk};
 use crate::domain::id::RequestId;
 use crate::domain::job::{Invoice, InvoiceState, Job, Texts};
 use crate::domain::time::Time;
@@ -60,6 +60,7 @@ pub(super) fn insert(
     if let Some(invoice) = &job.invoice {
         insert_invoice(connection, &job.id, invoice)?;
     }
+    balances::write(connection, None, job)?;
     Ok(true)
 }
 
@@ -120,6 +121,7 @@ pub(super) fn update(
     {
         return Err(LedgerError::Conflict);
     }
+    balances::write(connection, Some(before), job)?;
     if let Some(answer) = answer {
         keep_answer(connection, &job.id, answer)?;
     }

@@ -31,6 +31,7 @@ pub(super) fn job(number: u32, status: Status, updated: i64) -> JobView {
         invoice_expires_at: None,
         result_id: None,
         owed_to_buyer_msat: Msat::ZERO,
+        balance_used_msat: Msat::ZERO,
         encrypted: false,
         error: None,
         created_at: Time(DAY + i64::from(number)),

@@ -78,6 +78,7 @@ pub fn job(number: u8, status: Status) -> JobView {
         invoice_expires_at: Some(Time(NOON + 600_000)),
         result_id: None,
         owed_to_buyer_msat: Msat::ZERO,
+        balance_used_msat: Msat::ZERO,
         encrypted: number.is_multiple_of(2),
         error: None,
         created_at: Time(NOON + i64::from(number) * 1_000),

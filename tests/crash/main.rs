@@ -316,3 +316,115 @@ impl World {
         ))
     }
 }
+
+/// What is left of a first payment is used by a second request, in the middle of which the process dies.
+async fn run_with_balance(point: &str, mode: &str) -> Result<(), String> {
+    let home = Home::new();
+    let relay = DrillRelay::start(None).await;
+    let class = Class::Sandbox;
+    let (purse, wallet) = Purse::start(class, &home);
+    let builtin = "kind = \"builtin\"\n";
+    home.configure_with(mode, relay.url().as_str(), &wallet, "vend-tiny", builtin);
+    // A sat for each token: what is asked is more than what is used.
+    let text = std::fs::read_to_string(home.config()).map_err(|e| e.to_string())?;
+    home.write_config(&format!(
+        "{text}[price]\nmin_price_sats = 1\nprice_per_1k_tokens = 1000\n"
+    ));
+    let buyer = Keys::generate();
+    let mut said = Vec::new();
+    for crash_at in [None, Some(point)] {
+        // Two requests of one second are two.
+        let prompt = format!("What is Nostr? {}", said.len());
+        let request = home.request(&buyer, Encryption::Plain, &prompt);
+        let id = request.id.to_hex();
+        let mut shop = home.run(crash_at);
+        relay.inject(&request);
+        let pays = async {
+            let is = |event: &nostr::Event| {
+                answers(event).as_deref() == Some(&id) && bolt11(event).is_some()
+            };
+            let asked = relay.wait_for(is, LONGEST * 2).await;
+            let invoice = asked.and_then(|event| bolt11(&event));
+            purse.pay(&invoice.ok_or("no invoice reached the relay")?)
+        };
+        tokio::pin!(pays);
+        let mut paid = false;
+        if crash_at.is_some() {
+            let died = async {
+                while let Ok(Some(_)) = shop.lines.next_line().await {}
+                shop.child.wait().await
+            };
+            tokio::pin!(died);
+            let bound = tokio::time::sleep(LONGEST);
+            tokio::pin!(bound);
+            let status = loop {
+                tokio::select! {
+                    status = &mut died => break status.map_err(|e| e.to_string())?,
+                    outcome = &mut pays, if !paid => { outcome?; paid = true; }
+                    () = &mut bound => return Err("the point was never reached".to_owned()),
+                }
+            };
+            if status.signal() != Some(SIGABRT) {
+                return Err(format!("it ended by {status}"));
+            }
+            shop = home.run(None);
+        }
+        let settled = async {
+            if !paid {
+                pays.await?;
+            }
+            loop {
+                let shown = home.show(&id).await.unwrap_or_default();
+                if shown["status"] == "paid" {
+                    return Ok(shown);
+                }
+                if !matches!(shop.lines.next_line().await, Ok(Some(_))) {
+                    return Err("the shop ended".to_owned());
+                }
+            }
+        };
+        let job = tokio::time::timeout(LONGEST, settled).await;
+        said.push(job.map_err(|_| "the job was not settled".to_owned())??);
+        shop.child.kill().await.map_err(|e| e.to_string())?;
+    }
+    let sum = |key: &str| -> u64 { said.iter().filter_map(|job| job[key].as_u64()).sum() };
+    let (paid, price) = (sum("paid_msat"), sum("price_msat"));
+    let balance = home.balance_of(&buyer.public_key()).await;
+    let books = purse.books();
+    let used = said[1]["balance_used_msat"].as_u64().unwrap_or(0);
+    let right = books.taken.iter().sum::<u64>() == paid
+        && books.taken.len() == 2
+        && books.held == 0
+        && used > 0
+        && balance == Some(paid - price);
+    if right {
+        return Ok(());
+    }
+    Err(format!(
+        "paid {paid}, price {price}, used {used}, balance {balance:?}; the wallet {books:?}"
+    ))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_crash_while_a_balance_is_used_keeps_what_is_left() {
+    let mut cases = Vec::new();
+    for point in POINTS.iter().filter(|point| !OF_HOLDS.contains(point)) {
+        cases.push((*point, "before"));
+    }
+    for point in POINTS.iter().filter(|point| !OF_RETURNS.contains(point)) {
+        cases.push((*point, "hold"));
+    }
+    let all = cases.len();
+    let outcomes: Vec<_> = futures::stream::iter(cases)
+        .map(|(point, mode)| async move {
+            let outcome = tokio::spawn(run_with_balance(point, mode)).await;
+            let outcome = outcome.unwrap_or_else(|error| Err(error.to_string()));
+            outcome.map_err(|why| format!("{point} in mode {mode}: {why}"))
+        })
+        .buffer_unordered(AT_ONCE)
+        .collect()
+        .await;
+    let wrong: Vec<String> = outcomes.into_iter().filter_map(Result::err).collect();
+    println!("{} of {all} crashes kept the balance", all - wrong.len());
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}

@@ -160,6 +160,15 @@ impl Home {
         serde_json::from_slice(&out.stdout).ok()
     }
 
+    /// What a buyer has left with the shop, msat (`vend buyers --json`).
+    pub async fn balance_of(&self, buyer: &nostr::PublicKey) -> Option<u64> {
+        let out = self.command().args(["buyers", "--json"]).output().await;
+        let rows: Value = serde_json::from_slice(&out.unwrap().stdout).unwrap();
+        let mut rows = rows.as_array().unwrap().iter();
+        let row = rows.find(|row| row["buyer"] == buyer.to_hex())?;
+        row["balance_msat"].as_u64()
+    }
+
     /// A request to this shop alone.
     pub fn request(&self, buyer: &Keys, scheme: Encryption, prompt: &str) -> Event {
         let order = Order {

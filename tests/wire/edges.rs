@@ -40,12 +40,28 @@ fn what_must_not_be_sent_is_not_composed() {
     let nothing = Reply::PaymentRequired {
         amount: Msat(0),
         bolt11: INVOICE.to_owned(),
+        used: Msat::ZERO,
     };
     assert!(fails(&plain, &nothing).contains("nothing"));
-    let feedback = market.reply(&plain, &Reply::Success { note: None });
+    let feedback = market.reply(
+        &plain,
+        &Reply::Success {
+            note: None,
+            balance: None,
+        },
+    );
     assert!(fails(&feedback, &result(ANSWER)).contains("no job request"));
     let own = market.reply(&plain, &result(ANSWER));
-    assert!(fails(&own, &Reply::Success { note: None }).contains("no job request"));
+    assert!(
+        fails(
+            &own,
+            &Reply::Success {
+                note: None,
+                balance: None
+            }
+        )
+        .contains("no job request")
+    );
 }
 
 #[test]
@@ -87,7 +103,10 @@ fn a_hint_that_is_no_relay_is_left_out() {
     let request = market.ask(Encryption::Plain);
     for hint in ["", "https://nos.lol", "not a url"] {
         let none = |_: Encryption, _: &PublicKey, _: &str| Err(String::new());
-        let reply = Reply::Success { note: None };
+        let reply = Reply::Success {
+            note: None,
+            balance: None,
+        };
         let event = compose(
             &request,
             Encryption::Plain,

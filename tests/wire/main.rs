@@ -8,7 +8,7 @@ use vend::domain::buyer::{self, Answer, Status};
 use vend::domain::job::Encryption;
 use vend::domain::msat::Msat;
 use vend::domain::refusal::DropReason;
-use vend::domain::reply::Reply;
+use vend::domain::reply::{Reply, Spent};
 use vend::domain::request::{self, Part};
 
 use market::*;
@@ -105,6 +105,7 @@ fn nothing_of_an_encrypted_job_is_in_clear() {
         Reply::Error { sentence: SENTENCE },
         Reply::Success {
             note: Some(NOTE.to_owned()),
+            balance: None,
         },
         Reply::Processing {
             position: Some(2),
@@ -113,6 +114,7 @@ fn nothing_of_an_encrypted_job_is_in_clear() {
         Reply::PaymentRequired {
             amount: Msat(21_000),
             bolt11: INVOICE.to_owned(),
+            used: Msat(5_000),
         },
     ];
     for scheme in [Encryption::Nip04, Encryption::Nip44] {
@@ -170,9 +172,20 @@ fn feedback_is_read_in_every_scheme_with_amount_and_status_in_clear() {
             Reply::PaymentRequired {
                 amount: Msat(21_000),
                 bolt11: INVOICE.to_owned(),
+                used: Msat::ZERO,
             },
             "payment-required",
-            "The work starts once this invoice is paid.",
+            "The work starts once this invoice is paid. What the work does not use of it is your balance for the next request.",
+        ),
+        (
+            Reply::PaymentRequired {
+                amount: Msat(21_000),
+                bolt11: INVOICE.to_owned(),
+                used: Msat(5_000),
+            },
+            "payment-required",
+            "5 sats of your balance pay for a part. The work starts once this invoice is paid. \
+             What the work does not use of it is your balance for the next request.",
         ),
         (
             Reply::Error {
@@ -182,9 +195,25 @@ fn feedback_is_read_in_every_scheme_with_amount_and_status_in_clear() {
             "Busy; please try again later.",
         ),
         (
-            Reply::Success { note: None },
+            Reply::Success {
+                note: None,
+                balance: None,
+            },
             "success",
             "The work is done.",
+        ),
+        (
+            Reply::Success {
+                note: None,
+                balance: Some(Spent {
+                    used: Msat(12_000),
+                    left: Msat(3_000),
+                    rest: Some(Msat(20_000)),
+                }),
+            },
+            "success",
+            "The work is done. 12 sats of your balance were used. 3 sats of your payment are left: they are your balance here \
+             and pay for your next requests. Your balance is 20 sats.",
         ),
     ];
     for scheme in SCHEMES {

@@ -27,6 +27,7 @@ fn job() -> JobView {
         invoice_expires_at: None,
         result_id: None,
         owed_to_buyer_msat: Msat::ZERO,
+        balance_used_msat: Msat::ZERO,
         encrypted: false,
         error: None,
         created_at: Time::parse("2026-11-20T12:00:00Z").unwrap(),

@@ -2,10 +2,11 @@
 
 use super::Verdict::{Already, Illegal, MayHaveLeft, Taken};
 use super::{Next, Verdict};
+use crate::domain::balance;
 use crate::domain::credit::{self, Debt};
 use crate::domain::job::{InvoiceState, PayOrder, State};
 use crate::domain::msat::Msat;
-use crate::domain::reply::{Reply, Role};
+use crate::domain::reply::{Reply, Role, Spent};
 
 const PAID_BUT_FAILED: &str =
     "The work could not be completed. Your payment is recorded and owed back to you.";
@@ -53,7 +54,9 @@ impl Next {
         let job = &mut self.step.job;
         let mut taking = false;
         job.state = match (job.state, job.terms.order) {
-            (State::Publishing, PayOrder::Before) => State::Paid,
+            (State::Publishing, PayOrder::Before) if !balance::covered(job).is_zero() => {
+                State::Paid
+            }
             (State::Publishing, PayOrder::Hold) if !job.paid.is_zero() => State::Paid,
             (State::Publishing, PayOrder::Hold) => {
                 taking = true;
@@ -64,12 +67,13 @@ impl Next {
                 return Already;
             }
             (State::Publishing, PayOrder::After) if job.invoice.is_some() => State::PendingPayment,
+            (State::Publishing, _) if !job.balance_used.is_zero() => State::Paid,
             (State::Publishing, _) => State::Completed,
             // A relay that we had given up on had it after all: the buyer may have it, and may pay.
             (State::Error | State::Cancelled, _) if job.result_id.is_some() => {
                 job.owed = Msat::ZERO;
                 match job.terms.order {
-                    PayOrder::Before | PayOrder::Hold => State::Paid,
+                    PayOrder::Before | PayOrder::Hold if !job.paid.is_zero() => State::Paid,
                     PayOrder::After if job.invoice.is_some() => State::PendingPayment,
                     _ => State::Completed,
                 }
@@ -87,13 +91,34 @@ impl Next {
             ""
         };
         self.say(format!("result accepted by {relay}{then}"));
+        let balance = self.spent(taking);
         self.draft(
             Role::Success,
             Reply::Success {
                 note: cut.then(|| "The answer was cut at max_tokens.".to_owned()),
+                balance,
             },
         );
         Taken
+    }
+
+    /// What a delivered job does to its buyer's balance; `taking`: its payment is held, and taken next.
+    fn spent(&self, taking: bool) -> Option<Spent> {
+        let job = &self.step.job;
+        let paid = match &job.invoice {
+            Some(invoice) if taking => invoice.amount,
+            _ => job.paid,
+        };
+        let spent = Spent {
+            used: job.balance_used.min(job.price.unwrap_or(Msat::ZERO)),
+            left: if paid.is_zero() {
+                Msat::ZERO
+            } else {
+                balance::left_of(job, paid)
+            },
+            rest: None,
+        };
+        (!spent.used.is_zero() || !spent.left.is_zero()).then_some(spent)
     }
 
     pub(super) fn gave_up(&mut self, role: Role) -> Verdict {
@@ -123,10 +148,10 @@ impl Next {
             State::Publishing | State::PendingPayment => return MayHaveLeft,
             _ => return Illegal,
         }
-        job.debt = if by_buyer {
+        (job.balance_used, job.debt) = if by_buyer {
             credit::taken_back(job, tokens, now)
         } else {
-            Debt::NONE
+            (Msat::ZERO, Debt::NONE)
         };
         job.state = State::Cancelled;
         job.boot = None;
@@ -186,6 +211,12 @@ impl Next {
         job.owed = Msat::ZERO;
         job.error = None;
         job.error_code = None;
+        if let (Some(invoice), Some(price)) = (&mut job.invoice, job.price)
+            && invoice.state == InvoiceState::Intent
+        {
+            // What was set apart of the balance went back when the job failed.
+            invoice.amount = price.saturating_sub(job.balance_used);
+        }
         job.state = if job.invoice.is_some() && !paid_first {
             match job.terms.order {
                 PayOrder::Before | PayOrder::Hold => State::Quoting,

@@ -32,9 +32,14 @@ impl Next {
             State::Inferred => self.publish(Some((amount, bolt11))),
             State::Quoting => {
                 job.state = State::AwaitingPayment;
+                let used = job.balance_used;
                 self.draft(
                     Role::PaymentRequired,
-                    Reply::PaymentRequired { amount, bolt11 },
+                    Reply::PaymentRequired {
+                        amount,
+                        bolt11,
+                        used,
+                    },
                 );
             }
             _ => return Illegal,
@@ -136,7 +141,13 @@ impl Next {
         job.owed = Msat::ZERO;
         if !job.delivered {
             job.delivered = true;
-            self.draft(Role::Success, Reply::Success { note: None });
+            self.draft(
+                Role::Success,
+                Reply::Success {
+                    note: None,
+                    balance: None,
+                },
+            );
         }
     }
 

@@ -38,6 +38,7 @@ pub fn job(order: PayOrder) -> Job {
             order,
             bid_msat: None,
             input_tokens_most: 69,
+            input_tokens_likely: 69,
             invoice_expiry_secs: 600,
             job_timeout_secs: 60,
             check_every_secs: 60,
@@ -50,6 +51,8 @@ pub fn job(order: PayOrder) -> Job {
         price: None,
         paid: Msat::ZERO,
         owed: Msat::ZERO,
+        balance_used: Msat::ZERO,
+        left: Msat::ZERO,
         debt: Debt::NONE,
         attempts: 0,
         interrupts: 0,
@@ -227,6 +230,7 @@ fn follow(job: &mut Job, input: Input, now: Time, seen: &mut Seen) -> Result<(),
         "what failed is owed back"
     );
     prop_assert!(next.state != State::Paid || (next.delivered && !next.paid.is_zero()));
+    prop_assert!(next.left <= next.paid, "no more is left than was paid");
     if next.terms.order == PayOrder::Hold {
         hold_is_right(&before, &next)?;
     }

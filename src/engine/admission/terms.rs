@@ -10,6 +10,7 @@ use crate::domain::credit::{self, Debt};
 use crate::domain::fair::Rates;
 use crate::domain::id::Preimage;
 use crate::domain::job::{Encryption, Job, PayOrder, State, Terms, TextParams};
+use crate::domain::message::{self, Message};
 use crate::domain::model_name::same_model;
 use crate::domain::msat::Msat;
 use crate::domain::price::{PriceRule, most_input_tokens};
@@ -49,8 +50,13 @@ pub(super) fn limits(settings: &Settings) -> Limits {
     }
 }
 
-/// The job of an admitted request, whose prompt has so many bytes.
-pub(super) fn job(admit: Admit, relay: &RelayUrl, prompt_bytes: usize, settings: &Settings) -> Job {
+/// The job of an admitted request with this conversation.
+pub(super) fn job(
+    admit: Admit,
+    relay: &RelayUrl,
+    messages: &[Message],
+    settings: &Settings,
+) -> Job {
     let now = Time::now();
     let order = order(settings.payment.mode, &admit.agreed.price);
     let Admit {
@@ -71,7 +77,8 @@ pub(super) fn job(admit: Admit, relay: &RelayUrl, prompt_bytes: usize, settings:
             price: agreed.price,
             order,
             bid_msat: request.bid,
-            input_tokens_most: most_input_tokens(prompt_bytes),
+            input_tokens_most: most_input_tokens(message::most_bytes(messages)),
+            input_tokens_likely: message::likely_tokens(messages),
             invoice_expiry_secs: settings.payment.invoice_expiry_secs,
             job_timeout_secs: settings.limits.job_timeout_secs,
             check_every_secs: settings.payment.check_every_secs,
@@ -84,6 +91,8 @@ pub(super) fn job(admit: Admit, relay: &RelayUrl, prompt_bytes: usize, settings:
         price: None,
         paid: Msat::ZERO,
         owed: Msat::ZERO,
+        balance_used: Msat::ZERO,
+        left: Msat::ZERO,
         debt: Debt::NONE,
         attempts: 0,
         interrupts: 0,

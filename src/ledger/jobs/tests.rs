@@ -19,6 +19,7 @@ fn new(n: u8, buyer: Buyer) -> NewJob {
     job.id = RequestId(EventId::from_byte_array([n; 32]));
     job.buyer = buyer;
     job.terms.input_tokens_most = 1_000;
+    job.terms.input_tokens_likely = 1_000;
     job.terms.params.max_tokens = 20_000;
     job.debt = credit::of_new(&job);
     NewJob {

@@ -201,6 +201,9 @@ fn facts(lines: &mut Vec<Line>, app: &App, job: &JobView, whole: Option<&JobDeta
         ("price", some(price)),
         ("paid", job.paid_msat.display().to_string()),
     ];
+    if !job.balance_used_msat.is_zero() {
+        facts.push(("balance used", job.balance_used_msat.display().to_string()));
+    }
     if !job.owed_to_buyer_msat.is_zero() {
         facts.push((
             "owed to buyer",
