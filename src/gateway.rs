@@ -40,6 +40,8 @@ use market::Market;
 
 /// The kind that is bought.
 pub const KIND: u16 = 5050;
+/// [`Setup::head_wait`] of a gateway that people use.
+pub const HEAD_WAIT: Duration = Duration::from_secs(20);
 /// Where it listens unless told otherwise.
 pub const LISTEN: &str = "127.0.0.1:8450";
 /// Requests at once.
@@ -76,6 +78,8 @@ pub struct Setup {
     pub own: Option<Pool>,
     /// The key of the shop on this machine, which is not bought from while its own endpoints are asked first.
     pub us: Option<PublicKey>,
+    /// How long the head of a request may take to come, and a connection may be idle.
+    pub head_wait: Duration,
 }
 
 /// What every request of a running gateway shares.
@@ -92,6 +96,7 @@ pub(crate) struct Shared {
     joins: Joins,
     key: SecretString,
     listen: SocketAddr,
+    head_wait: Duration,
     room: Arc<Semaphore>,
     tasks: TaskTracker,
     cancel: CancellationToken,
@@ -146,6 +151,7 @@ impl Gateway {
             joins: Joins::default(),
             key,
             listen: address,
+            head_wait: setup.head_wait,
             room: Arc::new(Semaphore::new(AT_ONCE)),
             tasks: tasks.clone(),
             cancel: cancel.clone(),

@@ -12,6 +12,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
 use drill_relay::DrillRelay;
 use nostr::{Event, EventBuilder, Keys, Kind, Tag, ToBech32};
 use reqwest::Response;
@@ -28,6 +30,8 @@ use vend::wallet::sandbox::{SandboxPayer, SandboxWallet};
 use vend::wallet::{NewInvoice, Wallet};
 
 const LONGEST: Duration = Duration::from_secs(60);
+/// Long enough for an honest client here, and short for one that never ends its head.
+const HEAD_WAIT: Duration = Duration::from_secs(3);
 const QUESTION: &str = "What is the capital of France?";
 
 /// A buyer's machine: a data directory with a gateway on it.
@@ -65,6 +69,7 @@ impl Desk {
             payer: Some(Payer::Sandbox(SandboxPayer::open(sandbox).unwrap())),
             own: None,
             us: None,
+            head_wait: HEAD_WAIT,
         };
         let gateway = Gateway::start(setup, "127.0.0.1:0").await.unwrap();
         let key = gateway_key(data.path()).unwrap().expose_secret().to_owned();
@@ -588,5 +593,37 @@ async fn strangers_and_web_pages_get_nothing() {
         .permissions()
         .mode();
     assert_eq!(mode & 0o777, 0o600);
+    desk.gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn clients_that_never_finish_a_head_are_left_and_hold_nobody_up() {
+    let relay = DrillRelay::start(None).await;
+    let sandbox = tempfile::tempdir().unwrap();
+    Stall::open(&relay, sandbox.path(), Plays::Honest, "m", 10);
+    let desk = Desk::open(&relay, sandbox.path(), |_| {}).await;
+    let mut slow = Vec::new();
+    for _ in 0..300 {
+        let mut stream = tokio::net::TcpStream::connect(desk.gateway.address())
+            .await
+            .unwrap();
+        stream
+            .write_all(b"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\nx-a: ")
+            .await
+            .unwrap();
+        slow.push(stream);
+    }
+    assert_eq!(desk.ask(&chat("m"), 0).await.status(), 200);
+    // Each is ended by the gateway: with an answer or without one, but never kept.
+    for mut stream in slow {
+        let mut rest = Vec::new();
+        let ended = tokio::time::timeout(LONGEST, stream.read_to_end(&mut rest)).await;
+        ended.expect("it is ended").unwrap();
+        let said = String::from_utf8_lossy(&rest);
+        assert!(
+            said.is_empty() || said.starts_with("HTTP/1.1 408"),
+            "{said}"
+        );
+    }
     desk.gateway.stop().await;
 }

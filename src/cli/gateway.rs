@@ -12,7 +12,7 @@ use crate::config::place::Places;
 use crate::config::schema::{Backend, Settings};
 use crate::config::secret;
 use crate::domain::text::clean;
-use crate::gateway::{Gateway, LISTEN, Setup, check_listen, gateway_key, sellers};
+use crate::gateway::{Gateway, HEAD_WAIT, LISTEN, Setup, check_listen, gateway_key, sellers};
 use crate::identity;
 use crate::inference::{self, Pool};
 use crate::ledger::Ledger;
@@ -146,6 +146,7 @@ pub async fn start(
         settings: settings.clone(),
         data: places.data.clone(),
         ledger,
+        head_wait: HEAD_WAIT,
     };
     Gateway::start(setup, listen)
         .await

@@ -14,11 +14,16 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
 use nostr::hashes::{Hash, sha256};
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
-use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 
 use super::joins::{JOIN, Progress, Sold};
 use super::openai::{self, ApiError, Form, Head, Wanted};
@@ -30,12 +35,16 @@ use crate::domain::time::Time;
 const BODY: usize = 1024 * 1024;
 /// How long a body may take to come.
 const BODY_WAIT: Duration = Duration::from_secs(30);
+/// Connections at once; one more waits.
+const CONNECTIONS: usize = 1_024;
+/// After a connection that could not be accepted.
+const ACCEPT_AGAIN: Duration = Duration::from_millis(200);
 
 type App = Arc<Shared>;
 
 /// Serves until the gateway is cancelled.
 pub(super) async fn serve(listener: TcpListener, shared: App) -> std::io::Result<()> {
-    let cancel = shared.cancel.clone();
+    let (cancel, head_wait) = (shared.cancel.clone(), shared.head_wait);
     let guarded = Router::new()
         .route("/v1/models", get(models))
         .route("/v1/models/{*name}", get(model))
@@ -49,9 +58,64 @@ pub(super) async fn serve(listener: TcpListener, shared: App) -> std::io::Result
         .merge(guarded)
         .layer(middleware::from_fn_with_state(shared.clone(), near))
         .with_state(shared);
-    axum::serve(listener, app)
-        .with_graceful_shutdown(cancel.cancelled_owned())
-        .await
+    let room = Arc::new(Semaphore::new(CONNECTIONS));
+    // Those that are open when this is dropped end with it.
+    let mut open = JoinSet::new();
+    loop {
+        let next = async {
+            // Never closed.
+            let permit = room.clone().acquire_owned().await.ok()?;
+            Some((listener.accept().await, permit))
+        };
+        tokio::select! {
+            () = cancel.cancelled() => break,
+            Some(_) = open.join_next(), if !open.is_empty() => {}
+            Some((accepted, permit)) = next => match accepted {
+                Ok((stream, _)) => {
+                    let serving = connection(stream, app.clone(), head_wait, cancel.clone());
+                    open.spawn(async move {
+                        serving.await;
+                        drop(permit);
+                    });
+                }
+                // The client has gone, or there are no file descriptors left for a moment.
+                Err(error) => {
+                    tracing::debug!(%error, "a connection to the gateway was not accepted");
+                    tokio::time::sleep(ACCEPT_AGAIN).await;
+                }
+            },
+        }
+    }
+    while open.join_next().await.is_some() {}
+    Ok(())
+}
+
+/// One client's connection, until it ends or the gateway does. A head that does not come ends it.
+async fn connection(
+    stream: TcpStream,
+    app: Router,
+    head_wait: Duration,
+    cancel: CancellationToken,
+) {
+    // A delta of a stream is small, and must not wait for the acknowledgement of the one before.
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "a connection to the gateway");
+    }
+    let serving = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(head_wait)
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(app));
+    tokio::pin!(serving);
+    let ended = tokio::select! {
+        ended = serving.as_mut() => ended,
+        () = cancel.cancelled() => {
+            serving.as_mut().graceful_shutdown();
+            serving.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "a connection to the gateway ended");
+    }
 }
 
 impl IntoResponse for ApiError {
