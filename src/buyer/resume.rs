@@ -87,6 +87,7 @@ async fn settle(ledger: &Ledger, payer: &Payer, bought: &Bought) -> Result<bool,
             },
             Progress {
                 error: Some("it was not paid".to_owned()),
+                unpaid: true,
                 ..Progress::default()
             },
         ),
@@ -190,4 +191,60 @@ fn answer_to(bought: &Bought, heard: Heard) -> Option<Delivery> {
         Act::End(End::Delivered { delivery, .. }) => Some(delivery),
         _ => None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use nostr::{EventId, Keys};
+
+    use super::*;
+    use crate::domain::Hex32;
+    use crate::domain::buyer::Due;
+    use crate::domain::id::PaymentHash;
+    use crate::domain::job::Encryption;
+    use crate::domain::msat::Msat;
+    use crate::ledger::{Intent, NewPurchase, Via};
+    use crate::wallet::sandbox::SandboxPayer;
+
+    #[tokio::test]
+    async fn an_answer_that_nobody_paid_is_not_asked_about_for_ever() {
+        let dir = tempfile::tempdir().unwrap();
+        let ledger = Ledger::open(&dir.path().join("vend.db")).unwrap();
+        let payer = Payer::Sandbox(SandboxPayer::open(&dir.path().join("sandbox")).unwrap());
+        let (id, now) = (Hex32([1; 32]), Time::now());
+        let new = NewPurchase {
+            id,
+            request_id: RequestId(EventId::from_byte_array([1; 32])),
+            via: Via::Gateway,
+            kind: 5050,
+            encryption: Encryption::Nip44,
+            seller: None,
+            model: None,
+            bid: None,
+            body: None,
+            at: now,
+        };
+        ledger.purchase_begins(new).await.unwrap();
+        let due = Due {
+            bolt11: "lnbcrt1".to_owned(),
+            hash: PaymentHash(Hex32([2; 32])),
+            amount: Msat::from_sats(10),
+            expires_at: now.minus(Duration::from_secs(600)),
+        };
+        let seller = Keys::generate().public_key();
+        let intent = ledger.purchase_intends(id, seller, due, payer.identity(), None, now);
+        assert_eq!(intent.await.unwrap(), Intent::Committed);
+        // A crash before the wallet was asked; the seller's answer was there already.
+        let answered = PurchaseStatus::Delivered;
+        let noted = ledger.purchase_goes_on(id, answered, Progress::default(), now);
+        noted.await.unwrap();
+        assert_eq!(ledger.spent_today(now).await.unwrap(), Msat::from_sats(10));
+
+        assert_eq!(settle_open(&ledger, &payer).await.unwrap(), 0);
+        assert!(ledger.purchases(true, 10).await.unwrap().is_empty());
+        let row = ledger.purchases(false, 10).await.unwrap().remove(0).view;
+        assert_eq!((row.status, row.payment_hash), (answered, None));
+        assert_eq!(row.error.as_deref(), Some("it was not paid"));
+        assert_eq!(ledger.spent_today(now).await.unwrap(), Msat::ZERO);
+    }
 }

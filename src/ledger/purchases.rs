@@ -114,6 +114,8 @@ pub struct Progress {
     pub elapsed_ms: Option<u64>,
     /// What went wrong; an empty one takes back what was written before.
     pub error: Option<String>,
+    /// It is certain by now that nothing was paid, whatever was answered.
+    pub unpaid: bool,
 }
 
 /// A purchase as it stands in the ledger.
@@ -382,7 +384,8 @@ fn go_on(
     now: Time,
 ) -> Result<(), LedgerError> {
     // Nothing was paid: the invoice is let go, so that the row says so and another one can be paid.
-    let unpaid = matches!(status, PurchaseStatus::Asked | PurchaseStatus::Failed);
+    let unpaid =
+        progress.unpaid || matches!(status, PurchaseStatus::Asked | PurchaseStatus::Failed);
     let changed = connection
         .prepare_cached(
             "UPDATE purchases SET status = :status,
