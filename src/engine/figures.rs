@@ -25,15 +25,22 @@ pub async fn work(shop: Arc<Shop>, stop: CancellationToken) {
     let mut bound = tokio::time::interval(BOUND_EVERY);
     let mut settings = shop.settings_changes();
     let mut hours = shop.settings().privacy.keep_content_hours;
+    let mut most = shop.settings().limits.unpaid_text_mb;
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
             _ = erase.tick() => tidy(&shop).await,
             _ = bound.tick() => bound_texts(&shop).await,
             Ok(()) = settings.changed() => {
-                let now = settings.borrow_and_update().privacy.keep_content_hours;
-                if std::mem::replace(&mut hours, now) != now {
+                let (keep, bound) = {
+                    let now = settings.borrow_and_update();
+                    (now.privacy.keep_content_hours, now.limits.unpaid_text_mb)
+                };
+                if std::mem::replace(&mut hours, keep) != keep {
                     tidy(&shop).await;
+                }
+                if std::mem::replace(&mut most, bound) != bound {
+                    bound_texts(&shop).await;
                 }
             }
             () = shop.bells.figures.notified() => {

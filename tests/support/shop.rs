@@ -98,7 +98,8 @@ impl Home {
         self.folder.path().join("config.toml")
     }
 
-    fn command(&self) -> Command {
+    /// `vend` on this home.
+    pub fn command(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_vend"));
         command
             .arg("--data-dir")
