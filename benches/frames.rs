@@ -149,6 +149,7 @@ async fn start(path: &Path, config: &Path, data: &Path) -> Engine {
         config: config.to_owned(),
         data: data.to_owned(),
         pace: None,
+        timing: vend::nostr::Timing::default(),
     };
     let engine = Engine::start(ledger, Keys::generate(), settings, place);
     engine.await.expect("an engine")

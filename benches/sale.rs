@@ -145,6 +145,7 @@ fn sell(sales: u32, rounds: u32) -> Sold {
         config: places.config.clone(),
         data: places.data.clone(),
         pace: None,
+        timing: vend::nostr::Timing::default(),
     };
     let engine = shop.spawn(Engine::start(ledger, Keys::generate(), settings, place));
     let engine = shop.block_on(engine).expect("ran").expect("an engine");

@@ -63,6 +63,7 @@ async fn pages_and_jobs_fit_into_a_line_and_are_the_same_on_both_ways() {
         config: dir.path().join("config.toml"),
         data: dir.path().to_owned(),
         pace: None,
+        timing: vend::nostr::Timing::default(),
     };
     let engine = Engine::start(ledger, Keys::generate(), Settings::default(), place)
         .await

@@ -19,6 +19,7 @@ use nostr::{Event, JsonUtil, Keys};
 use vend::domain::command::Command;
 use vend::domain::event::News;
 use vend::domain::job::Encryption;
+use vend::nostr::Timing;
 
 const SCHEMES: [Encryption; 3] = [Encryption::Plain, Encryption::Nip04, Encryption::Nip44];
 
@@ -44,7 +45,11 @@ fn settings(relay: &str, model: &str) -> String {
 /// A shop that is online at a relay that takes messages of so many bytes.
 async fn shop(longest: usize, told: bool) -> Inside {
     let model = model().await;
-    let mut inside = Inside::start(|relay| settings(relay, &model)).await;
+    let timing = Timing {
+        retry_first: Duration::from_millis(200),
+        ..Timing::default()
+    };
+    let mut inside = Inside::with_timing(timing, |relay| settings(relay, &model)).await;
     inside.relay.set_longest(longest, told);
     inside.engine.ask(Command::GoOnline).await;
     let (mut sells, mut read) = (false, !told);
@@ -227,7 +232,11 @@ async fn a_relay_that_wants_some_work_gets_it() {
 #[tokio::test]
 async fn a_relay_that_sends_no_eose_is_sold_through() {
     let model = model().await;
-    let mut shop = Inside::start(|relay| settings(relay, &model)).await;
+    let timing = Timing {
+        eose_wait: Duration::from_secs(1),
+        ..Timing::default()
+    };
+    let mut shop = Inside::with_timing(timing, |relay| settings(relay, &model)).await;
     shop.relay.set(Fault::NoEose);
     shop.engine.ask(Command::GoOnline).await;
     let mut detail = String::new();

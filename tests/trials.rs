@@ -32,6 +32,7 @@ impl Shop {
             config: config.clone(),
             data: dir.path().to_owned(),
             pace: None,
+            timing: vend::nostr::Timing::default(),
         };
         let settings = load(&config).unwrap();
         let keys = nostr::Keys::generate();

@@ -114,6 +114,7 @@ async fn engine(places: &Places) -> Engine {
         config: places.config.clone(),
         data: places.data.clone(),
         pace: None,
+        timing: vend::nostr::Timing::default(),
     };
     let engine = Engine::start(ledger, Keys::generate(), settings, place);
     engine.await.expect("an engine")

@@ -35,6 +35,7 @@ pub fn main(global: &Global, args: &Args) -> Outcome {
         config: places.config.clone(),
         data: places.data.clone(),
         pace: None,
+        timing: crate::nostr::Timing::default(),
     };
     let sheet = runtime()?.block_on(async {
         let wallet = open_wallet(&settings, &place).map_err(|error| Exit::failed(&error))?;

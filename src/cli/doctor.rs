@@ -149,6 +149,7 @@ async fn look(places: &Places, settings: &Settings) -> Vec<Check> {
         config: places.config.clone(),
         data: places.data.clone(),
         pace: None,
+        timing: crate::nostr::Timing::default(),
     };
     let (relays, endpoints, wallet) = tokio::join!(
         futures::future::join_all(relays),

@@ -53,6 +53,7 @@ impl Host {
             config: places.config.clone(),
             data: places.data.clone(),
             pace,
+            timing: crate::nostr::Timing::default(),
         };
         let (buys, books) = (settings.clone(), ledger.clone());
         let engine = Engine::start(ledger, identity.keys().clone(), settings, place)

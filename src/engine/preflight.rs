@@ -27,7 +27,7 @@ pub const HOLD_FIX: &str = "vend config set payment.mode before";
 /// Signs of the relays that are kept while the first one is waited for.
 const EARLY: usize = 256;
 
-/// Where things are, and how the built-in model is paced.
+/// Where things are, how the built-in model is paced, and how long relays are waited for.
 #[derive(Clone, Debug)]
 pub struct Place {
     /// The settings file.
@@ -36,6 +36,8 @@ pub struct Place {
     pub data: PathBuf,
     /// Tokens per second of the built-in model, where it is slowed down to be watched.
     pub pace: Option<u32>,
+    /// Waits and rates at the relays.
+    pub timing: Timing,
 }
 
 /// Why the shop stays offline: the sentence with its fix.
@@ -114,7 +116,7 @@ pub async fn open(shop: &Arc<Shop>, place: &Place) -> Result<Opened, NotReady> {
     let (wallet, pool, relays) = tokio::join!(
         waits.over("the wallet", wallet(shop, &settings, place)),
         waits.over("the model", endpoints(shop, &settings, place)),
-        waits.over("a relay", relays(shop, &settings)),
+        waits.over("a relay", relays(shop, &settings, place.timing.clone())),
     );
     let why: Vec<String> = [
         wallet.as_ref().err(),
@@ -292,6 +294,7 @@ async fn endpoints(
 async fn relays(
     shop: &Arc<Shop>,
     settings: &Settings,
+    timing: Timing,
 ) -> Result<(Relays, Vec<RelayNews>, Inlets), NotReady> {
     let urls: Vec<RelayUrl> = settings
         .nostr
@@ -320,7 +323,7 @@ async fn relays(
             longest_request: size::longest_request(settings.limits.prompt_bytes as usize),
             max_pow: settings.nostr.max_pow_bits,
             reach: Reach::public(settings.nostr.buyers_relays),
-            timing: Timing::default(),
+            timing,
         },
         tell,
     );

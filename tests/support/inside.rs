@@ -14,6 +14,7 @@ use vend::domain::id::RequestId;
 use vend::domain::job::{Encryption, JobView};
 use vend::engine::{Engine, Place};
 use vend::ledger::Ledger;
+use vend::nostr::Timing;
 
 use crate::drill_relay::DrillRelay;
 use crate::shop::{Home, answers, bolt11};
@@ -27,11 +28,12 @@ pub struct Inside {
     pub relay: DrillRelay,
     pub engine: Engine,
     events: Receiver<Event>,
+    timing: Timing,
     /// Everything that was told, as `vend run --events` prints it.
     pub told: String,
 }
 
-async fn start(home: &Home) -> (Engine, Receiver<Event>) {
+async fn start(home: &Home, timing: Timing) -> (Engine, Receiver<Event>) {
     // An error means that one is installed already, which serves as well.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let ledger = Ledger::open(&home.data().join("vend.db")).unwrap();
@@ -39,6 +41,7 @@ async fn start(home: &Home) -> (Engine, Receiver<Event>) {
         config: home.config(),
         data: home.data(),
         pace: None,
+        timing,
     };
     let settings = load(&home.config()).unwrap();
     let keys = home.seller.clone();
@@ -50,15 +53,21 @@ async fn start(home: &Home) -> (Engine, Receiver<Event>) {
 impl Inside {
     /// Starts it, offline, with the settings that are made for its relay.
     pub async fn start(settings: impl FnOnce(&str) -> String) -> Self {
+        Self::with_timing(Timing::default(), settings).await
+    }
+
+    /// The same, where relays are waited for otherwise.
+    pub async fn with_timing(timing: Timing, settings: impl FnOnce(&str) -> String) -> Self {
         let (home, relay) = (Home::new(), DrillRelay::start(None).await);
         let text = settings(relay.url().as_str());
         std::fs::write(home.config(), text).unwrap();
-        let (engine, events) = start(&home).await;
+        let (engine, events) = start(&home, timing.clone()).await;
         Self {
             home,
             relay,
             engine,
             events,
+            timing,
             told: String::new(),
         }
     }
@@ -73,7 +82,7 @@ impl Inside {
         self.engine.ask(Command::Stop { now: true }).await;
         self.engine.ended().await;
         between(&self.home);
-        (self.engine, self.events) = start(&self.home).await;
+        (self.engine, self.events) = start(&self.home, self.timing.clone()).await;
         self
     }
 
