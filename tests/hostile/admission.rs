@@ -32,7 +32,7 @@ async fn inputs_that_never_come_hold_nobody_up() {
         ..Rules::default()
     })
     .await;
-    let quiet = street.sales("quiet", 2).await;
+    let quiet = street.quiet(2).await;
     let attackers: Vec<Keys> = (0..3).map(|_| Keys::generate()).collect();
     for (n, attacker) in attackers.iter().enumerate() {
         // Three of each: two are looked for, and one is too many.
@@ -88,7 +88,6 @@ async fn inputs_that_never_come_hold_nobody_up() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_fetched_for_a_request_that_is_dropped() {
     let street = Street::open(&Rules::default()).await;
-    street.sales("quiet", 1).await;
     let poor = nowhere(0);
     let mut poor = as_tags(&poor);
     poor.push(vec!["bid", "9999"]);
@@ -122,7 +121,7 @@ async fn sixty_two_junk_requests_take_no_sale_from_ten_buyers() {
         ..Rules::default()
     })
     .await;
-    let quiet = street.sales("quiet", 1).await;
+    let quiet = street.quiet(1).await;
     let keys: Vec<Keys> = (0..11).map(|_| Keys::generate()).collect();
     for n in 0..62 {
         let text = format!("junk {n}");
@@ -153,14 +152,7 @@ async fn a_flood_of_fresh_keys_leaves_a_known_buyer_whole() {
     street
         .told(|event| event["event"] == "dropped" && event["reason"] == "rate_limited")
         .await;
-    let mut attacked = Vec::new();
-    for n in 0..4 {
-        attacked.push(
-            street
-                .sale(&known, 100 + n)
-                .await
-                .expect("a known buyer is served"),
-        );
-    }
+    let four = vec![known; 4];
+    let attacked = street.sales_to("300 fresh keys", &four).await;
     street.held_nobody_up(&quiet, &attacked);
 }

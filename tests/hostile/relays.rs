@@ -65,7 +65,7 @@ async fn a_relay_that_asks_for_24_bits_once_holds_no_result_back() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn relays_that_a_request_names_reach_no_port_of_this_machine() {
     let street = Street::open(&Rules::default()).await;
-    let quiet = street.sales("quiet", 1).await;
+    let quiet = street.quiet(1).await;
     let trap = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("ws://{}", trap.local_addr().unwrap());
     let met = tokio::spawn(async move {
@@ -94,7 +94,7 @@ async fn a_result_that_a_relay_can_not_take_stops_no_other_sale() {
     let model = DrillOllama::start().await;
     let street = street(&model).await;
     street.relay.set_longest(128 * 1024, false);
-    let quiet = street.sales("quiet", 2).await;
+    let quiet = street.quiet(2).await;
     let quotes = street
         .home
         .request(&Keys::generate(), Encryption::Plain, &"\"".repeat(30_600));

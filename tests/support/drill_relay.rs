@@ -101,6 +101,7 @@ impl DrillRelay {
             closes: 0,
             cap: usize::MAX,
             longest: None,
+            ahead: 0,
         };
         let relay = Self {
             inner: Arc::new(Inner {
@@ -177,6 +178,11 @@ impl DrillRelay {
     /// says how long.
     pub fn set_longest(&self, bytes: usize, told: bool) {
         self.state().longest = Some((bytes, told));
+    }
+
+    /// Its clock (the `Date` of its description) is so many seconds ahead.
+    pub fn set_ahead(&self, secs: i64) {
+        self.state().ahead = secs;
     }
 
     /// What it accepted so far, injected events included, in this order.
@@ -418,11 +424,12 @@ impl DrillRelay {
                 "limitation": { "min_pow_difficulty": bits, "auth_required": fault == Fault::Auth,
                     "max_message_length": longest.map(|(longest, _)| longest) },
             });
-            answer(&mut stream, "200 OK", &body.to_string()).await;
+            let ahead = self.state().ahead;
+            answer(&mut stream, "200 OK", &body.to_string(), ahead).await;
             return None;
         }
         if let Fault::Http(code) = fault {
-            answer(&mut stream, &format!("{code} No"), "").await;
+            answer(&mut stream, &format!("{code} No"), "", 0).await;
             return None;
         }
         tokio_tungstenite::accept_async(stream).await.ok()
@@ -479,9 +486,9 @@ async fn swallow(stream: &mut TcpStream) {
     while stream.read(&mut waste).await.is_ok_and(|read| read > 0) {}
 }
 
-async fn answer(stream: &mut TcpStream, status: &str, body: &str) {
+async fn answer(stream: &mut TcpStream, status: &str, body: &str, ahead: i64) {
     let length = body.len();
-    let date = time::OffsetDateTime::now_utc()
+    let date = (time::OffsetDateTime::now_utc() + time::Duration::seconds(ahead))
         .format(&time::format_description::well_known::Rfc2822)
         .unwrap()
         .replace("+0000", "GMT");

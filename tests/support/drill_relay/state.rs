@@ -44,6 +44,8 @@ pub(super) struct State {
     pub(super) cap: usize,
     /// The longest message it takes; its description says so where the second is true.
     pub(super) longest: Option<(usize, bool)>,
+    /// Seconds by which its clock is ahead.
+    pub(super) ahead: i64,
 }
 
 impl Conn {
