@@ -4,18 +4,27 @@
 mod drill_ollama;
 #[path = "support/drill_relay.rs"]
 mod drill_relay;
+#[path = "support/drill_wallet.rs"]
+mod drill_wallet;
 #[path = "support/shop.rs"]
 mod shop;
 
+use std::collections::HashSet;
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use drill_ollama::DrillOllama;
-use drill_relay::DrillRelay;
-use nostr::Keys;
-use serde_json::Value;
-use shop::Home;
+use drill_relay::{DrillRelay, Fault};
+use drill_wallet::DrillWallet;
+use nostr::{Event, EventBuilder, Keys, Kind, Tag};
+use serde_json::{Value, json};
+use shop::{Home, Running, answers, bolt11};
 use vend::domain::job::Encryption;
+use wiremock::matchers::method;
+use wiremock::{Mock, MockServer, ResponseTemplate};
+
+const LONGEST: Duration = Duration::from_secs(120);
 
 /// What strangers write: each steers, hides, reorders or piles up.
 const HOSTILE: [&str; 40] = [
@@ -95,6 +104,78 @@ fn said(home: &Home, args: &[&str]) -> String {
     text
 }
 
+fn said_json(home: &Home, args: &[&str]) -> Value {
+    let text = said(home, args);
+    serde_json::from_str(&text).unwrap_or_else(|e| panic!("{args:?}: {e}: {text}"))
+}
+
+/// Reads the lines of `vend run --events` until one fits. Each is JSON that steers nothing.
+async fn until(run: &mut Running, fits: impl Fn(&Value) -> bool) -> Value {
+    let reading = async {
+        while let Some(line) = run.lines.next_line().await.unwrap() {
+            assert!(raw(&line).is_none(), "{:?} raw in {line}", raw(&line));
+            let event: Value = serde_json::from_str(&line).unwrap();
+            if fits(&event) {
+                return event;
+            }
+        }
+        panic!("the shop ended");
+    };
+    tokio::time::timeout(LONGEST, reading).await.unwrap()
+}
+
+fn is_open(event: &Value) -> bool {
+    event["event"] == "state" && (event["state"] == "online" || event["state"] == "degraded")
+}
+
+/// Logs are the owner's alone, and as clean as what is printed.
+fn judge_logs(home: &Home) {
+    for file in std::fs::read_dir(home.data().join("logs")).unwrap() {
+        let file = file.unwrap();
+        let mode = file.metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{:?}", file.path());
+        let text = std::fs::read_to_string(file.path()).unwrap();
+        assert!(raw(&text).is_none(), "{:?} raw in the log", raw(&text));
+    }
+}
+
+/// Every command that prints what is known of jobs, buyers and the world outside, as text and as JSON.
+fn everything(home: &Home) {
+    for args in [
+        &["status"][..],
+        &["jobs"],
+        &["jobs", "--filter", "say"],
+        &["stats"],
+        &["buyers"],
+        &["purchases"],
+        &["receipts", "--format", "csv"],
+        &["recover"],
+        &["audit"],
+        &["doctor"],
+        &["config", "show"],
+        &["keys", "show"],
+        &["config", "get", "text.model\u{1b}[31m"],
+        &["jobs", "show", "\u{202e}00000000"],
+        &["recover", "\u{9b}2J00000000"],
+        &["buyers", "block", "\u{202e}npub"],
+    ] {
+        said(home, args);
+    }
+    for args in [
+        &["status", "--json"][..],
+        &["jobs", "--json"],
+        &["stats", "--json"],
+        &["buyers", "--json"],
+        &["purchases", "--json"],
+        &["receipts", "--format", "json"],
+        &["recover", "--json"],
+        &["audit", "--json"],
+        &["doctor", "--json"],
+    ] {
+        said_json(home, args);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_stranger_steers_a_terminal_through_any_command() {
     let home = Home::new();
@@ -106,63 +187,31 @@ async fn no_stranger_steers_a_terminal_through_any_command() {
     let wallet = "backend = \"sandbox\"\n";
     home.configure_with("after", url.as_str(), wallet, "gemma2:latest", &endpoint);
     let mut run = home.run(None);
-    run.until(|event| event["event"] == "state" && event["state"] == "online")
-        .await;
+    until(&mut run, is_open).await;
     let buyer = Keys::generate();
+    // Some in each request: `vend audit` asks the wallet about five jobs a second.
+    let texts: Vec<String> = HOSTILE.chunks(5).map(<[&str]>::concat).collect();
     let mut ids = Vec::new();
-    for text in HOSTILE {
+    for text in &texts {
         let request = home.request(&buyer, Encryption::Plain, &format!("say {text} twice"));
         ids.push(request.id.to_hex());
         relay.inject(&request);
     }
     for _ in &ids {
-        run.until(|event| event["event"] == "job" && event["job"]["status"] == "pending_payment")
-            .await;
+        until(&mut run, |event| {
+            event["event"] == "job" && event["job"]["status"] == "pending_payment"
+        })
+        .await;
     }
-    for args in [
-        &["status"][..],
-        &["jobs"],
-        &["jobs", "--filter", "say"],
-        &["stats"],
-        &["receipts", "--format", "csv"],
-        &["recover"],
-        &["audit"],
-        &["doctor"],
-        &["config", "show"],
-        &["keys", "show"],
-        &["config", "get", "text.model\u{1b}[31m"],
-        &["jobs", "show", "\u{202e}00000000"],
-    ] {
-        said(&home, args);
-    }
-    for args in [
-        &["status", "--json"][..],
-        &["jobs", "--json"],
-        &["stats", "--json"],
-        &["receipts", "--format", "json"],
-        &["recover", "--json"],
-        &["audit", "--json"],
-        &["doctor", "--json"],
-    ] {
-        let text = said(&home, args);
-        let _: Value = serde_json::from_str(&text).unwrap_or_else(|e| panic!("{args:?}: {e}"));
-    }
-    for (id, text) in ids.iter().zip(HOSTILE) {
+    everything(&home);
+    for (id, text) in ids.iter().zip(&texts) {
         said(&home, &["jobs", "show", id]);
         // The beginning of an id is enough, and JSON says the same as before it was escaped.
-        let shown = said(&home, &["jobs", "show", &id[..12], "--json"]);
-        let job: Value = serde_json::from_str(&shown).unwrap();
+        let job = said_json(&home, &["jobs", "show", &id[..12], "--json"]);
         assert_eq!(job["id"], id.as_str());
         assert_eq!(job["prompt"], format!("say {text} twice"));
     }
-    let logs = std::fs::read_dir(home.data().join("logs")).unwrap();
-    for file in logs {
-        let file = file.unwrap();
-        let mode = file.metadata().unwrap().permissions().mode();
-        assert_eq!(mode & 0o777, 0o600, "{:?}", file.path());
-        let text = std::fs::read_to_string(file.path()).unwrap();
-        assert!(raw(&text).is_none(), "{:?}", raw(&text));
-    }
+    judge_logs(&home);
     if cfg!(target_os = "linux") {
         let pid = run.child.id().unwrap();
         let limits = std::fs::read_to_string(format!("/proc/{pid}/limits")).unwrap();
@@ -173,6 +222,153 @@ async fn no_stranger_steers_a_terminal_through_any_command() {
         let numbers: Vec<&str> = core.split_whitespace().skip(4).take(2).collect();
         assert_eq!(numbers, ["0", "0"], "{core}");
     }
+}
+
+/// A model server whose every word is hostile: the names of its models, and the error in the middle of each answer.
+async fn hostile_server() -> MockServer {
+    let (server, words) = (MockServer::start().await, HOSTILE.concat());
+    let mut models: Vec<Value> = HOSTILE.iter().map(|name| json!({ "id": name })).collect();
+    models.push(json!({ "id": "m" }));
+    Mock::given(method("GET"))
+        .respond_with(ResponseTemplate::new(200).set_body_json(json!({ "data": models })))
+        .mount(&server)
+        .await;
+    let error = json!({ "error": { "message": words, "type": words, "code": words } });
+    Mock::given(method("POST"))
+        .respond_with(ResponseTemplate::new(500).set_body_json(error))
+        .mount(&server)
+        .await;
+    server
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_relay_wallet_or_server_steers_a_terminal_either() {
+    let (home, words) = (Home::new(), HOSTILE.concat());
+    let (relay, foe) = (DrillRelay::start(None).await, DrillRelay::start(None).await);
+    foe.set(Fault::Refuse(format!("blocked: {words}")));
+    let wallet = DrillWallet::start(&home.folder.path().join("wallet.jsonl"));
+    wallet.rename(&words);
+    let server = hostile_server().await;
+    let relays = format!("{}\", \"{}", relay.url(), foe.url());
+    let backend = format!(
+        "backend = \"lnbits\"\nurl = \"{}\"\ninvoice_key = \"{}\"\n",
+        wallet.url(),
+        wallet.invoice_key()
+    );
+    let endpoint = format!("kind = \"openai\"\nurl = \"{}\"\n", server.uri());
+    home.configure_with("before", &relays, &backend, "m", &endpoint);
+    let mut run = home.run(None);
+    until(&mut run, is_open).await;
+    for text in ["NOTICE", "CLOSED", "OK", "AUTH", "nonsense"] {
+        foe.inject_raw(&json!([text, words, false, words]).to_string());
+    }
+    foe.inject_raw(&words);
+    // Paid, and then every run fails: a case of the recovery desk.
+    let request = home.request(
+        &Keys::generate(),
+        Encryption::Plain,
+        &format!("say {words}"),
+    );
+    let id = request.id.to_hex();
+    relay.inject(&request);
+    let asks = |event: &Event| answers(event).as_deref() == Some(&id) && bolt11(event).is_some();
+    let asked = relay.wait_for(asks, LONGEST).await.expect("an invoice");
+    wallet.pay(&bolt11(&asked).unwrap()).unwrap();
+    let failed = until(&mut run, |event| {
+        event["event"] == "job" && event["job"]["id"] == *id && event["job"]["status"] == "error"
+    })
+    .await;
+    assert_ne!(failed["job"]["owed_to_buyer_msat"], 0, "{failed}");
+    everything(&home);
+    said(&home, &["jobs", "show", &id]);
+    said_json(&home, &["jobs", "show", &id, "--json"]);
+    said(&home, &["recover", &id]);
+    assert_eq!(said_json(&home, &["recover", &id, "--json"])["id"], *id);
+    judge_logs(&home);
+}
+
+/// Sellers who write hostile words wherever a seller can: one answers, and one refuses.
+async fn hostile_sellers(relay: DrillRelay, answering: Keys, refusing: Keys) {
+    let words = HOSTILE.concat();
+    for keys in [&answering, &refusing] {
+        let model = format!("m {words}");
+        let content = json!({
+            "name": words, "about": words, "encryptionSupported": true,
+            "nip90Params": { "model": { "values": [model, words] } },
+            "pricing": { model: { "min_msat": 1_000, "input_msat_per_1k": 0, "output_msat_per_1k": 0 } },
+        });
+        let tags = [["d", "x"], ["k", "5050"]].map(|parts| Tag::parse(parts).unwrap());
+        let event = EventBuilder::new(Kind::from_u16(31_990), content.to_string()).tags(tags);
+        relay.inject(&event.sign_with_keys(keys).unwrap());
+    }
+    let mut seen = HashSet::new();
+    loop {
+        let asked = |event: &Event| event.kind == Kind::from_u16(5050) && !seen.contains(&event.id);
+        let Some(request) = relay.wait_for(asked, LONGEST * 5).await else {
+            return;
+        };
+        seen.insert(request.id);
+        let (id, buyer) = (request.id.to_hex(), request.pubkey.to_hex());
+        let refuses = request
+            .tags
+            .public_keys()
+            .any(|key| *key == refusing.public_key());
+        let keys = if refuses { &refusing } else { &answering };
+        let say = |kind: u16, tag: &[&str]| {
+            let tags = [&["e", id.as_str()][..], &["p", buyer.as_str()], tag];
+            let tags = tags.map(|parts| Tag::parse(parts.iter().copied()).unwrap());
+            let event = EventBuilder::new(Kind::from_u16(kind), words.as_str()).tags(tags);
+            relay.inject(&event.sign_with_keys(keys).unwrap());
+        };
+        say(7000, &["status", "processing", &words]);
+        say(7000, &["status", "partial", &words]);
+        if refuses {
+            say(7000, &["status", "error", &words]);
+        } else {
+            say(6050, &["model", &words]);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_seller_steers_a_buyers_terminal() {
+    let (home, relay) = (Home::new(), DrillRelay::start(None).await);
+    let wallet = "backend = \"sandbox\"\n";
+    let url = relay.url().to_string();
+    home.configure_with("after", &url, wallet, "vend-tiny", "kind = \"builtin\"\n");
+    let (answering, refusing) = (Keys::generate(), Keys::generate());
+    let (one, other) = (
+        answering.public_key().to_hex(),
+        refusing.public_key().to_hex(),
+    );
+    let sellers = tokio::spawn(hostile_sellers(relay.clone(), answering, refusing));
+    for more in [
+        &["--to", &one][..],
+        &["--to", &one, "--stream"],
+        &["--to", &one, "--json"],
+        &["--to", &one, "--pay", "sandbox"],
+        &["--to", &other],
+        &["--to", &other, "--json"],
+        &["--to", &other, "--pay", "sandbox"],
+    ] {
+        // An argument holds no NUL.
+        let prompt = format!("say {}", HOSTILE.concat().replace('\0', ""));
+        let args = [&["request", &prompt][..], more].concat();
+        let text = said(&home, &args);
+        assert!(!text.is_empty(), "{more:?}");
+        if more.contains(&"--json") {
+            let sheet: Value = serde_json::from_str(&text).unwrap();
+            assert_eq!(sheet["ok"], more[1] == one, "{more:?}: {sheet}");
+        }
+    }
+    let bought = said_json(&home, &["purchases", "--json"]);
+    assert_eq!(bought.as_array().map(Vec::len), Some(2), "{bought}");
+    said(&home, &["purchases"]);
+    said(&home, &["purchases", "--check", "--timeout", "1"]);
+    said(&home, &["gateway", "sellers", "--timeout", "2"]);
+    let known = said_json(&home, &["gateway", "sellers", "--timeout", "2", "--json"]);
+    assert_eq!(known.as_array().map(Vec::len), Some(2), "{known}");
+    sellers.abort();
 }
 
 #[test]
