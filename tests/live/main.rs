@@ -17,6 +17,8 @@ mod drill_ollama;
 mod drill_phoenixd;
 #[path = "../support/drill_relay.rs"]
 mod drill_relay;
+#[path = "../support/drill_wallet.rs"]
+mod drill_wallet;
 
 use serde_json::Value;
 use stage::{Buyer, Lnbits, Place, Server, Shop, gguf, ready, request_of};
@@ -308,5 +310,7 @@ mod forged;
 mod gateway;
 mod golden;
 mod lnd;
+mod newcomer;
 mod nwc;
 mod renamed;
+mod sizes;

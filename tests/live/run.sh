@@ -1,7 +1,10 @@
 #!/usr/bin/env bash
 # Starts one of the live tests' servers in the foreground, on loopback:
 #
-#   run.sh ollama|relay|lnbits PORT DIR
+#   run.sh ollama|lnbits PORT DIR
+#   run.sh relay PORT DIR [LONGEST_EVENT]                nostr-rs-relay
+#   run.sh ws PORT DIR LONGEST_MESSAGE [told]            a relay on Node's `ws` server
+#   run.sh khatru PORT DIR LONGEST_MESSAGE               a Go relay
 #   run.sh llama PORT DIR MODEL.gguf [OPTION...]
 #   run.sh btcd PORT DIR [ADDRESS]                       a regtest chain; what is mined goes to ADDRESS
 #   run.sh lnd PORT DIR GRPC_PORT PEER_PORT CHAIN_PORT CHAIN_DIR ALIAS
@@ -12,7 +15,7 @@ set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 tools=${VEND_LIVE_TOOLS:-$(cd "$here/../.." && pwd)/target/live-tools}
-usage() { echo "usage: run.sh ollama|relay|lnbits|llama|btcd|lnd PORT DIR [MORE...]" >&2; exit 2; }
+usage() { echo "usage: run.sh ollama|relay|ws|khatru|lnbits|llama|btcd|lnd PORT DIR [MORE...]" >&2; exit 2; }
 [ $# -ge 3 ] || usage
 name=$1 port=$2
 case $port in '' | *[!0-9]*) usage ;; esac
@@ -51,11 +54,20 @@ reject_future_seconds = 1800
 # A test sends in bursts, and what it tests is not this relay's throttle.
 messages_per_sec = 0
 subscriptions_per_min = 0
-max_event_bytes = 262144
+max_event_bytes = ${4:-262144}
 max_ws_message_bytes = 524288
 max_ws_frame_bytes = 524288
 TOML
   exec "$tools/bin/nostr-rs-relay" --config "$dir/config.toml" --db "$dir"
+  ;;
+ws)
+  [ $# -ge 4 ] || usage
+  exec env VEND_LIVE_TOOLS="$tools" node "$here/ws_relay.mjs" "$port" "${@:4}"
+  ;;
+khatru)
+  need bin/khatru
+  [ $# = 4 ] || usage
+  exec "$tools/bin/khatru" "$port" "$4"
   ;;
 lnbits)
   need lnbits/bin/python

@@ -5,7 +5,8 @@
 #   llama   llama.cpp's own HTTP server (Python)   lnbits  LNbits with play money (Python)
 #   node    nostr-tools for the buyer, @getalby/sdk for a wallet behind Nostr Wallet Connect (npm)
 #   spark   the official Spark SDK (npm)            lnd     LND, and btcd for a chain of its own (Go)
-#   openai  OpenAI's own clients (Python, npm)
+#   openai  OpenAI's own clients (Python, npm)     khatru  a Go relay with its limits on (Go)
+#   litellm, llm, nostrdvm (Python): two programs that buy through the gateway, and a seller
 #
 #   setup.sh [NAME...]       only these; all without a name
 #
@@ -22,6 +23,9 @@ LNBITS=1.6.2
 XLLAMACPP=2026.10.11549
 OPENAI_PY=3.57.0
 OPENAI_JS=6.49.0
+LITELLM=1.110.2
+LLM=0.36
+NOSTRDVM=1.1.8
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 tools=${VEND_LIVE_TOOLS:-$(cd "$here/../.." && pwd)/target/live-tools}
@@ -168,7 +172,35 @@ lnd() {
   stamp "$want"
 }
 
-ALL="node spark openai llama lnbits ollama relay lnd"
+litellm() {
+  installed "$LITELLM" litellm/bin/python && return
+  venv litellm "litellm==$LITELLM" || return
+  stamp "$LITELLM"
+}
+
+llm() {
+  installed "$LLM" llm/bin/llm && return
+  venv llm "llm==$LLM" || return
+  stamp "$LLM"
+}
+
+nostrdvm() {
+  installed "$NOSTRDVM" nostrdvm/bin/python && return
+  venv nostrdvm "nostr-dvm==$NOSTRDVM" || return
+  stamp "$NOSTRDVM"
+}
+
+khatru() {
+  local want
+  want=$(cat "$here"/khatru/* | cksum)
+  installed "$want" bin/khatru && return
+  has go || { missing "no go"; return; }
+  logged env GOFLAGS="-p=$jobs -buildvcs=false -mod=readonly" CGO_ENABLED=0 \
+    go build -C "$here/khatru" -o "$tools/bin/khatru" -trimpath -ldflags "-s -w" . || { missing "the build failed"; return; }
+  stamp "$want"
+}
+
+ALL="node spark openai litellm llm nostrdvm khatru llama lnbits ollama relay lnd"
 sheet=""
 for name in ${*:-$ALL}; do
   case " $ALL " in *" $name "*) ;; *) sheet+="$name: missing no such tool"$'\n'; continue ;; esac

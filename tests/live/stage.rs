@@ -48,6 +48,10 @@ pub fn ready(test: &str, names: &[&str]) -> bool {
             "node" => "node/node_modules/@getalby/sdk/package.json",
             "spark" => "spark/node_modules/@buildonspark/spark-sdk/package.json",
             "lnd" => "bin/lnd",
+            "khatru" => "bin/khatru",
+            "litellm" => "litellm.stamp",
+            "llm" => "llm/bin/llm",
+            "nostrdvm" => "nostrdvm.stamp",
             "openai" => "openai/node_modules/openai/index.mjs",
             other => panic!("no tool is called {other}"),
         };
@@ -221,6 +225,11 @@ impl Server {
         self.port
     }
 
+    /// What it is and how it was started.
+    pub fn label(&self) -> String {
+        format!("{} {}", self.name, self.more.join(" "))
+    }
+
     /// Where it keeps everything.
     pub fn dir(&self) -> &Path {
         self.dir.path()
@@ -349,6 +358,17 @@ impl Place {
         fs::write(self.dir.path().join("config.toml"), text).unwrap();
     }
 
+    /// Announces itself from the next start on.
+    pub fn announce(&self) {
+        let path = self.dir.path().join("config.toml");
+        let text = fs::read_to_string(&path).unwrap();
+        fs::write(
+            path,
+            text.replacen("announce = false", "announce = true", 1),
+        )
+        .unwrap();
+    }
+
     /// Puts a secret beside the settings, for its owner alone.
     pub fn secret(&self, name: &str, text: &str) {
         use std::os::unix::fs::OpenOptionsExt;
@@ -362,7 +382,8 @@ impl Place {
         self.dir.path().join("data")
     }
 
-    fn command(&self) -> Command {
+    /// `vend` on this folder.
+    pub fn command(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_vend"));
         command
             .arg("--config")
@@ -549,6 +570,25 @@ impl Buyer {
             "{result}"
         );
         result
+    }
+
+    /// Everything that it heard until the end: its last line is the result, an error, or the last before the relay left it.
+    pub fn to_the_end(&self) -> Vec<Value> {
+        let mut heard = Vec::new();
+        loop {
+            match self.lines.recv_timeout(PATIENCE) {
+                Ok(line) => {
+                    assert_ne!(line["type"], "rejected", "{line}");
+                    let ends = line["type"] == "result" || line["status"] == "error";
+                    heard.push(line);
+                    if ends {
+                        return heard;
+                    }
+                }
+                Err(RecvTimeoutError::Disconnected) => return heard,
+                Err(RecvTimeoutError::Timeout) => panic!("the buyer hangs: {heard:?}"),
+            }
+        }
     }
 
     fn next(&self, what: &str, fits: impl Fn(&Value) -> bool) -> Value {

@@ -3,8 +3,9 @@
 // decrypts, answers and signs. The wallet's books are the test's: each question goes to stdout as one JSON line
 // {"id","method","params"}, and stdin gives {"id","result"} or {"id","error":{"code","message"}}.
 //
-//   node wallet_service.mjs --relay ws://127.0.0.1:7777 --encryption nip44|nip04
+//   node wallet_service.mjs --relay ws://127.0.0.1:7777 --encryption nip44|nip04 [--spends yes] [--network regtest]
 //
+// With --spends the connection may pay too (pay_invoice), as a buyer's.
 // The first line out is {"uri"}, once the service listens. Two more lines are understood on stdin: {"notify":HASH} tells of
 // a payment, {"forge":HASH} does so in a stranger's name and under the service's with a signature that is none; each is
 // answered by {"told":HASH} when the relay has it (or has refused it). It ends when stdin does.
@@ -17,7 +18,7 @@ const fail = (code, text) => {
   process.stderr.write(`wallet service: ${text}\n`);
   process.exit(code);
 };
-const opt = { encryption: 'nip44' };
+const opt = { encryption: 'nip44', network: 'regtest' };
 for (let i = 2; i < process.argv.length; i += 2) opt[process.argv[i].replace(/^--/, '')] = process.argv[i + 1];
 if (!opt.relay || !['nip44', 'nip04'].includes(opt.encryption)) fail(2, 'usage: wallet_service.mjs --relay URL --encryption nip44|nip04');
 // Loopback or nothing, whatever a test hands over by mistake.
@@ -60,12 +61,13 @@ const ask = (method, params) =>
     waiting.set(id, ({ result, error }) => resolve({ result, error }));
     out({ id, method, params });
   });
-const METHODS = ['get_info', 'get_balance', 'make_invoice', 'lookup_invoice'];
+const METHODS = ['get_info', 'get_balance', 'make_invoice', 'lookup_invoice', ...(opt.spends ? ['pay_invoice'] : [])];
 const handler = {
-  getInfo: async () => ({ result: { alias: 'books of the test', network: 'regtest', methods: METHODS }, error: undefined }),
+  getInfo: async () => ({ result: { alias: 'books of the test', network: opt.network, methods: METHODS }, error: undefined }),
   getBalance: async () => ({ result: { balance: 0 }, error: undefined }),
   makeInvoice: (params) => ask('make_invoice', params),
   lookupInvoice: (params) => ask('lookup_invoice', params),
+  ...(opt.spends ? { payInvoice: (params) => ask('pay_invoice', params) } : {}),
 };
 
 // --- notifications: the service class has none, so its own keys and encryption are used ---
