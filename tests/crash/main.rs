@@ -350,18 +350,20 @@ async fn run_with_balance(point: &str, mode: &str) -> Result<(), String> {
         tokio::pin!(pays);
         let mut paid = false;
         if crash_at.is_some() {
-            let died = async {
-                while let Ok(Some(_)) = shop.lines.next_line().await {}
-                shop.child.wait().await
-            };
-            tokio::pin!(died);
-            let bound = tokio::time::sleep(LONGEST);
-            tokio::pin!(bound);
-            let status = loop {
-                tokio::select! {
-                    status = &mut died => break status.map_err(|e| e.to_string())?,
-                    outcome = &mut pays, if !paid => { outcome?; paid = true; }
-                    () = &mut bound => return Err("the point was never reached".to_owned()),
+            let status = {
+                let died = async {
+                    while let Ok(Some(_)) = shop.lines.next_line().await {}
+                    shop.child.wait().await
+                };
+                tokio::pin!(died);
+                let bound = tokio::time::sleep(LONGEST);
+                tokio::pin!(bound);
+                loop {
+                    tokio::select! {
+                        status = &mut died => break status.map_err(|e| e.to_string())?,
+                        outcome = &mut pays, if !paid => { outcome?; paid = true; }
+                        () = &mut bound => return Err("the point was never reached".to_owned()),
+                    }
                 }
             };
             if status.signal() != Some(SIGABRT) {
