@@ -108,6 +108,10 @@ enum Sub {
     Online,
     /// Tell the running vend to go offline, when the running jobs are done
     Offline(ask::Now),
+    /// Take no new work for a while; running work is finished, and it goes on by itself
+    Snooze(ask::Snooze),
+    /// End a snooze
+    Resume,
     /// Tell the running vend to end
     Stop(ask::Now),
     /// Be a buyer: publish a request and print what comes back
@@ -180,6 +184,8 @@ fn dispatch(cli: Cli) -> Outcome {
         Some(Sub::Status(json)) => ask::status(&global, json),
         Some(Sub::Online) => ask::online(&global),
         Some(Sub::Offline(now)) => ask::offline(&global, now),
+        Some(Sub::Snooze(args)) => ask::snooze(&global, &args),
+        Some(Sub::Resume) => ask::resume(&global),
         Some(Sub::Stop(now)) => ask::stop(&global, now),
         Some(Sub::Request(args)) => request::main(&args, &global),
         Some(Sub::Gateway(args)) => gateway::main(&global, &args),

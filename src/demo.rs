@@ -225,7 +225,7 @@ pub async fn online(engine: &Engine) -> Result<(), DemoError> {
     loop {
         let seen = now.borrow_and_update().clone();
         match seen.state {
-            state if state.sells() => return Ok(()),
+            state if state.is_open() => return Ok(()),
             ShopState::Starting => starting = true,
             ShopState::Offline if starting => return Err(DemoError(seen.detail)),
             _ => {}

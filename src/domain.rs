@@ -27,6 +27,7 @@ pub mod id;
 pub mod invoice;
 pub mod job;
 pub mod load;
+pub mod machine;
 pub mod message;
 pub mod model_name;
 pub mod msat;

@@ -23,6 +23,7 @@ pub mod trouble;
 use std::fmt;
 use std::time::Duration;
 
+use futures::FutureExt;
 use futures::future::BoxFuture;
 use tokio::sync::watch;
 
@@ -224,6 +225,12 @@ pub trait Endpoint: Send + Sync + fmt::Debug {
     /// What the seller does where it lacks a model.
     fn missing_fix(&self, _model: &str) -> String {
         "load it in that server, or set text.model to one that it has".to_owned()
+    }
+
+    /// Asks the server to unload the models that it has answered with since the last time; tells their names. Servers that can't
+    /// unload do nothing. An error is a sentence for the operator.
+    fn unload(&self) -> BoxFuture<'_, Result<Vec<String>, String>> {
+        std::future::ready(Ok(Vec::new())).boxed()
     }
 
     /// Answers; whole or not at all. Dropping the future cancels the work on the server.

@@ -172,6 +172,7 @@ fn text(rule: Rule, turn: usize) -> String {
         Rule::LightningAddress => format!("me{turn}@shop.example"),
         Rule::Path => format!("/tmp/{turn}"),
         Rule::Listen => format!("127.0.0.1:{}", 9_300 + turn),
+        Rule::Hours => format!("mon-sun 00:00-{:02}:59", 20 + turn % 3),
         Rule::Currency => ["EUR", "USD", "CHF", "GBP", "SEK"][turn % 5].to_owned(),
         Rule::Person => Keys::generate().public_key().to_bech32().unwrap(),
     }

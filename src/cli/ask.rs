@@ -3,7 +3,8 @@
 use crate::config::place::{Places, read_lock};
 use crate::control::client::Client;
 use crate::domain::command::{Command, Reply};
-use crate::domain::health::Status;
+use crate::domain::health::{ShopState, Status};
+use crate::domain::machine;
 
 use super::Global;
 use super::exit::{Exit, Outcome, json, runtime, say};
@@ -76,6 +77,29 @@ pub fn offline(global: &Global, now: Now) -> Outcome {
     told(asked(global, Command::GoOffline { now: now.now })?)
 }
 
+/// `vend snooze DURATION`
+#[derive(Clone, Debug, clap::Args)]
+pub struct Snooze {
+    /// For how long, as 45m, 3h, 1h30m or 2d
+    pub duration: String,
+}
+
+/// `vend snooze DURATION`
+pub fn snooze(global: &Global, args: &Snooze) -> Outcome {
+    let wait = machine::duration(&args.duration).map_err(|words| Exit::usage(words))?;
+    told(asked(
+        global,
+        Command::Snooze {
+            secs: wait.as_secs(),
+        },
+    )?)
+}
+
+/// `vend resume`
+pub fn resume(global: &Global) -> Outcome {
+    told(asked(global, Command::Resume)?)
+}
+
 /// `vend stop [--now]`: returns when the other process has closed its socket.
 pub fn stop(global: &Global, now: Now) -> Outcome {
     let places = global.places()?;
@@ -100,9 +124,14 @@ pub fn status(global: &Global, as_json: Json) -> Outcome {
 }
 
 fn print(status: &Status) -> Outcome {
-    say(&format!("{} since {}", status.state.word(), status.since))?;
-    if !status.detail.is_empty() {
-        say(&format!("  {}", status.detail))?;
+    if status.state == ShopState::Paused {
+        say(&format!("paused: {}", status.detail))?;
+        say(&format!("  since {}", status.since))?;
+    } else {
+        say(&format!("{} since {}", status.state.word(), status.since))?;
+        if !status.detail.is_empty() {
+            say(&format!("  {}", status.detail))?;
+        }
     }
     say(&format!("seller   {}", status.npub))?;
     let wallet = &status.wallet;

@@ -10,8 +10,9 @@ use super::{prompt, settings};
 use crate::config::place::{Places, read_lock};
 use crate::config::{Settings, load, secret};
 use crate::domain::health::{Check, CheckKind, CheckStatus};
+use crate::domain::machine::Cause;
 use crate::engine::probe::{self, check};
-use crate::engine::{Place, disk};
+use crate::engine::{Place, disk, machine};
 use crate::identity;
 use crate::ledger::Ledger;
 
@@ -140,6 +141,7 @@ async fn look(places: &Places, settings: &Settings) -> Vec<Check> {
             &fix,
         ));
     }
+    checks.extend(machine_rows(places, settings).await);
     // A doctor without a key still looks at relays; whoever needs AUTH is told so.
     let keys = keys.unwrap_or_else(Keys::generate);
     let relays = settings.nostr.relays.iter();
@@ -160,6 +162,43 @@ async fn look(places: &Places, settings: &Settings) -> Vec<Check> {
     checks.extend(endpoints);
     checks.extend(wallet);
     checks
+}
+
+/// What puts selling off now, and rules of `[machine]` that can't be kept to.
+async fn machine_rows(places: &Places, settings: &Settings) -> Vec<Check> {
+    let file = places.database();
+    let snoozed = match Ledger::look(&file) {
+        Ok(ledger) if file.exists() => ledger.snoozed().await.unwrap_or_default(),
+        // The row of the data directory says what is wrong with it.
+        _ => None,
+    };
+    let verdict = machine::survey(settings, snoozed).await;
+    let row = |detail: &str, fix: &str| {
+        check(
+            CheckKind::Data,
+            "this machine",
+            CheckStatus::Warn,
+            detail,
+            fix,
+        )
+    };
+    let mut rows = Vec::new();
+    if let Some(pause) = &verdict.pause {
+        let fix = if pause.causes.contains(&Cause::Snoozed) {
+            "vend resume"
+        } else {
+            ""
+        };
+        rows.push(row(&format!("paused: {}", pause.words), fix));
+    }
+    rows.extend(verdict.blind.iter().map(|setting| {
+        let detail = format!("{setting} is not kept to: this machine does not tell what it needs");
+        row(
+            &detail,
+            &format!("vend config set {setting} …, or set it back to its default"),
+        )
+    }));
+    rows
 }
 
 fn data(places: &Places) -> Check {

@@ -7,8 +7,8 @@ use toml_edit::TableLike;
 
 use super::keys::{self, KEYS, Key, Section};
 use super::schema::{
-    Books, Endpoints, Gateway, KeyNames, Limits, Log, Nostr, Payment, Price, Privacy, Screen,
-    Settings, Text, Wallet,
+    Books, Endpoints, Gateway, KeyNames, Limits, Log, Machine, Nostr, Payment, Price, Privacy,
+    Screen, Settings, Text, Wallet,
 };
 
 /// Names that are told of those that changed; of more only the number is told.
@@ -78,6 +78,7 @@ parts! {
     Price: Now,
     Payment: Now,
     Limits: Now,
+    Machine: AtOnce,
     Privacy: AtOnce,
     Books: AtOnce,
     Screen: AtOnce,
@@ -110,6 +111,7 @@ impl Section {
             Self::Wallet => Wallet::APPLIES,
             Self::Endpoint => Endpoints::APPLIES,
             Self::Limits => Limits::APPLIES,
+            Self::Machine => Machine::APPLIES,
             Self::Privacy => Privacy::APPLIES,
             Self::Books => Books::APPLIES,
             Self::Gateway => Gateway::APPLIES,
@@ -134,6 +136,7 @@ pub fn in_force(new: Settings, held: &Settings, online: bool) -> Settings {
         wallet,
         endpoints,
         limits,
+        machine,
         privacy,
         books,
         gateway,
@@ -150,6 +153,7 @@ pub fn in_force(new: Settings, held: &Settings, online: bool) -> Settings {
         wallet: Part::in_force(wallet, &held.wallet, online),
         endpoints: Part::in_force(endpoints, &held.endpoints, online),
         limits: Part::in_force(limits, &held.limits, online),
+        machine: Part::in_force(machine, &held.machine, online),
         privacy: Part::in_force(privacy, &held.privacy, online),
         books: Part::in_force(books, &held.books, online),
         gateway: Part::in_force(gateway, &held.gateway, online),

@@ -40,6 +40,8 @@ pub enum Section {
     Endpoint,
     /// `[limits]`
     Limits,
+    /// `[machine]`
+    Machine,
     /// `[privacy]`
     Privacy,
     /// `[books]`
@@ -56,7 +58,7 @@ pub enum Section {
 
 impl Section {
     /// Every section, in the order of the file.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Root,
         Self::Nostr,
         Self::Text,
@@ -66,6 +68,7 @@ impl Section {
         Self::Wallet,
         Self::Endpoint,
         Self::Limits,
+        Self::Machine,
         Self::Privacy,
         Self::Books,
         Self::Gateway,
@@ -87,6 +90,7 @@ impl Section {
             Self::Wallet => &["wallet"],
             Self::Endpoint => &["endpoint"],
             Self::Limits => &["limits"],
+            Self::Machine => &["machine"],
             Self::Privacy => &["privacy"],
             Self::Books => &["books"],
             Self::Gateway => &["gateway"],
@@ -132,6 +136,7 @@ impl Section {
             Self::Wallet => "Wallet",
             Self::Endpoint => "Inference server",
             Self::Limits => "Limits",
+            Self::Machine => "Machine",
             Self::Privacy => "Privacy",
             Self::Books => "Books",
             Self::Gateway => "Gateway",
@@ -162,6 +167,9 @@ impl Section {
                 "Where the model runs. One table for each server; without any, a local Ollama is used."
             }
             Self::Limits => "What is taken and what is not.",
+            Self::Machine => {
+                "When the machine may be used for selling; running work is always finished. A number of 0 is no limit."
+            }
             Self::Privacy => "What is kept.",
             Self::Books => {
                 "What payments are worth in the seller's own money (docs/operations.md)."

@@ -31,6 +31,8 @@ pub struct Settings {
     pub endpoints: Endpoints,
     /// What is taken and what is not.
     pub limits: Limits,
+    /// When the machine may be used.
+    pub machine: Machine,
     /// What is kept.
     pub privacy: Privacy,
     /// What payments are worth in the seller's money.
@@ -530,6 +532,68 @@ impl Default for Limits {
             unpaid_text_mb: 256,
         }
     }
+}
+
+/// `[machine]`: the computer is somebody's. A number of zero is no limit.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Machine {
+    /// When it sells, local time; empty: always.
+    pub hours: Vec<String>,
+    /// What happens on battery.
+    pub on_battery: OnBattery,
+    /// Sell only when nobody has used keyboard, mouse or terminal for so long.
+    pub idle_minutes: u32,
+    /// Programs while which it pauses.
+    pub pause_while: Vec<String>,
+    /// The processor's use by others than vend and its endpoints.
+    pub max_cpu_percent: u8,
+    /// The graphics cards' use by others.
+    pub max_gpu_percent: u8,
+    /// The hottest graphics card.
+    pub max_gpu_celsius: u8,
+    /// The least free graphics memory, millions of bytes.
+    pub min_free_vram_mb: u32,
+    /// Ask Ollama to unload its model when nothing is queued for so long.
+    pub unload_after_minutes: u32,
+    /// What the machine draws while it works, where it does not measure that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub watts: Option<u32>,
+    /// What a kilowatt hour costs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub price_per_kwh: Option<f64>,
+    /// The money of that price; none: that of the books.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub currency: Option<String>,
+}
+
+impl Default for Machine {
+    fn default() -> Self {
+        Self {
+            hours: Vec::new(),
+            on_battery: OnBattery::Sell,
+            idle_minutes: 0,
+            pause_while: Vec::new(),
+            max_cpu_percent: 0,
+            max_gpu_percent: 0,
+            max_gpu_celsius: 0,
+            min_free_vram_mb: 0,
+            unload_after_minutes: 0,
+            watts: None,
+            price_per_kwh: None,
+            currency: None,
+        }
+    }
+}
+
+/// `machine.on_battery`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnBattery {
+    /// It sells on.
+    Sell,
+    /// It takes no new work.
+    Pause,
 }
 
 /// `[privacy]`

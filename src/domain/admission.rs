@@ -73,6 +73,8 @@ pub struct Open {
     pub wallet_down: bool,
     /// There is too little room on the disk.
     pub cramped: bool,
+    /// The machine's owner has use for it.
+    pub paused: bool,
 }
 
 /// Cuts what is agreed on to what can be delivered; an error where nothing can.
@@ -179,7 +181,10 @@ fn room(request: &Request, facts: &Facts) -> Result<u32, DropReason> {
         standing(record.waiting_of_buyer, record.buyers_waiting),
     );
     let most_waiting = queue - kept;
-    if facts.open.cramped || record.waiting.saturating_add(fetching.of_all) >= most_waiting {
+    if facts.open.paused
+        || facts.open.cramped
+        || record.waiting.saturating_add(fetching.of_all) >= most_waiting
+    {
         return Err(DropReason::Busy);
     }
     let kept = kept_free(FETCHED_OF_ALL, standing(fetching.of_buyer, fetching.buyers));

@@ -48,6 +48,13 @@ pub enum Command {
         #[serde(flatten)]
         decision: Decision,
     },
+    /// Take no new work for a while; running work is finished. It outlasts restarts.
+    Snooze {
+        /// For how long.
+        secs: u64,
+    },
+    /// End a snooze.
+    Resume,
     /// How is it going?
     Status,
     /// Tell the whole state again as events.

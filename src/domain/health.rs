@@ -19,6 +19,8 @@ pub enum ShopState {
     Online,
     /// Selling, but something is down; the detail says what.
     Degraded,
+    /// Online, but the machine's owner has use for it now: no new work. The detail says why, and until when.
+    Paused,
     /// No new jobs; finishing the running ones.
     Draining,
     /// The process is about to end.
@@ -32,6 +34,12 @@ impl ShopState {
         matches!(self, Self::Online | Self::Degraded)
     }
 
+    /// Does it listen, whether or not it takes jobs now?
+    #[must_use]
+    pub const fn is_open(self) -> bool {
+        matches!(self, Self::Online | Self::Degraded | Self::Paused)
+    }
+
     /// The word in JSON and on the screen.
     #[must_use]
     pub const fn word(self) -> &'static str {
@@ -40,6 +48,7 @@ impl ShopState {
             Self::Starting => "starting",
             Self::Online => "online",
             Self::Degraded => "degraded",
+            Self::Paused => "paused",
             Self::Draining => "draining",
             Self::Stopping => "stopping",
         }

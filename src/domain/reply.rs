@@ -3,6 +3,8 @@
 //! What is written here is seen by strangers and kept by relays: every sentence is fixed or clean, the answer to an
 //! encrypted request is encrypted in the same scheme, and so is every free text about it. Amounts stay in clear.
 
+use std::borrow::Cow;
+
 use nostr::{Event, JsonUtil, Kind, PublicKey, Tag, Timestamp, UnsignedEvent};
 use serde::{Deserialize, Serialize};
 
@@ -124,7 +126,7 @@ pub enum Reply {
     /// It failed, or was refused.
     Error {
         /// One of the program's own sentences.
-        sentence: &'static str,
+        sentence: Cow<'static, str>,
     },
     /// It is done.
     Success {

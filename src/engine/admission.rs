@@ -221,6 +221,7 @@ impl Admission {
                 sells: self.shop.sells(),
                 wallet_down: self.shop.wallet_health.borrow().light == Light::Down,
                 cramped: self.shop.cramped().is_some(),
+                paused: self.shop.pauses(),
             },
             closed: &|model| self.market.pool.closed(model).is_some(),
         };

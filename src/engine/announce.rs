@@ -89,6 +89,8 @@ struct Board {
     speeds: HashMap<String, f64>,
     measured: Option<Instant>,
     beat: Option<Instant>,
+    /// Our last heartbeat said that it was the last.
+    ended: bool,
     sending: JoinSet<(u16, RelayUrl, Signed, Verdict)>,
 }
 
@@ -101,6 +103,7 @@ impl Board {
             speeds: HashMap::new(),
             measured: None,
             beat: None,
+            ended: false,
             sending: JoinSet::new(),
         }
     }
@@ -110,7 +113,10 @@ impl Board {
         self.measure();
         let (settings, us) = (self.shop.settings(), self.shop.keys.public_key());
         let now = self.shop.signed_at(None);
-        let mut wanted = vec![self.handler(&settings, &settings.nostr.kinds, now)];
+        // While the machine's owner has use for it, it takes no kinds and is not there, as offline.
+        let paused = self.shop.pauses();
+        let kinds: &[u16] = if paused { &[] } else { &settings.nostr.kinds };
+        let mut wanted = vec![self.handler(&settings, kinds, now)];
         let nostr = &settings.nostr;
         wanted.extend(announce::profile(
             &us,
@@ -120,11 +126,14 @@ impl Board {
             now,
         ));
         wanted.push(announce::relay_list(&us, &nostr.relays, now));
-        let due = self
-            .beat
-            .is_none_or(|at| at.elapsed().as_secs() >= HEARTBEAT_SECS);
+        let due = if paused {
+            !self.ended
+        } else {
+            let long_ago = |at: Instant| at.elapsed().as_secs() >= HEARTBEAT_SECS;
+            self.ended || self.beat.is_none_or(long_ago)
+        };
         if nostr.heartbeat && due {
-            wanted.push(announce::heartbeat(&us, IDENTIFIER, false, now));
+            wanted.push(announce::heartbeat(&us, IDENTIFIER, paused, now));
         }
         for unsigned in wanted {
             self.say(unsigned, now).await;
@@ -147,6 +156,7 @@ impl Board {
         };
         if kind == announce::HEARTBEAT {
             self.beat = Some(Instant::now());
+            self.ended = self.shop.pauses();
         }
         let at = Instant::now();
         let relays = self.shop.targets_of(&event, &[]);

@@ -88,7 +88,8 @@ fn closed_since(shop: &Shop, before: Option<Instant>) -> Option<Instant> {
             let long_ago = Instant::now().checked_sub(CLOSED_FOR);
             long_ago.or(before).or_else(|| Some(Instant::now()))
         }
-        ShopState::Starting | ShopState::Online | ShopState::Degraded => None,
+        // A pause ends by itself; a payment whose time would run out meanwhile goes back all the same.
+        ShopState::Starting | ShopState::Online | ShopState::Degraded | ShopState::Paused => None,
     }
 }
 

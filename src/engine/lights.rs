@@ -55,7 +55,8 @@ fn tell_endpoints(shop: &Shop, market: &Market, told: &mut Vec<EndpointHealth>) 
 
 /// One sentence for each thing that is down; none: all is well.
 fn judge(shop: &Shop, market: &Market) {
-    if !shop.sells() {
+    let before = shop.now.borrow().state;
+    if !before.is_open() {
         return;
     }
     let mut down: Vec<String> = shop.cramped().into_iter().collect();
@@ -92,12 +93,15 @@ fn judge(shop: &Shop, market: &Market) {
     if wallet.light == Light::Down {
         down.push(format!("wallet {}: {}", wallet.backend, wallet.detail));
     }
-    let state = if down.is_empty() {
-        ShopState::Online
-    } else {
+    let trouble = !down.is_empty();
+    let state = if let Some(pause) = shop.pause() {
+        down.insert(0, pause.words);
+        ShopState::Paused
+    } else if trouble {
         ShopState::Degraded
+    } else {
+        ShopState::Online
     };
-    let before = shop.now.borrow().state;
     shop.set_state(state, &down.join("; "));
     if before == ShopState::Online && state == ShopState::Degraded {
         shop.notice(Level::Warn, "shop", &down.join("; "));

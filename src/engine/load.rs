@@ -8,11 +8,10 @@ use std::time::Duration;
 use sysinfo::{MINIMUM_CPU_UPDATE_INTERVAL, System};
 use tokio_util::sync::CancellationToken;
 
+use super::gpu;
 use super::shop::Shop;
 use crate::domain::event::News;
 use crate::domain::load::MachineLoad;
-
-mod gpu;
 
 /// Between two looks while a job runs.
 const EVERY: Duration = Duration::from_secs(2);
@@ -30,7 +29,6 @@ pub async fn work(shop: Arc<Shop>, stop: CancellationToken) {
 
 async fn watch(shop: &Shop) {
     let mut eye = Eye::default();
-    let mut nvidia = gpu::Nvidia::default();
     loop {
         shop.bells.load.notified().await;
         // A processor's load is the difference of two looks, so the first one tells nothing yet.
@@ -39,9 +37,8 @@ async fn watch(shop: &Shop) {
         let mut worked = false;
         loop {
             let works = shop.running(|runs| !runs.is_empty());
-            let (again, mut load) = look(eye).await;
+            let (again, load) = look(eye).await;
             eye = again;
-            load.gpus.extend(nvidia.look().await);
             shop.tell(News::Load {
                 load: Box::new(load),
             });
@@ -71,11 +68,14 @@ async fn look(eye: Eye) -> (Eye, MachineLoad) {
 #[derive(Default)]
 struct Eye {
     system: Option<System>,
+    nvidia: gpu::Nvidia,
 }
 
 impl Eye {
     fn look(&mut self) -> MachineLoad {
-        let gpus = gpu::cards(Path::new(CARDS));
+        let mut cards = gpu::cards(Path::new(CARDS));
+        cards.extend(self.nvidia.look(None));
+        let gpus = cards.into_iter().map(|card| card.load).collect();
         if self.system.is_none() {
             // A system that does not tell is asked again at the next look.
             self.system = System::new().ok();

@@ -14,6 +14,7 @@ use super::cases::Doubts;
 use super::clock::ClockState;
 use super::disk;
 use super::last_look::LastLooks;
+use super::machine::MachineState;
 use super::payments::Arrived;
 use super::purse::Purses;
 use crate::config::Settings;
@@ -123,6 +124,8 @@ pub struct Shop {
     market: RwLock<Option<Market>>,
     /// What is known of this machine's clock.
     pub(super) clock: ClockState,
+    /// Why nothing new is sold now: see `machine`.
+    pub(super) machine: MachineState,
     /// Looks at held payments directly before their results leave.
     pub(super) last_looks: LastLooks,
     /// Why the ledger failed last; none once it works.
@@ -171,6 +174,7 @@ impl Shop {
             bare_health: Mutex::default(),
             market: RwLock::new(None),
             clock: ClockState::default(),
+            machine: MachineState::default(),
             last_looks: LastLooks::default(),
             ledger_trouble: Mutex::default(),
             seen: Mutex::default(),

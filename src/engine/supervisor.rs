@@ -13,7 +13,8 @@ use super::shop::{Seen, Shop};
 use super::trade::{Closing, Hurry, Trade};
 use super::trials::Trials;
 use super::{
-    Order, buyers, cases, clock, ends, figures, holds, invoicer, load, lookup, payments, status,
+    Order, buyers, cases, clock, ends, figures, holds, invoicer, load, lookup, machine, payments,
+    status,
 };
 use crate::domain::command::{Command, Reply};
 use crate::domain::event::Level;
@@ -60,6 +61,11 @@ pub async fn run(shop: Arc<Shop>, place: Place, mut inbox: mpsc::Receiver<Order>
         tokio::spawn(figures::work(shop.clone(), stop.clone())),
         tokio::spawn(load::work(shop.clone(), stop.clone())),
         tokio::spawn(clock::work(shop.clone(), stop.clone())),
+        tokio::spawn(machine::work(
+            shop.clone(),
+            machine::SystemMeter::default(),
+            stop.clone(),
+        )),
     ];
     let mut supervisor = Supervisor {
         in_force: InForce::begin(&place.config, (*shop.settings()).clone()),
@@ -206,6 +212,10 @@ impl Supervisor {
                 let answer = lookup::jobs(self.shop.clone(), query, offset, limit);
                 return self.look_up(answer, back);
             }
+            Command::Snooze { secs } => {
+                return self.look_up(machine::snooze(self.shop.clone(), secs), back);
+            }
+            Command::Resume => return self.look_up(machine::resume(self.shop.clone()), back),
             Command::Desk => return self.look_up(cases::desk(self.shop.clone()), back),
             Command::Recover {
                 id,

@@ -59,7 +59,10 @@ impl Trade {
             news,
         } = opened;
         shop.set_market(Some(market.clone()));
-        shop.set_state(ShopState::Online, "");
+        match shop.pause() {
+            Some(pause) => shop.set_state(ShopState::Paused, &pause.words),
+            None => shop.set_state(ShopState::Online, ""),
+        }
         let cut = CancellationToken::new();
         let work = {
             let stop = CancellationToken::new();

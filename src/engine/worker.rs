@@ -88,6 +88,10 @@ async fn fill(
     runs: &mut JoinSet<()>,
     cut: &CancellationToken,
 ) -> Result<(), ()> {
+    if shop.pauses() {
+        // What waits is begun when the pause ends, which wakes this.
+        return Ok(());
+    }
     let jobs = shop.ledger.queue(Time::now(), ROUND);
     let per_buyer = shop.settings().limits.per_buyer_running as usize;
     if shop.running(|runs| runs.values().any(|run| run.alone)) {

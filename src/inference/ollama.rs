@@ -2,7 +2,7 @@
 
 mod wire;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -73,6 +73,8 @@ struct Known {
     listed: Vec<(String, String)>,
     shows: HashMap<String, Show>,
     learned: Learned,
+    /// Models that it has answered with, and that were not unloaded since.
+    loaded: BTreeSet<String>,
 }
 
 impl fmt::Debug for OllamaEndpoint {
@@ -202,6 +204,23 @@ impl OllamaEndpoint {
         self.server.health("up", light, &detail, models, self.slots)
     }
 
+    /// A chat without a message, and a stay of no time: Ollama's way to unload. Only models that worked for the shop; others
+    /// are somebody else's.
+    async fn unload_all(&self) -> Result<Vec<String>, String> {
+        let models = self.known(|known| std::mem::take(&mut known.loaded));
+        let mut unloaded = Vec::new();
+        for model in models {
+            let body = json!({ "model": model, "messages": [], "keep_alive": 0 });
+            match self.server.post("/api/chat", &body).await {
+                Ok(_) => unloaded.push(model),
+                // It is not there any more, and so not in memory.
+                Err(Trouble::Status(404, _)) => {}
+                Err(trouble) => return Err(self.server.failure(trouble, &model).to_string()),
+            }
+        }
+        Ok(unloaded)
+    }
+
     /// What must be known before the model is asked: what can it do?
     async fn prepare(&self, model: &str) -> Result<Show, InferenceError> {
         let failure = |trouble| self.server.failure(trouble, model);
@@ -240,6 +259,7 @@ impl OllamaEndpoint {
         let num_ctx = show
             .context
             .map_or(self.num_ctx, |most| self.num_ctx.min(most));
+        self.known(|known| known.loaded.insert(ask.model.clone()));
         let lines = match patience.wait(self.open(&ask, num_ctx, &show)).await? {
             Ok(lines) => lines,
             Err(trouble) => return Err(self.refused(trouble, &ask, &show, &patience).await),
@@ -325,6 +345,10 @@ impl Endpoint for OllamaEndpoint {
 
     fn clock_off_secs(&self) -> Option<i64> {
         self.server.clock_off_secs()
+    }
+
+    fn unload(&self) -> BoxFuture<'_, Result<Vec<String>, String>> {
+        self.unload_all().boxed()
     }
 
     fn missing_fix(&self, model: &str) -> String {

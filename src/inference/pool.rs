@@ -133,6 +133,14 @@ impl Pool {
             .look(|members| members.iter().map(Member::shown).collect())
     }
 
+    /// Asks each endpoint to unload what it has answered with, and tells what came of it, by the endpoint's name.
+    pub async fn unload(&self) -> Vec<(String, Result<Vec<String>, String>)> {
+        let all = self.shared.endpoints.iter();
+        let asked = all
+            .map(|endpoint| async move { (endpoint.name().to_owned(), endpoint.unload().await) });
+        join_all(asked).await
+    }
+
     /// How long until an endpoint's rest is over and a [`Pool::refresh`] would look at it; none where none rests.
     #[must_use]
     pub fn next_look(&self) -> Option<Duration> {

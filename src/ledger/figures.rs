@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{Ledger, LedgerError, balances, desk, rows};
 use crate::domain::id::Buyer;
@@ -18,6 +18,8 @@ const BUYERS_TOLD: u32 = 20;
 const OWED_TO_US: &str = "open_credit_msat";
 /// The figure that says when the last request arrived, in milliseconds since the epoch.
 const LAST_SEEN: &str = "last_seen_at";
+/// Until when the seller takes no new work; 0: it is taken.
+const SNOOZED: &str = "snoozed_until";
 
 /// What admission counted since the last time it was written down.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -259,6 +261,32 @@ impl Ledger {
                 totals.buyers = best_buyers(connection)?;
                 totals.cases = u64::try_from(desk::needing(connection, now)?).unwrap_or(0);
                 Ok(totals)
+            })
+            .await
+    }
+
+    /// Remembers until when the seller takes no new work; none: it is taken.
+    ///
+    /// # Errors
+    /// Where the ledger does not commit.
+    pub async fn set_snoozed(&self, until: Option<Time>) -> Result<(), LedgerError> {
+        self.writer
+            .call(move |connection| set(connection, SNOOZED, until.map_or(0, |until| until.0)))
+            .await
+    }
+
+    /// Until when the seller takes no new work, as it was said last.
+    ///
+    /// # Errors
+    /// Where the ledger can't be read.
+    pub async fn snoozed(&self) -> Result<Option<Time>, LedgerError> {
+        self.reader
+            .call(|connection| {
+                let until: Option<i64> = connection
+                    .prepare_cached("SELECT value FROM totals WHERE name = ?1")?
+                    .query_row([SNOOZED], |row| row.get(0))
+                    .optional()?;
+                Ok(until.filter(|until| *until > 0).map(Time))
             })
             .await
     }

@@ -83,6 +83,14 @@ fn closed(store: &Store) -> Option<Verdict> {
         ShopState::Starting => {
             Verdict::new(Mood::Quiet, "not selling yet: the shop is being opened", "")
         }
+        ShopState::Paused => {
+            let text = format!("paused: {detail}");
+            Verdict::new(
+                Mood::Quiet,
+                text,
+                "it goes on by itself; machine.* sets when",
+            )
+        }
         ShopState::Draining => Verdict::new(
             Mood::Quiet,
             "takes no more jobs: finishing the running ones, watching open invoices",

@@ -277,6 +277,7 @@ impl App {
             Act::NextTab => return self.show(self.tab.further(1)),
             Act::PrevTab => return self.show(self.tab.further(Tab::ALL.len() - 1)),
             Act::Toggle => return self.toggle(),
+            Act::Snooze => return self.snooze(),
             Act::Quit => return self.quit(),
             Act::Suspend => return self.suspend(),
             Act::Redraw => return vec![Action::Redraw],

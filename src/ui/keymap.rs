@@ -58,6 +58,8 @@ pub enum Act {
     PrevTab,
     /// Online, or offline.
     Toggle,
+    /// Take no new work for an hour, or take it again.
+    Snooze,
     /// The list of keys.
     Help,
     /// One row down.
@@ -160,6 +162,7 @@ impl Act {
             Self::NextTab => "next_tab",
             Self::PrevTab => "previous_tab",
             Self::Toggle => "online",
+            Self::Snooze => "snooze",
             Self::Help => "help",
             Self::Down => "down",
             Self::Up => "up",
@@ -272,6 +275,7 @@ pub const KEYS: &[Binding] = &[
     bind(&[Press::Plain(KeyCode::Tab)], "Tab", Act::NextTab, &[], "", "the next tab"),
     bind(&[Press::Plain(KeyCode::BackTab)], "S-Tab", Act::PrevTab, &[], "", "the tab before"),
     bind(&[ch('o')], "o", Act::Toggle, &[], "on/off", "go online or offline, from anywhere"),
+    bind(&[ch('z')], "z", Act::Snooze, &[], "", "take no new work for an hour; again: take it again"),
     bind(&[ch('?')], "?", Act::Help, &[], "help", "this list"),
     bind(&[ch('q')], "q", Act::Quit, &[], "quit", "leave; asks first where jobs run"),
     bind(&[ch(':')], ":", Act::Palette, &[], "", "every action by its name"),

@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use nostr::PublicKey;
 use nostr::types::url::{Host, Url};
 
+use crate::domain::machine::hours::Hours;
+
 /// The longest text of a setting, bytes.
 const TEXT_MAX: usize = 1_024;
 
@@ -37,6 +39,8 @@ pub enum Rule {
     Listen,
     /// A path.
     Path,
+    /// Days and hours of the week.
+    Hours,
     /// A currency's letters (ISO 4217).
     Currency,
     /// A person: npub or hex public key.
@@ -60,6 +64,7 @@ impl Rule {
             Self::LightningAddress => "a lightning address as name@host, or empty",
             Self::Listen => "an IP address and a port as 127.0.0.1:8450, or empty",
             Self::Path => "a path",
+            Self::Hours => "days and hours as mon-fri 22:00-07:00 or sat,sun 00:00-24:00",
             Self::Currency => "three to five capital letters as EUR",
             Self::Person => "an npub or a public key of 64 hex digits",
         }
@@ -95,6 +100,7 @@ impl Rule {
             Self::Path if text.trim().is_empty() => Err(""),
             Self::Stop if text.is_empty() => Err(""),
             Self::Line | Self::Path | Self::Prose | Self::Stop => Ok(()),
+            Self::Hours => Hours::parse(text).map(drop),
             Self::Currency => currency(text),
             Self::Person => person(text),
         }
@@ -278,6 +284,15 @@ mod tests {
                 "npub1xxx",
                 "nsec1vl029mgpspedva04g90vltkh6fvh240zqtv9k0t9af8935ke9laqsnlfe5",
             ],
+        );
+    }
+
+    #[test]
+    fn hours_are_days_and_times() {
+        takes(
+            Rule::Hours,
+            &["mon-fri 22:00-07:00", "sat,sun 00:00-24:00", "08:00-20:00"],
+            &["", "nights", "mon-fri", "mon 7-22", "mon 22:00-25:00"],
         );
     }
 

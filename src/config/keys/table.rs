@@ -59,8 +59,8 @@ impl Key {
 }
 
 use Section::{
-    Books, Endpoint, Gateway, Keys, Limits, Log, Nostr, Payment, Price, PriceModel, Privacy, Root,
-    Screen, Text, Wallet,
+    Books, Endpoint, Gateway, Keys, Limits, Log, Machine, Nostr, Payment, Price, PriceModel,
+    Privacy, Root, Screen, Text, Wallet,
 };
 
 /// Every setting, in the order of the file.
@@ -204,6 +204,31 @@ pub const KEYS: &[Key] = &[
         "npubs that are never served."),
     key(Limits, "unpaid_text_mb", count(1, 1_048_576, "megabytes"),
         "What requests and answers that nobody has paid for may take in the ledger; beyond it the oldest are erased."),
+
+    key(Machine, "hours", Shape::Texts(Rule::Hours),
+        "When it sells, in local time, as mon-fri 22:00-07:00 or sat,sun 00:00-24:00; empty: always."),
+    key(Machine, "on_battery", Shape::Word(&["sell", "pause"]),
+        "What happens while the machine runs on battery."),
+    key(Machine, "idle_minutes", count(0, 10_080, "minutes"),
+        "Sell only when nobody has used keyboard, mouse or terminal for so long."),
+    key(Machine, "pause_while", Shape::Texts(Rule::Name),
+        "Names of programs; while one of them runs, no new work is taken."),
+    key(Machine, "max_cpu_percent", count(0, 100, "percent"),
+        "The most that others than vend and its inference servers may use of all processors."),
+    key(Machine, "max_gpu_percent", count(0, 100, "percent"),
+        "The most that others may use of a graphics card."),
+    key(Machine, "max_gpu_celsius", count(0, 150, "degrees"),
+        "The hottest that a graphics card may be."),
+    key(Machine, "min_free_vram_mb", count(0, 10_000_000, "megabytes"),
+        "The least graphics memory that others must leave."),
+    key(Machine, "unload_after_minutes", count(0, 10_080, "minutes"),
+        "Ask Ollama to unload the model when nothing has been queued for so long."),
+    key(Machine, "watts", count(1, 100_000, "watts"),
+        "What the machine draws while it works, where it does not measure that itself.").optional("250"),
+    key(Machine, "price_per_kwh", number(0.0, 1_000_000.0),
+        "What a kilowatt hour costs, for what a model earns in `vend stats`.").optional("0.30"),
+    key(Machine, "currency", Shape::Text(Rule::Currency),
+        "The money of that price; left out: books.currency.").optional("\"EUR\""),
 
     key(Privacy, "keep_content_hours", count(0, 87_600, "hours"),
         "Prompts and answers of finished jobs are erased from the ledger after this; 0: at once."),

@@ -15,6 +15,7 @@ struct Case {
     fetching: Fetching,
     inputs: Vec<Vec<String>>,
     closed: bool,
+    paused: bool,
 }
 
 fn price(_: &str) -> PriceRule {
@@ -136,11 +137,21 @@ impl Case {
                 sells: !self.has(Offline),
                 wallet_down: false,
                 cramped: false,
+                paused: self.paused,
             },
             closed: &|_| self.closed,
         };
         admit(&event, &facts, &mut gate, NOW, Duration::from_secs(1))
     }
+}
+
+#[test]
+fn a_paused_shop_is_busy_whoever_asks() {
+    let paused = Case {
+        paused: true,
+        ..Case::default()
+    };
+    assert_eq!(paused.judged().err(), Some(Busy));
 }
 
 #[test]

@@ -41,7 +41,12 @@ impl Next {
             _ => sentence,
         };
         if let Some(sentence) = sentence {
-            self.draft(Role::Error, Reply::Error { sentence });
+            self.draft(
+                Role::Error,
+                Reply::Error {
+                    sentence: sentence.into(),
+                },
+            );
         }
         self.say(message);
         Taken
@@ -182,7 +187,8 @@ impl Next {
                         (true, _) => PAID_BUT_FAILED,
                         (_, true) => SELLER_GAVE_BACK,
                         _ => SELLER_CANCELLED,
-                    },
+                    }
+                    .into(),
                 },
             );
         }

@@ -2,6 +2,7 @@
 //!
 //! Beside admission, as signing may take a while where relays want proof of work.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -123,8 +124,11 @@ impl Refuser {
             relay,
             reason,
         } = refused;
-        let Some(sentence) = reason.sentence() else {
-            return;
+        let pause = self.shop.pause().filter(|_| *reason == DropReason::Busy);
+        let sentence: Cow<'static, str> = match (pause, reason.sentence()) {
+            (Some(pause), _) => pause.sentence().into(),
+            (None, Some(sentence)) => sentence.into(),
+            (None, None) => return,
         };
         let draft = Draft {
             role: Role::Error,

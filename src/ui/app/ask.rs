@@ -7,6 +7,7 @@ use crate::domain::command::Command;
 use crate::domain::desk::{CaseKind, DeskAction};
 use crate::domain::health::ShopState;
 use crate::domain::id::{Buyer, RequestId};
+use crate::domain::machine;
 use crate::ui::Leave;
 use crate::ui::keymap::Tab;
 
@@ -33,6 +34,9 @@ pub enum Ask {
     Conflict,
 }
 
+/// How long one press of the key puts it off.
+const SNOOZE_SECS: u64 = 3_600;
+
 /// What was wanted when the unsaved changes came in the way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Then {
@@ -52,6 +56,20 @@ impl App {
             return Vec::new();
         }
         vec![Action::Send(Command::GoOffline { now: false })]
+    }
+
+    /// No new work for an hour; where that is so already, it is taken again.
+    pub(super) fn snooze(&mut self) -> Vec<Action> {
+        match self.store.state {
+            ShopState::Paused if machine::is_snoozed(&self.store.detail) => {
+                vec![Action::Send(Command::Resume)]
+            }
+            state if state.is_open() => vec![Action::Send(Command::Snooze { secs: SNOOZE_SECS })],
+            _ => {
+                self.message = Some("no work is taken while it is not online".to_owned());
+                Vec::new()
+            }
+        }
     }
 
     pub(super) fn quit(&mut self) -> Vec<Action> {

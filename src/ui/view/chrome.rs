@@ -99,7 +99,9 @@ fn hotbar(app: &App, pen: &mut Pen<'_>, area: Rect) {
 pub const fn state_role(state: ShopState) -> Role {
     match state {
         ShopState::Online => Role::Good,
-        ShopState::Degraded | ShopState::Starting | ShopState::Draining => Role::Warn,
+        ShopState::Degraded | ShopState::Paused | ShopState::Starting | ShopState::Draining => {
+            Role::Warn
+        }
         ShopState::Offline | ShopState::Stopping => Role::Title,
     }
 }

@@ -204,7 +204,7 @@ fn button(app: &App, theme: Theme) -> Line {
         piece(format!(" {}  ", toggle_key(app)), Role::Key),
         piece(state, of_light(light)),
     ];
-    if store.state.sells() {
+    if store.state.sells() || store.state == ShopState::Paused {
         let since = format!(" since {} UTC", store.since.clock());
         line.push(piece(since, Role::Dim));
     }
