@@ -20,6 +20,7 @@ mod jobs;
 mod keys;
 mod log;
 mod manual;
+mod market;
 mod prompt;
 mod purchases;
 mod qr;
@@ -128,6 +129,8 @@ enum Sub {
     Receipts(receipts::Args),
     /// Who asked, paid and owes; `block`, `unblock` and `trust` decide about one
     Buyers(buyers::Args),
+    /// What is asked and charged on the shop's relays, and what was missed, as counts
+    Market(market::Args),
     /// Jobs that need a person about money: paid and not delivered, in doubt, late, lost
     Recover(recover::Args),
     /// Ask the wallet about every invoice, and print what differs from the ledger; changes nothing
@@ -194,6 +197,7 @@ fn dispatch(cli: Cli) -> Outcome {
         Some(Sub::Stats(json)) => stats::main(&global, json),
         Some(Sub::Receipts(args)) => receipts::main(&global, &args),
         Some(Sub::Buyers(args)) => buyers::main(&global, args),
+        Some(Sub::Market(args)) => market::main(&global, args),
         Some(Sub::Recover(args)) => recover::main(&global, &args),
         Some(Sub::Audit(args)) => audit::main(&global, &args),
         Some(Sub::Keys(args)) => keys::main(&global, args),

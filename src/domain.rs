@@ -28,6 +28,7 @@ pub mod invoice;
 pub mod job;
 pub mod load;
 pub mod machine;
+pub mod market;
 pub mod message;
 pub mod model_name;
 pub mod msat;

@@ -30,6 +30,7 @@ mod pongs;
 pub mod preflight;
 pub mod probe;
 mod purse;
+mod radar;
 mod recovery;
 mod shop;
 mod signs;

@@ -9,6 +9,7 @@ mod filter;
 mod jobs;
 mod list;
 mod live;
+mod market;
 mod outbox;
 mod purchases;
 mod rows;
@@ -31,6 +32,7 @@ pub use desk::{Proof, Unheard};
 pub use figures::Counted;
 pub use jobs::{Change, JobFilter, NewJob};
 pub use list::Page;
+pub use market::Heard;
 pub use outbox::{Due, Lost, Settled, SignedDraft};
 pub use purchases::{Bought, Caps, Intent, NewPurchase, Progress, Via};
 

@@ -7,8 +7,8 @@ use toml_edit::TableLike;
 
 use super::keys::{self, KEYS, Key, Section};
 use super::schema::{
-    Books, Endpoints, Gateway, KeyNames, Limits, Log, Machine, Nostr, Payment, Price, Privacy,
-    Screen, Settings, Text, Wallet,
+    Books, Endpoints, Gateway, KeyNames, Limits, Log, Machine, Market, Nostr, Payment, Price,
+    Privacy, Screen, Settings, Text, Wallet,
 };
 
 /// Names that are told of those that changed; of more only the number is told.
@@ -79,6 +79,7 @@ parts! {
     Payment: Now,
     Limits: Now,
     Machine: AtOnce,
+    Market: AtOnce,
     Privacy: AtOnce,
     Books: AtOnce,
     Screen: AtOnce,
@@ -112,6 +113,7 @@ impl Section {
             Self::Endpoint => Endpoints::APPLIES,
             Self::Limits => Limits::APPLIES,
             Self::Machine => Machine::APPLIES,
+            Self::Market => Market::APPLIES,
             Self::Privacy => Privacy::APPLIES,
             Self::Books => Books::APPLIES,
             Self::Gateway => Gateway::APPLIES,
@@ -137,6 +139,7 @@ pub fn in_force(new: Settings, held: &Settings, online: bool) -> Settings {
         endpoints,
         limits,
         machine,
+        market,
         privacy,
         books,
         gateway,
@@ -154,6 +157,7 @@ pub fn in_force(new: Settings, held: &Settings, online: bool) -> Settings {
         endpoints: Part::in_force(endpoints, &held.endpoints, online),
         limits: Part::in_force(limits, &held.limits, online),
         machine: Part::in_force(machine, &held.machine, online),
+        market: Part::in_force(market, &held.market, online),
         privacy: Part::in_force(privacy, &held.privacy, online),
         books: Part::in_force(books, &held.books, online),
         gateway: Part::in_force(gateway, &held.gateway, online),

@@ -42,6 +42,8 @@ pub enum Section {
     Limits,
     /// `[machine]`
     Machine,
+    /// `[market]`
+    Market,
     /// `[privacy]`
     Privacy,
     /// `[books]`
@@ -58,7 +60,7 @@ pub enum Section {
 
 impl Section {
     /// Every section, in the order of the file.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Root,
         Self::Nostr,
         Self::Text,
@@ -69,6 +71,7 @@ impl Section {
         Self::Endpoint,
         Self::Limits,
         Self::Machine,
+        Self::Market,
         Self::Privacy,
         Self::Books,
         Self::Gateway,
@@ -91,6 +94,7 @@ impl Section {
             Self::Endpoint => &["endpoint"],
             Self::Limits => &["limits"],
             Self::Machine => &["machine"],
+            Self::Market => &["market"],
             Self::Privacy => &["privacy"],
             Self::Books => &["books"],
             Self::Gateway => &["gateway"],
@@ -137,6 +141,7 @@ impl Section {
             Self::Endpoint => "Inference server",
             Self::Limits => "Limits",
             Self::Machine => "Machine",
+            Self::Market => "Market",
             Self::Privacy => "Privacy",
             Self::Books => "Books",
             Self::Gateway => "Gateway",
@@ -170,6 +175,7 @@ impl Section {
             Self::Machine => {
                 "When the machine may be used for selling; running work is always finished. A number of 0 is no limit."
             }
+            Self::Market => "What `vend market` tells of the relays.",
             Self::Privacy => "What is kept.",
             Self::Books => {
                 "What payments are worth in the seller's own money (docs/operations.md)."

@@ -33,6 +33,8 @@ pub struct Settings {
     pub limits: Limits,
     /// When the machine may be used.
     pub machine: Machine,
+    /// What is counted on the relays.
+    pub market: Market,
     /// What is kept.
     pub privacy: Privacy,
     /// What payments are worth in the seller's money.
@@ -594,6 +596,20 @@ pub enum OnBattery {
     Sell,
     /// It takes no new work.
     Pause,
+}
+
+/// `[market]`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Market {
+    /// Count what is asked and announced on our relays.
+    pub watch: bool,
+}
+
+impl Default for Market {
+    fn default() -> Self {
+        Self { watch: true }
+    }
 }
 
 /// `[privacy]`

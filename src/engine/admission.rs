@@ -27,6 +27,7 @@ pub use self::terms::price_rule;
 use super::crash;
 use super::desk::StepError;
 use super::held_back::HeldBack;
+use super::radar::Radar;
 use super::shop::{Market, Shop};
 use super::signs;
 use super::zaps::Zaps;
@@ -58,6 +59,7 @@ pub struct Admission {
     gate: Mutex<Gate>,
     began: Instant,
     counts: Counts,
+    radar: Radar,
     cancels: Cancels,
     slots: Slots,
     refusals: Refusals,
@@ -86,6 +88,7 @@ impl Admission {
             gate: Mutex::default(),
             began: Instant::now(),
             counts: Counts::new(shop.clone()),
+            radar: Radar::new(shop.clone()),
             cancels: Cancels::new(shop.clone()),
             slots: Slots::default(),
             refusals,
@@ -99,6 +102,7 @@ impl Admission {
             zaps.work(news.zaps, stop),
             signs::work(&admission.shop, &admission.counts, early, news.signs, stop),
             admission.counts.work(stop),
+            admission.radar.work(stop),
             Refuser::work(refuser, stop),
         );
         admission.counts.flush().await;
@@ -192,6 +196,7 @@ impl Admission {
         if reason != DropReason::Duplicate {
             self.counts.seen();
         }
+        self.radar.saw(event, Some(reason));
         self.failed(arrived, Failure::Dropped(reason));
     }
 
@@ -242,6 +247,7 @@ impl Admission {
         if reason.is_none_or(DropReason::is_understood) {
             self.counts.understood();
         }
+        self.radar.saw(event, reason);
         judged.map_err(Failure::Dropped)
     }
 

@@ -10,7 +10,7 @@ use super::admission::Admission;
 use super::desk::StepError;
 use super::preflight::Opened;
 use super::shop::{Market, Shop};
-use super::{announce, ends, lights, outbox, worker};
+use super::{announce, ends, lights, outbox, radar, worker};
 use crate::domain::event::Level;
 use crate::domain::health::ShopState;
 use crate::domain::job::{InvoiceState, Job, State};
@@ -83,6 +83,11 @@ impl Trade {
         let beside = vec![
             tokio::spawn(lights::watch(shop.clone(), market.clone(), stop.clone())),
             tokio::spawn(announce::work(shop.clone(), market.clone(), stop.clone())),
+            tokio::spawn(radar::look_around(
+                shop.clone(),
+                market.clone(),
+                stop.clone(),
+            )),
         ];
         Self {
             market,

@@ -308,7 +308,41 @@ CREATE TEMP VIEW balances AS SELECT X'' AS buyer, 0 AS msat WHERE 0;
 CREATE TEMP VIEW job_balances AS SELECT X'' AS job_id, 0 AS used_msat, 0 AS left_msat WHERE 0;
 ";
 
-const VERSIONS: [&str; 15] = [
+/// What is asked and offered on the relays: counts by day, and what others announce. `ledger::market` keeps the bounds.
+const MARKET: &str = "
+CREATE TABLE market_requests (
+  day             TEXT NOT NULL,
+  kind            INTEGER NOT NULL,
+  model           TEXT NOT NULL,
+  count           INTEGER NOT NULL,
+  PRIMARY KEY (day, kind, model)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE market_bids (
+  day             TEXT NOT NULL,
+  kind            INTEGER NOT NULL,
+  bid_msat        INTEGER NOT NULL,
+  count           INTEGER NOT NULL,
+  PRIMARY KEY (day, kind, bid_msat)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE market_missed (
+  day             TEXT NOT NULL,
+  reason          TEXT NOT NULL,
+  count           INTEGER NOT NULL,
+  worth_msat      INTEGER NOT NULL,
+  PRIMARY KEY (day, reason)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE market_sellers (
+  seller          BLOB PRIMARY KEY CHECK (length(seller) = 32),
+  name            TEXT NOT NULL,
+  kinds           TEXT NOT NULL,
+  models          TEXT NOT NULL,
+  alive           INTEGER NOT NULL,
+  seen_at         INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX market_sellers_seen ON market_sellers (seen_at);
+";
+
+const VERSIONS: [&str; 16] = [
     FIRST,
     HOURS,
     LISTS,
@@ -324,6 +358,7 @@ const VERSIONS: [&str; 15] = [
     apart::CONCERNED,
     ENDS,
     BALANCES,
+    MARKET,
 ];
 
 /// The newest version.

@@ -59,8 +59,8 @@ impl Key {
 }
 
 use Section::{
-    Books, Endpoint, Gateway, Keys, Limits, Log, Machine, Nostr, Payment, Price, PriceModel,
-    Privacy, Root, Screen, Text, Wallet,
+    Books, Endpoint, Gateway, Keys, Limits, Log, Machine, Market, Nostr, Payment, Price,
+    PriceModel, Privacy, Root, Screen, Text, Wallet,
 };
 
 /// Every setting, in the order of the file.
@@ -229,6 +229,9 @@ pub const KEYS: &[Key] = &[
         "What a kilowatt hour costs, for what a model earns in `vend stats`.").optional("0.30"),
     key(Machine, "currency", Shape::Text(Rule::Currency),
         "The money of that price; left out: books.currency.").optional("\"EUR\""),
+
+    key(Market, "watch", Shape::Flag,
+        "Count what is asked and announced on the shop's relays, for `vend market`; 90 days are kept."),
 
     key(Privacy, "keep_content_hours", count(0, 87_600, "hours"),
         "Prompts and answers of finished jobs are erased from the ledger after this; 0: at once."),
