@@ -16,6 +16,7 @@ pub mod desk;
 pub mod detail;
 pub mod dial;
 pub mod drift;
+pub mod energy;
 pub mod error;
 pub mod event;
 pub mod evidence;

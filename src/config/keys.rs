@@ -420,6 +420,9 @@ mod tests {
         full.wallet.password = secret();
         full.wallet.certificate = Some("x".to_owned());
         full.books.rates = Some("x".to_owned());
+        full.machine.watts = Some(250);
+        full.machine.price_per_kwh = Some(0.3);
+        full.machine.currency = Some("EUR".to_owned());
         full.gateway.nwc = secret();
         full.endpoints.0[0].api_key = secret();
         full.endpoints.0[0].num_ctx = Some(8192);

@@ -65,6 +65,7 @@ pub struct Limits {
 }
 
 /// The shop itself at this moment.
+#[allow(clippy::struct_excessive_bools)] // each is a matter of its own
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Open {
     /// It takes jobs.

@@ -77,6 +77,7 @@ pub enum Reading<T> {
 
 impl<T> Reading<T> {
     /// The same of another kind.
+    #[must_use]
     pub fn map<U>(self, change: impl FnOnce(T) -> U) -> Reading<U> {
         match self {
             Self::Absent => Reading::Absent,

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::energy;
 use super::msat::Msat;
 use super::time::Time;
 
@@ -48,6 +49,21 @@ pub struct ModelStats {
     pub tokens: u64,
     /// Output tokens per second of inference; none before the first.
     pub tokens_per_second: Option<f64>,
+    /// How long the machine was busy with it, milliseconds.
+    #[serde(default)]
+    pub busy_ms: u64,
+    /// What the machine drew meanwhile, thousandths of a joule; its share where several models ran. 0 where nothing is known.
+    #[serde(default)]
+    pub energy_mj: u64,
+    /// What that cost at the price of the settings; none without a price.
+    #[serde(default)]
+    pub cost: Option<f64>,
+    /// What it brought for each hour that the machine was busy with it.
+    #[serde(default)]
+    pub sats_per_hour: Option<f64>,
+    /// What it brought for each kilowatt hour.
+    #[serde(default)]
+    pub sats_per_kwh: Option<f64>,
 }
 
 /// The figures of one day (UTC), or of one buyer.
@@ -134,6 +150,20 @@ pub struct Totals {
     /// Cases of the recovery desk that need somebody.
     #[serde(default)]
     pub cases: u64,
+    /// The money of the models' cost; none where the settings have no price of a kilowatt hour.
+    #[serde(default)]
+    pub currency: Option<String>,
+}
+
+impl Totals {
+    /// With what the models' energy cost at this price.
+    pub fn price(&mut self, per_kwh: f64, currency: &str) {
+        for model in self.models.values_mut().filter(|model| model.energy_mj > 0) {
+            let cost = energy::kwh(model.energy_mj) * per_kwh;
+            model.cost = Some((cost * 10_000.0).round() / 10_000.0);
+        }
+        self.currency = Some(currency.to_owned());
+    }
 }
 
 #[cfg(test)]

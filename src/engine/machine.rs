@@ -1,6 +1,7 @@
 //! The computer is somebody's: looks at it every two seconds where the settings have a rule for it, and puts selling off while a
 //! rule says so. The rules themselves are `domain::machine`'s.
 
+pub mod energy;
 mod meter;
 mod power;
 mod presence;

@@ -45,6 +45,8 @@ pub struct Bells {
     pub figures: Notify,
     /// A light may have changed.
     pub lights: Notify,
+    /// A run began or ended.
+    pub runs: Notify,
     /// The machine's load is worth a look.
     pub load: Notify,
 }
@@ -70,6 +72,8 @@ pub struct Run {
     pub rev: u64,
     /// Whose job it is.
     pub buyer: Buyer,
+    /// The model that answers.
+    pub model: String,
     /// Nothing else runs meanwhile.
     pub alone: bool,
     /// Ends it.

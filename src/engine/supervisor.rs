@@ -61,6 +61,11 @@ pub async fn run(shop: Arc<Shop>, place: Place, mut inbox: mpsc::Receiver<Order>
         tokio::spawn(figures::work(shop.clone(), stop.clone())),
         tokio::spawn(load::work(shop.clone(), stop.clone())),
         tokio::spawn(clock::work(shop.clone(), stop.clone())),
+        tokio::spawn(machine::energy::work(
+            shop.clone(),
+            machine::SystemMeter::default(),
+            stop.clone(),
+        )),
         tokio::spawn(machine::work(
             shop.clone(),
             machine::SystemMeter::default(),

@@ -160,6 +160,7 @@ fn start(
             Run {
                 rev: job.rev,
                 buyer: job.buyer,
+                model: job.terms.model.clone(),
                 alone: job.runs_alone(),
                 stop: stop.clone(),
                 progress: seen.clone(),
@@ -167,6 +168,7 @@ fn start(
         )
     });
     shop.bells.load.notify_one();
+    shop.bells.runs.notify_one();
     let (shop, pool) = (shop.clone(), market.pool.clone());
     runs.spawn(async move {
         let id = job.id;
@@ -221,6 +223,7 @@ impl Drop for Working {
             }
         });
         shop.bells.queue.notify_one();
+        shop.bells.runs.notify_one();
     }
 }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{Ledger, LedgerError, balances, desk, rows};
+use crate::domain::energy::{self, Spent};
 use crate::domain::id::Buyer;
 use crate::domain::job::{Job, PayOrder, State};
 use crate::domain::stats::{DayStats, Funnel, ModelStats, Totals};
@@ -118,6 +119,14 @@ fn by_model(
                output_tokens = output_tokens + ?5, elapsed_ms = elapsed_ms + ?6",
         )?
         .execute(params![job.terms.model, delivered, revenue, tokens, output, elapsed])?;
+    if revenue != 0 {
+        connection
+            .prepare_cached(
+                "INSERT INTO model_work VALUES (?1, 0, 0, ?2) ON CONFLICT (model) DO UPDATE SET
+                   revenue_msat = revenue_msat + ?2",
+            )?
+            .execute(params![job.terms.model, revenue])?;
+    }
     Ok(())
 }
 
@@ -152,6 +161,29 @@ fn by_buyer(
             delivered,
             revenue
         ])?;
+    Ok(())
+}
+
+/// What the machine spent on the models. None in a ledger that an older vend made and that has only been looked at since.
+fn add_work(
+    connection: &Connection,
+    models: &mut BTreeMap<String, ModelStats>,
+) -> Result<(), LedgerError> {
+    if !connection.table_exists(None, "model_work")? {
+        return Ok(());
+    }
+    let unsigned = |n: i64| u64::try_from(n).unwrap_or(0);
+    let mut statement = connection
+        .prepare_cached("SELECT model, busy_ms, energy_mj, revenue_msat FROM model_work")?;
+    let mut found = statement.query([])?;
+    while let Some(row) = found.next()? {
+        let model = models.entry(row.get(0)?).or_default();
+        let earned = rows::msat(row.get(3)?);
+        model.busy_ms = unsigned(row.get(1)?);
+        model.energy_mj = unsigned(row.get(2)?);
+        model.sats_per_hour = energy::sats_per_hour(earned, model.busy_ms);
+        model.sats_per_kwh = energy::sats_per_kwh(earned, model.energy_mj);
+    }
     Ok(())
 }
 
@@ -261,6 +293,28 @@ impl Ledger {
                 totals.buyers = best_buyers(connection)?;
                 totals.cases = u64::try_from(desk::needing(connection, now)?).unwrap_or(0);
                 Ok(totals)
+            })
+            .await
+    }
+
+    /// Adds what the machine spent on models.
+    ///
+    /// # Errors
+    /// Where the ledger does not commit.
+    pub async fn spent(&self, all: Vec<Spent>) -> Result<(), LedgerError> {
+        self.writer
+            .call(move |connection| {
+                for spent in &all {
+                    let busy = i64::try_from(spent.busy.as_millis()).unwrap_or(i64::MAX);
+                    let drawn = i64::try_from(spent.millijoules).unwrap_or(i64::MAX);
+                    connection
+                        .prepare_cached(
+                            "INSERT INTO model_work VALUES (?1, ?2, ?3, 0) ON CONFLICT (model) DO UPDATE SET
+                               busy_ms = busy_ms + ?2, energy_mj = energy_mj + ?3",
+                        )?
+                        .execute(params![spent.model, busy, drawn])?;
+                }
+                Ok(())
             })
             .await
     }
@@ -382,9 +436,11 @@ fn read(connection: &Connection) -> Result<Totals, LedgerError> {
                 revenue_msat: rows::msat(row.get(2)?),
                 tokens: unsigned(row.get(3)?),
                 tokens_per_second: speed(output, elapsed),
+                ..ModelStats::default()
             },
         );
     }
+    add_work(connection, &mut totals.models)?;
     let mut statement =
         connection.prepare_cached("SELECT day, jobs, revenue_msat FROM day_totals")?;
     let mut rows_of = statement.query([])?;

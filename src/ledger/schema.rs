@@ -342,7 +342,17 @@ CREATE TABLE market_sellers (
 CREATE INDEX market_sellers_seen ON market_sellers (seen_at);
 ";
 
-const VERSIONS: [&str; 16] = [
+/// What the machine spent on each model since that is counted, and what the model brought since then.
+const WORK: &str = "
+CREATE TABLE model_work (
+  model           TEXT PRIMARY KEY,
+  busy_ms         INTEGER NOT NULL,
+  energy_mj       INTEGER NOT NULL,
+  revenue_msat    INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+";
+
+const VERSIONS: [&str; 17] = [
     FIRST,
     HOURS,
     LISTS,
@@ -359,6 +369,7 @@ const VERSIONS: [&str; 16] = [
     ENDS,
     BALANCES,
     MARKET,
+    WORK,
 ];
 
 /// The newest version.

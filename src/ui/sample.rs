@@ -248,6 +248,7 @@ fn totals() -> Totals {
         revenue_msat: Msat::from_sats(2_100),
         tokens: 12_480,
         tokens_per_second: Some(31.5),
+        ..ModelStats::default()
     };
     totals.models.insert("gemma2:latest".to_owned(), model);
     totals

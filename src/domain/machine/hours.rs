@@ -6,8 +6,9 @@ use jiff::{Span, Timestamp};
 
 use crate::domain::time::Time;
 
-/// How far ahead the next opening is looked for: any hours come within a week, and a day that a zone leaves out adds one.
-const DAYS_AHEAD: i64 = 9;
+/// How far ahead the next opening is looked for: any hours come within a week, and once a year a clock that is set forward
+/// leaves some out.
+const DAYS_AHEAD: i64 = 16;
 /// Changes of the clock that are looked at within that time; zones have two in a year.
 const CLOCK_CHANGES: usize = 4;
 const DAY_MINUTES: u16 = 24 * 60;

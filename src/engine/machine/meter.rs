@@ -13,6 +13,7 @@ use super::{power, processes};
 const MB: u64 = 1_000_000;
 
 /// What is asked of a meter. What is not wanted is not read.
+#[allow(clippy::struct_excessive_bools)] // each is a question of its own
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Wanted {
     /// Is it on battery?
@@ -35,6 +36,9 @@ pub struct Wanted {
 pub trait Meter: Send + 'static {
     /// What is wanted, as it is now.
     fn read(&mut self, wanted: &Wanted) -> impl Future<Output = Readings> + Send;
+
+    /// What the machine has drawn since the meter began, thousandths of a joule; none where it does not measure.
+    fn drawn(&mut self) -> impl Future<Output = Option<u64>> + Send;
 
     /// Waits until the next look.
     fn wait(&mut self, wait: Duration) -> impl Future<Output = ()> + Send;
@@ -96,6 +100,14 @@ struct Kept {
     ticks: Option<(u64, u64)>,
     /// What our processes had used, by number and beginning.
     ours: BTreeMap<(u32, u64), u64>,
+    /// Each counter of the processors as it was read last, millionths of a joule.
+    counters: BTreeMap<PathBuf, u64>,
+    /// What the graphics cards' own counters were, by their place in the list, thousandths of a joule.
+    cards: BTreeMap<usize, u64>,
+    /// When the cards that have no counter were read.
+    at: Option<Instant>,
+    /// What was drawn so far, millionths of a joule; none before anything was measured.
+    sum: Option<u64>,
 }
 
 impl SystemMeter {
@@ -141,6 +153,18 @@ impl Meter for SystemMeter {
         readings
     }
 
+    async fn drawn(&mut self) -> Option<u64> {
+        let (roots, mut kept) = (self.roots.clone(), std::mem::take(&mut self.kept));
+        let read = tokio::task::spawn_blocking(move || {
+            let drawn = kept.drawn(&roots);
+            (kept, drawn)
+        });
+        // The runtime is ending, or the look panicked: the next one begins anew.
+        let (kept, drawn) = read.await.unwrap_or_default();
+        self.kept = kept;
+        drawn
+    }
+
     async fn wait(&mut self, wait: Duration) {
         tokio::time::sleep(wait).await;
     }
@@ -181,6 +205,37 @@ impl Kept {
             graphics(&cards, wanted.works, &mut readings);
         }
         readings
+    }
+
+    /// The processors by their counters (RAPL); the cards by theirs, or by what they draw now.
+    fn drawn(&mut self, roots: &Roots) -> Option<u64> {
+        let mut more = 0_u64;
+        for (zone, energy, most) in power::counters(&roots.sys.join("class/powercap")) {
+            let before = self.counters.insert(zone, energy);
+            self.sum.get_or_insert(0);
+            more += before.map_or(0, |before| {
+                let wrapped = || most.saturating_sub(before).saturating_add(energy);
+                energy.checked_sub(before).unwrap_or_else(wrapped)
+            });
+        }
+        let now = Instant::now();
+        let passed = self.at.replace(now).map(|at| now.duration_since(at));
+        let mut cards = gpu::cards(&roots.sys.join("class/drm"));
+        cards.extend(self.nvidia.look(None));
+        for (index, card) in cards.iter().enumerate() {
+            if let Some(millijoules) = card.millijoules {
+                let before = self.cards.insert(index, millijoules).unwrap_or(millijoules);
+                self.sum.get_or_insert(0);
+                more += millijoules.saturating_sub(before).saturating_mul(1_000);
+            } else if let Some(watts) = card.watts {
+                let passed = passed.unwrap_or_default().as_micros();
+                self.sum.get_or_insert(0);
+                more += u64::from(watts).saturating_mul(u64::try_from(passed).unwrap_or(0));
+            }
+        }
+        let sum = self.sum.as_mut()?;
+        *sum = sum.saturating_add(more);
+        Some(*sum / 1_000)
     }
 
     /// The share of all processors that others used since the last look. The first look knows nothing yet.

@@ -1,7 +1,7 @@
-//! What feeds the machine, from `/sys`.
+//! What feeds the machine, and what it has drawn, from `/sys`.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 fn word(folder: &Path, file: &str) -> Option<String> {
     let text = fs::read_to_string(folder.join(file)).ok()?;
@@ -33,4 +33,27 @@ pub fn on_battery(supplies: &Path) -> Option<bool> {
         return Some(false);
     }
     Some(if plugs > 0 { !plugged } else { drains })
+}
+
+/// The counters of what the processors have drawn (RAPL): one for each package, in millionths of a joule, and where each begins
+/// anew. Most systems let only root read them.
+pub fn counters(powercap: &Path) -> Vec<(PathBuf, u64, u64)> {
+    let Ok(folder) = fs::read_dir(powercap) else {
+        return Vec::new();
+    };
+    let mut found: Vec<_> = folder
+        .flatten()
+        .filter_map(|entry| {
+            let zone = entry.path();
+            // Parts of a package, as its cores, are in it already.
+            if !word(&zone, "name")?.starts_with("package") {
+                return None;
+            }
+            let number = |file: &str| word(&zone, file)?.parse().ok();
+            let (energy, most) = (number("energy_uj")?, number("max_energy_range_uj")?);
+            Some((zone, energy, most))
+        })
+        .collect();
+    found.sort();
+    found
 }

@@ -48,6 +48,10 @@ impl Meter for Scripted {
         (self.script)(self.now)
     }
 
+    async fn drawn(&mut self) -> Option<u64> {
+        None
+    }
+
     async fn wait(&mut self, wait: Duration) {
         let pauses = self.shop.pauses();
         {

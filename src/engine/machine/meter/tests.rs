@@ -176,3 +176,29 @@ async fn a_charger_that_is_pulled_is_seen() {
     fs::write(&plug, "0\n").unwrap();
     assert_eq!(meter.read(&wanted).await.on_battery, Reading::Is(true));
 }
+
+#[tokio::test]
+async fn a_counter_of_energy_is_followed_over_its_end() {
+    let (folder, roots) = lay_out(SERVER);
+    let zone = folder.path().join("sys/class/powercap/intel-rapl:0");
+    let core = folder.path().join("sys/class/powercap/intel-rapl:0:0");
+    let put = |zone: &Path, name: &str, energy: u64| {
+        fs::create_dir_all(zone).unwrap();
+        fs::write(zone.join("name"), format!("{name}\n")).unwrap();
+        fs::write(zone.join("max_energy_range_uj"), "10000000\n").unwrap();
+        fs::write(zone.join("energy_uj"), format!("{energy}\n")).unwrap();
+    };
+    let mut meter = SystemMeter::at(roots.clone());
+    assert_eq!(meter.drawn().await, None, "nothing is measured here");
+    put(&zone, "package-0", 9_000_000);
+    put(&core, "core", 4_000_000);
+    assert_eq!(meter.drawn().await, Some(0));
+    put(&zone, "package-0", 9_500_000);
+    assert_eq!(
+        meter.drawn().await,
+        Some(500),
+        "without the core, which is in it"
+    );
+    put(&zone, "package-0", 250_000);
+    assert_eq!(meter.drawn().await, Some(1_250));
+}
