@@ -147,10 +147,95 @@ fn print(status: &Status) -> Outcome {
         "queue    {} waiting, {} running",
         status.queue.waiting, status.queue.running
     ))?;
+    for line in money(status) {
+        say(&line)?;
+    }
     say(&format!("vend {} (process {})", status.version, status.pid))
+}
+
+/// What came in, and what the shop waits for.
+fn money(status: &Status) -> [String; 2] {
+    let money = &status.money;
+    let jobs = match money.today_jobs {
+        1 => "1 job".to_owned(),
+        many => format!("{many} jobs"),
+    };
+    let last = match (money.last_paid_at, money.last_paid_msat) {
+        (Some(at), Some(amount)) => format!("the last payment was {} at {at}", amount.display()),
+        _ => "nothing was ever paid".to_owned(),
+    };
+    let today = money.today_msat.display();
+    [
+        format!("money    {today} today for {jobs}; {last}"),
+        format!("waits    {}", waits_for(status)),
+    ]
+}
+
+fn waits_for(status: &Status) -> String {
+    let mut waits = Vec::new();
+    match status.state {
+        ShopState::Offline => waits.push("`vend online`".to_owned()),
+        ShopState::Starting => waits.push(status.detail.clone()),
+        ShopState::Paused => waits.push(format!("the end of its pause: {}", status.detail)),
+        ShopState::Draining | ShopState::Stopping => waits.push("running jobs to end".to_owned()),
+        ShopState::Online | ShopState::Degraded if status.queue.running > 0 => {
+            waits.push("the model's answers".to_owned());
+        }
+        ShopState::Online | ShopState::Degraded => waits.push(match status.money.last_request_at {
+            None => "a first request".to_owned(),
+            Some(at) => format!("a request; the last came at {at}"),
+        }),
+    }
+    match status.money.open_invoices {
+        0 => {}
+        1 => waits.push("1 invoice to be paid".to_owned()),
+        many => waits.push(format!("{many} invoices to be paid")),
+    }
+    waits.join("; ")
 }
 
 fn row(kind: &str, name: &str, state: &str, detail: &str) -> Outcome {
     let line = format!("{kind:<8} {name} {state} {detail}");
     say(line.trim_end())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::health::MoneyNow;
+    use crate::domain::msat::Msat;
+    use crate::domain::time::Time;
+
+    #[test]
+    fn the_status_says_what_came_in_and_what_it_waits_for() {
+        let mut status = Status {
+            state: ShopState::Online,
+            money: MoneyNow {
+                today_msat: Msat(120_000),
+                today_jobs: 9,
+                open_invoices: 2,
+                last_paid_at: Some(Time(1_795_000_000_000)),
+                last_paid_msat: Some(Msat(10_000)),
+                last_request_at: Some(Time(1_795_000_000_000)),
+            },
+            ..Status::default()
+        };
+        assert_eq!(
+            money(&status),
+            [
+                "money    120 sats today for 9 jobs; the last payment was 10 sats at 2026-11-18T11:06:40Z",
+                "waits    a request; the last came at 2026-11-18T11:06:40Z; 2 invoices to be paid",
+            ]
+        );
+        status.state = ShopState::Paused;
+        status.detail = "on battery, until power returns".to_owned();
+        status.money = MoneyNow::default();
+        assert_eq!(
+            money(&status),
+            [
+                "money    0 sats today for 0 jobs; nothing was ever paid",
+                "waits    the end of its pause: on battery, until power returns",
+            ]
+        );
+    }
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::screen::ThemeName;
+use crate::domain::screen::{BellKind, ThemeName};
 
 pub use self::secrets::{Held, MASK};
 
@@ -678,13 +678,28 @@ impl Default for Gateway {
 }
 
 /// `[screen]`
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Screen {
     /// Clicks and the wheel go to the dashboard; selecting text with the mouse then needs shift.
     pub mouse: bool,
     /// The colours.
     pub theme: ThemeName,
+    /// The terminal's title tells the state and today's sats.
+    pub title: bool,
+    /// How a payment, and what needs somebody, is noticed.
+    pub bell: BellKind,
+}
+
+impl Default for Screen {
+    fn default() -> Self {
+        Self {
+            mouse: false,
+            theme: ThemeName::default(),
+            title: true,
+            bell: BellKind::default(),
+        }
+    }
 }
 
 /// `[log]`

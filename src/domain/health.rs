@@ -240,6 +240,23 @@ pub struct QueueHealth {
     pub running: u32,
 }
 
+/// What came in, and what is waited for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MoneyNow {
+    /// What the wallet confirmed today (UTC).
+    pub today_msat: Msat,
+    /// Jobs delivered today.
+    pub today_jobs: u64,
+    /// Invoices that buyers have and have not paid yet.
+    pub open_invoices: u64,
+    /// When a payment came last; none before the first.
+    pub last_paid_at: Option<Time>,
+    /// How much it was.
+    pub last_paid_msat: Option<Msat>,
+    /// When a request came last; none before the first.
+    pub last_request_at: Option<Time>,
+}
+
 /// The answer to `vend status`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Status {
@@ -259,6 +276,9 @@ pub struct Status {
     pub wallet: WalletHealth,
     /// The queue.
     pub queue: QueueHealth,
+    /// What came in.
+    #[serde(default)]
+    pub money: MoneyNow,
     /// The seller's key as npub.
     pub npub: String,
     /// The running program's version.

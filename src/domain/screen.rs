@@ -47,6 +47,19 @@ impl ThemeName {
     }
 }
 
+/// How a payment, and what needs somebody, is noticed by who does not look.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BellKind {
+    /// Not at all.
+    #[default]
+    Off,
+    /// By the terminal's bell.
+    Bell,
+    /// By the desktop, where the terminal passes it on (OSC 9).
+    Notify,
+}
+
 impl fmt::Display for ThemeName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.word())

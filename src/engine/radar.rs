@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use nostr::{Event as Signed, Keys, PublicKey};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -20,11 +20,11 @@ use crate::ledger::Heard;
 use crate::nostr::{Reach, RelayNews, Relays, RelaysConfig, Timing};
 
 /// Between two times at which counts are written down.
-const WRITE_EVERY: Duration = Duration::from_secs(5);
+const WRITE_EVERY: Duration = Duration::from_secs(2);
 /// Different requests that are counted between them; those beyond lose their model and bid.
 const DIFFERENT: usize = 500;
 /// The first look at what others announce, and the time between two of them.
-const FIRST_LOOK: Duration = Duration::from_secs(10);
+const FIRST_LOOK: Duration = Duration::from_secs(60);
 const LOOK_EVERY: Duration = Duration::from_secs(6 * 3_600);
 /// How long one look listens.
 const LISTEN: Duration = Duration::from_secs(20);
@@ -35,6 +35,7 @@ const WINDOW: Duration = Duration::from_secs(400 * 24 * 3_600);
 pub(super) struct Radar {
     shop: Arc<Shop>,
     heard: Mutex<Heard>,
+    changed: Notify,
 }
 
 impl Radar {
@@ -42,6 +43,7 @@ impl Radar {
         Self {
             shop,
             heard: Mutex::default(),
+            changed: Notify::new(),
         }
     }
 
@@ -71,18 +73,22 @@ impl Radar {
             }
         };
         *heard.asked.entry(asked).or_default() += 1;
+        self.changed.notify_one();
     }
 
     /// Writes down what was counted, until `stop`.
     pub(super) async fn work(&self, stop: &CancellationToken) {
-        loop {
+        while !stop.is_cancelled() {
             tokio::select! {
-                () = stop.cancelled() => break,
+                () = stop.cancelled() => {}
+                () = self.changed.notified() => {}
+            }
+            tokio::select! {
+                () = stop.cancelled() => {}
                 () = tokio::time::sleep(WRITE_EVERY) => {}
             }
             self.write().await;
         }
-        self.write().await;
     }
 
     async fn write(&self) {

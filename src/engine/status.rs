@@ -1,5 +1,7 @@
 //! How it is going, as `vend status` asks for it and as a viewer that has just come is told it.
 
+use std::sync::Arc;
+
 use super::figures;
 use super::shop::{Seen, Shop};
 use crate::config::Settings;
@@ -8,7 +10,7 @@ use crate::config::schema::Backend;
 use crate::domain::command::Reply;
 use crate::domain::event::News;
 use crate::domain::health::{
-    EndpointHealth, Light, QueueHealth, RelayHealth, ShopState, Status, WalletHealth,
+    EndpointHealth, Light, MoneyNow, QueueHealth, RelayHealth, ShopState, Status, WalletHealth,
 };
 use crate::domain::id::EndpointName;
 use crate::domain::time::Time;
@@ -36,9 +38,23 @@ pub fn status(shop: &Shop) -> Status {
         endpoints,
         wallet: wallet(shop),
         queue: QueueHealth { waiting, running },
+        money: MoneyNow::default(),
         npub: shop.npub(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         pid: std::process::id(),
+    }
+}
+
+/// The status with what the ledger knows of the money.
+pub async fn answer(shop: Arc<Shop>) -> Reply {
+    let mut status = status(&shop);
+    match shop.ledger.money(Time::now()).await {
+        Ok(money) => status.money = money,
+        // The state is told all the same; what is wrong with the ledger is in it from now on.
+        Err(error) => shop.ledger_failed(&error),
+    }
+    Reply::Status {
+        status: Box::new(status),
     }
 }
 

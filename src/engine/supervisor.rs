@@ -205,9 +205,7 @@ impl Supervisor {
                 let decided = buyers::decide(self.shop.clone(), buyer, decision);
                 return self.look_up(decided, back);
             }
-            Command::Status => Reply::Status {
-                status: Box::new(status::status(&self.shop)),
-            },
+            Command::Status => return self.look_up(status::answer(self.shop.clone()), back),
             Command::Snapshot => status::snapshot(&self.shop).await,
             Command::Jobs {
                 query,

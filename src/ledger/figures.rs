@@ -6,6 +6,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{Ledger, LedgerError, balances, desk, rows};
 use crate::domain::energy::{self, Spent};
+use crate::domain::health::MoneyNow;
 use crate::domain::id::Buyer;
 use crate::domain::job::{Job, PayOrder, State};
 use crate::domain::stats::{DayStats, Funnel, ModelStats, Totals};
@@ -164,6 +165,36 @@ fn by_buyer(
     Ok(())
 }
 
+fn money(connection: &Connection, now: Time) -> Result<MoneyNow, LedgerError> {
+    let unsigned = |n: i64| u64::try_from(n).unwrap_or(0);
+    let today = connection
+        .prepare_cached("SELECT jobs, revenue_msat FROM day_totals WHERE day = ?1")?
+        .query_row([now.day()], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
+    let (jobs, revenue): (i64, i64) = today.unwrap_or_default();
+    let open: i64 = connection
+        .prepare_cached("SELECT count(*) FROM invoices WHERE state <> 'paid' AND state = 'open'")?
+        .query_row([], |row| row.get(0))?;
+    let last: Option<(i64, i64)> = connection
+        .prepare_cached(
+            "SELECT paid_at, paid_msat FROM invoices WHERE state = 'paid' ORDER BY paid_at DESC LIMIT 1",
+        )?
+        .query_row([], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
+    let asked: Option<i64> = connection
+        .prepare_cached("SELECT value FROM totals WHERE name = ?1")?
+        .query_row([LAST_SEEN], |row| row.get(0))
+        .optional()?;
+    Ok(MoneyNow {
+        today_msat: rows::msat(revenue),
+        today_jobs: unsigned(jobs),
+        open_invoices: unsigned(open),
+        last_paid_at: last.map(|(at, _)| Time(at)),
+        last_paid_msat: last.map(|(_, amount)| rows::msat(amount)),
+        last_request_at: asked.map(Time),
+    })
+}
+
 /// What the machine spent on the models. None in a ledger that an older vend made and that has only been looked at since.
 fn add_work(
     connection: &Connection,
@@ -294,6 +325,16 @@ impl Ledger {
                 totals.cases = u64::try_from(desk::needing(connection, now)?).unwrap_or(0);
                 Ok(totals)
             })
+            .await
+    }
+
+    /// What came in today and last, and what is waited for.
+    ///
+    /// # Errors
+    /// Where the ledger can't be read.
+    pub async fn money(&self, now: Time) -> Result<MoneyNow, LedgerError> {
+        self.reader
+            .call(move |connection| money(connection, now))
             .await
     }
 

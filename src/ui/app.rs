@@ -20,6 +20,7 @@ mod ask;
 mod feed;
 mod form;
 mod mouse;
+mod notice;
 mod on_desk;
 mod on_jobs;
 mod palette;
@@ -27,6 +28,7 @@ mod typing;
 
 pub use ask::{Ask, Then};
 pub use feed::Feed;
+pub use notice::Notice;
 pub use palette::Palette;
 
 /// The longest text that is pasted into a field, in characters.
@@ -119,6 +121,8 @@ pub struct App {
     pub typing: bool,
     /// What is typed of it.
     pub line: Line,
+    /// What is to be noticed, until it has been told.
+    pub notice: Notice,
     /// The last answer to a command.
     pub message: Option<String>,
     /// The table of jobs.
@@ -148,6 +152,7 @@ impl App {
             screen: Screen {
                 mouse: options.mouse,
                 theme: options.theme,
+                ..Screen::default()
             },
             keys: Keymap::new(&options.keys).unwrap_or_default(),
             light: options.light,
@@ -160,6 +165,7 @@ impl App {
             ask: None,
             typing: false,
             line: Line::default(),
+            notice: Notice::default(),
             message: None,
             jobs: JobsList::default(),
             cases: CaseList::default(),
@@ -187,6 +193,7 @@ impl App {
                 if matches!(&event.news, News::State { state, .. } if *state != self.store.state) {
                     self.message = None;
                 }
+                self.notice(&event);
                 self.store.apply(&event);
                 self.feed.sync(&self.store);
             }

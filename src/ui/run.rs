@@ -115,7 +115,7 @@ impl Session {
         let mut next = drawn;
         loop {
             if dirty && Instant::now() >= next {
-                if screen.draw(&self.app).is_err() {
+                if self.show(screen).is_err() {
                     return Leave::TerminalGone;
                 }
                 dirty = false;
@@ -184,6 +184,16 @@ impl Session {
             if let Some(leave) = self.take(screen, input).await {
                 return leave;
             }
+        }
+    }
+
+    /// Draws, and tells what is to be told beside the picture.
+    fn show(&mut self, screen: &mut Screen) -> std::io::Result<()> {
+        screen.draw(&self.app)?;
+        screen.set_title(self.app.title())?;
+        match self.app.rings() {
+            Some((kind, words)) => screen.ring(kind, &words),
+            None => Ok(()),
         }
     }
 

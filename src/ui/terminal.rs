@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Stdout, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -17,14 +18,26 @@ use rustix::process::Signal;
 
 use super::app::App;
 use super::page::Page;
+use crate::domain::screen::BellKind;
+use crate::domain::text::clean;
 
 /// The most bytes handed to the terminal's clipboard; terminals drop more.
 const COPY_MAX: usize = 64 * 1024;
+
+/// The longest notice, characters.
+const NOTICE: usize = 100;
+/// Keeps the terminal's own title, and gives it back (XTWINOPS).
+const KEEP_TITLE: &[u8] = b"\x1b[22;2t";
+const TITLE_BACK: &[u8] = b"\x1b[23;2t";
+/// The title is ours. Not in the screen, as a crash gives the terminal back without it.
+static TITLED: AtomicBool = AtomicBool::new(false);
 
 /// The screen, in raw mode and on its own page, until it is dropped.
 pub struct Screen {
     page: Page<Stdout>,
     mouse: bool,
+    /// The title that it has from us.
+    title: Option<String>,
     gone: bool,
 }
 
@@ -38,6 +51,7 @@ impl Screen {
         Ok(Self {
             page: Page::new(io::stdout()),
             mouse,
+            title: None,
             gone: false,
         })
     }
@@ -81,6 +95,43 @@ impl Screen {
         out.flush()
     }
 
+    /// Gives the terminal this title, or its own back. Where it is the same already nothing goes out.
+    ///
+    /// # Errors
+    /// The terminal is gone.
+    pub fn set_title(&mut self, title: Option<String>) -> io::Result<()> {
+        if title == self.title {
+            return Ok(());
+        }
+        let mut out = io::stdout();
+        match &title {
+            // The terminal keeps its own title meanwhile, where it can (XTWINOPS).
+            Some(words) => {
+                if !TITLED.swap(true, Ordering::Relaxed) {
+                    out.write_all(KEEP_TITLE)?;
+                }
+                write!(out, "\u{1b}]2;{words}\u{7}")?;
+            }
+            None => give_title_back(&mut out)?,
+        }
+        self.title = title;
+        out.flush()
+    }
+
+    /// Rings the terminal's bell, or asks it for a notice on the desktop.
+    ///
+    /// # Errors
+    /// The terminal is gone.
+    pub fn ring(&mut self, kind: BellKind, words: &str) -> io::Result<()> {
+        let mut out = io::stdout();
+        match kind {
+            BellKind::Off => {}
+            BellKind::Bell => out.write_all(b"\x07")?,
+            BellKind::Notify => write!(out, "\u{1b}]9;{}\u{7}", clean(words, NOTICE))?,
+        }
+        out.flush()
+    }
+
     /// Has the mouse reported, or no more.
     ///
     /// # Errors
@@ -111,6 +162,7 @@ impl Screen {
     /// The terminal is gone.
     pub fn resume(&mut self) -> io::Result<()> {
         take(self.mouse)?;
+        self.title = None;
         self.page = Page::new(io::stdout());
         Ok(())
     }
@@ -141,6 +193,13 @@ impl Drop for Screen {
     }
 }
 
+fn give_title_back(out: &mut impl Write) -> io::Result<()> {
+    if TITLED.swap(false, Ordering::Relaxed) {
+        out.write_all(TITLE_BACK)?;
+    }
+    Ok(())
+}
+
 fn take(mouse: bool) -> io::Result<()> {
     enable_raw_mode()?;
     let mut out = io::stdout();
@@ -163,6 +222,8 @@ fn take(mouse: bool) -> io::Result<()> {
 
 /// Leaves the terminal as a shell wants it, whatever was switched on. Done twice it does no harm.
 pub fn give_back() {
+    // As below.
+    let _ = give_title_back(&mut io::stdout());
     // A terminal that is gone needs nothing back.
     let _ = execute!(
         io::stdout(),

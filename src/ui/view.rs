@@ -15,6 +15,7 @@ mod sell;
 mod settings;
 mod telemetry;
 
+pub use chrome::state_mark;
 pub use jobs::{last_line as last_line_of_job, last_line_of_case, last_line_of_earnings};
 
 /// The least columns and rows.

@@ -257,6 +257,11 @@ pub const KEYS: &[Key] = &[
     key(Screen, "theme", Shape::Word(&["dark", "light", "contrast"]),
         "The dashboard's colours, for a dark or a light terminal, or with the most contrast; dark turns to light where COLORFGBG says so."),
 
+    key(Screen, "title", Shape::Flag,
+        "The terminal's title tells the state and today's sats."),
+    key(Screen, "bell", Shape::Word(&["off", "bell", "notify"]),
+        "How a payment, and what needs you, is noticed: the terminal's bell, or a notice of the desktop where the terminal passes it on (OSC 9)."),
+
     key(Log, "max_mb", count(1, 1_000_000, "MB"),
         "The most that one day's log may take; what does not fit is left out and counted."),
 

@@ -132,6 +132,15 @@ fn every_way_of_not_earning_has_its_answer() {
             "",
         ),
         (
+            changed(online(), |s| {
+                s.state = ShopState::Paused;
+                "on battery, until power returns".clone_into(&mut s.detail);
+            }),
+            Mood::Quiet,
+            "paused: on battery, until power returns",
+            "machine.*",
+        ),
+        (
             changed(online(), |s| s.state = ShopState::Draining),
             Mood::Quiet,
             "takes no more jobs",

@@ -5,7 +5,7 @@ use crate::domain::event::{Level, News};
 use crate::domain::health::ShopState;
 use crate::domain::id::RequestId;
 use crate::domain::job::{JobView, Status};
-use crate::domain::screen::ThemeName;
+use crate::domain::screen::{BellKind, ThemeName};
 use crate::ui::sample::{busy, empty, job, options, tell};
 
 fn press(app: &mut App, code: KeyCode) -> Vec<Action> {
@@ -648,4 +648,65 @@ fn a_key_that_is_pressed_where_a_key_is_asked_for_names_itself() {
     let before = app.form.edit.as_ref().unwrap().line.value().to_owned();
     press(&mut app, KeyCode::F(8));
     assert_eq!(app.form.edit.as_ref().unwrap().line.value(), before);
+}
+
+#[test]
+fn the_title_says_the_state_and_what_came_in_today() {
+    let mut app = empty();
+    let said = app.title().unwrap();
+    assert!(
+        said.starts_with("vend ") && said.ends_with("offline, 0 sats today"),
+        "{said}"
+    );
+    app.screen.title = false;
+    assert_eq!(app.title(), None);
+}
+
+#[test]
+fn a_payment_rings_once_and_only_where_it_is_wanted() {
+    let mut app = empty();
+    let paid = || News::Paid {
+        id: RequestId(nostr::EventId::from_byte_array([1; 32])),
+        amount_msat: crate::domain::msat::Msat(10_000),
+        late: false,
+    };
+    tell(&mut app, paid());
+    assert_eq!(app.rings(), None);
+    app.screen.bell = BellKind::Notify;
+    tell(&mut app, paid());
+    let told = app.rings();
+    assert_eq!(told, Some((BellKind::Notify, "10 sats came in".to_owned())));
+    assert_eq!(app.rings(), None);
+    // Cases that were there before it was opened ring nothing; one more does.
+    for (cases, rings) in [(2, false), (2, false), (3, true), (1, false)] {
+        let totals = crate::domain::stats::Totals {
+            cases,
+            ..crate::domain::stats::Totals::default()
+        };
+        let totals = Box::new(totals);
+        tell(&mut app, News::Totals { totals });
+        assert_eq!(app.rings().is_some(), rings, "{cases}");
+    }
+}
+
+#[test]
+fn z_puts_selling_off_for_an_hour_and_takes_it_up_again() {
+    let mut app = empty();
+    assert!(
+        text(&mut app, "z").is_empty(),
+        "offline no work is taken anyway"
+    );
+    app.store.state = ShopState::Online;
+    assert_eq!(
+        text(&mut app, "z"),
+        [Action::Send(Command::Snooze { secs: 3_600 })]
+    );
+    app.store.state = ShopState::Paused;
+    app.store.detail = "on battery, until power returns".to_owned();
+    assert_eq!(
+        text(&mut app, "z"),
+        [Action::Send(Command::Snooze { secs: 3_600 })]
+    );
+    app.store.detail = "snoozed, until 18:30 CET; on battery, until power returns".to_owned();
+    assert_eq!(text(&mut app, "z"), [Action::Send(Command::Resume)]);
 }
