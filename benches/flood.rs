@@ -5,17 +5,17 @@
 
 #![allow(clippy::cast_precision_loss, reason = "figures for people")]
 
-#[path = "../tests/support/drill_relay.rs"]
-mod drill_relay;
-#[path = "../tests/support/drill_wallet.rs"]
-mod drill_wallet;
+#[path = "../tests/support/fake_relay.rs"]
+mod fake_relay;
+#[path = "../tests/support/fake_wallet.rs"]
+mod fake_wallet;
 #[path = "../tests/support/shop.rs"]
 mod shop;
 
 use std::time::{Duration, Instant};
 
-use drill_relay::DrillRelay;
-use drill_wallet::DrillWallet;
+use fake_relay::FakeRelay;
+use fake_wallet::FakeWallet;
 use nostr::{EventBuilder, Keys, Kind, Tag, Timestamp};
 use serde_json::json;
 use shop::{Home, answers};
@@ -91,8 +91,8 @@ fn main() {
 
 async fn flood(seconds: u64) {
     let home = Home::new();
-    let relay = DrillRelay::start(None).await;
-    let wallet = DrillWallet::start(&home.folder.path().join("wallet.jsonl"));
+    let relay = FakeRelay::start(None).await;
+    let wallet = FakeWallet::start(&home.folder.path().join("wallet.jsonl"));
     let url = relay.url();
     home.configure("after", url.as_str(), &wallet.url(), &wallet.invoice_key());
     let mut shop = home.run(None);

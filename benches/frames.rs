@@ -19,7 +19,7 @@ use fill::{fill, median, runtime};
 use nostr::Keys;
 use tokio::sync::broadcast::error::TryRecvError;
 use vend::domain::command::Command;
-use vend::domain::event::{Event, Level, News};
+use vend::domain::event::{Event, EventKind, Level};
 use vend::domain::job::{JobView, Status};
 use vend::domain::screen::ThemeName;
 use vend::engine::{Engine, Place};
@@ -27,8 +27,8 @@ use vend::ledger::Ledger;
 use vend::store::FEED_MAX;
 use vend::ui::Options;
 use vend::ui::app::{App, Input};
-use vend::ui::page::Page;
 use vend::ui::settings_form;
+use vend::ui::terminal_writer::TerminalWriter;
 
 /// Frames of each screen; the median is shown.
 const FRAMES: usize = 301;
@@ -93,7 +93,7 @@ impl Shop {
             ascii: false,
             color: true,
             theme: ThemeName::Dark,
-            light: false,
+            health: false,
             config_path: self.config.clone(),
             banner: None,
             mouse: false,
@@ -155,12 +155,12 @@ async fn start(path: &Path, config: &Path, data: &Path) -> Engine {
     engine.await.expect("an engine")
 }
 
-fn tell(app: &mut App, news: News) {
-    app.handle(Input::Event(Box::new(Event::now(news))));
+fn tell(app: &mut App, kind: EventKind) {
+    app.handle(Input::Event(Box::new(Event::now(kind))));
 }
 
-fn notice(number: usize) -> News {
-    News::Notice {
+fn notice(number: usize) -> EventKind {
+    EventKind::Notice {
         level: if number.is_multiple_of(9) {
             Level::Warn
         } else {
@@ -185,10 +185,10 @@ fn other(app: &App, turn: usize) -> Option<JobView> {
 
 fn change(app: &mut App, turn: usize) {
     if let Some(job) = other(app, turn) {
-        let what = job.status.word().to_owned();
+        let what = job.status.as_str().to_owned();
         tell(
             app,
-            News::Job {
+            EventKind::Job {
                 job: Box::new(job),
                 what,
             },
@@ -202,7 +202,12 @@ fn frames(shops: &[Shop], keys: &str, size: (u16, u16)) -> Vec<f64> {
     let (width, height) = size;
     let mut screens: Vec<_> = shops
         .iter()
-        .map(|shop| (shop.screen(keys, size), Page::new(Counter::default())))
+        .map(|shop| {
+            (
+                shop.screen(keys, size),
+                TerminalWriter::new(Counter::default()),
+            )
+        })
         .collect();
     let mut times = vec![Vec::with_capacity(FRAMES); shops.len()];
     for turn in 0..FRAMES {
@@ -234,7 +239,7 @@ fn bytes(size: (u16, u16)) {
     for (name, keys) in SCREENS {
         let app = shop.screen(keys, size);
         let counter = Counter::default();
-        let mut page = Page::new(counter.clone());
+        let mut page = TerminalWriter::new(counter.clone());
         let mut draw = |app: &App| {
             page.draw(app, width, height).expect("drawn");
             counter.0.take()
@@ -244,7 +249,7 @@ fn bytes(size: (u16, u16)) {
     }
     let mut app = shop.screen("3", size);
     let counter = Counter::default();
-    let mut page = Page::new(counter.clone());
+    let mut page = TerminalWriter::new(counter.clone());
     let mut draw = |app: &App| {
         page.draw(app, width, height).expect("drawn");
         counter.0.take()

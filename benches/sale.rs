@@ -15,7 +15,7 @@ use tokio::sync::broadcast;
 use vend::config::load;
 use vend::config::place::Places;
 use vend::demo::{self, DemoRelay};
-use vend::domain::event::{Event, News};
+use vend::domain::event::{Event, EventKind};
 use vend::domain::time::Time;
 use vend::engine::{Engine, Place};
 use vend::ledger::Ledger;
@@ -187,11 +187,11 @@ fn sell(sales: u32, rounds: u32) -> Sold {
 async fn listen(mut events: broadcast::Receiver<Event>) -> HashMap<(String, String), Time> {
     let mut seen = HashMap::new();
     while let Ok(event) = events.recv().await {
-        match event.news {
-            News::Job { job, what } => {
+        match event.kind {
+            EventKind::Job { job, what } => {
                 seen.entry((job.id.to_string(), what)).or_insert(event.at);
             }
-            News::Published {
+            EventKind::Published {
                 id: Some(id), role, ..
             } => {
                 seen.entry((id.to_string(), format!("{role} out")))

@@ -6,7 +6,6 @@ pub mod check;
 pub mod edit;
 pub mod force;
 mod init;
-pub mod kept;
 pub mod keys;
 pub mod load;
 pub mod place;
@@ -14,6 +13,7 @@ pub mod press;
 mod problem;
 pub mod schema;
 pub mod secret;
+pub mod wallet_archive;
 pub mod watch;
 
 pub use backend::{Chosen, Declared};

@@ -49,7 +49,7 @@ pub enum Watch {
 /// What the server sends.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(untagged)]
-pub enum Word {
+pub enum ControlMessage {
     /// The answer to a call.
     Reply {
         /// The call's id.

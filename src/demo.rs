@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::edit;
 use crate::domain::command::{Command, Reply};
-use crate::domain::event::News;
+use crate::domain::event::EventKind;
 use crate::domain::health::ShopState;
 use crate::domain::job::{JobView, Status};
 use crate::domain::msat::Msat;
@@ -46,7 +46,7 @@ fn failed(error: impl std::fmt::Display) -> DemoError {
 
 /// The sheet of `vend demo --headless --json`.
 #[derive(Debug, Serialize)]
-pub struct Sheet {
+pub struct Report {
     /// Was every job delivered, paid and reconciled?
     pub ok: bool,
     /// Says that no real money moved.
@@ -180,7 +180,7 @@ pub async fn sell(
     relay: &str,
     data: &Path,
     jobs: u32,
-) -> Result<Sheet, DemoError> {
+) -> Result<Report, DemoError> {
     online(engine).await?;
     let began = Instant::now();
     let sandbox: PathBuf = data.join(SANDBOX_FOLDER);
@@ -193,7 +193,7 @@ pub async fn sell(
         && views
             .iter()
             .all(|job| job.status == Status::Paid && job.result_id.is_some());
-    Ok(Sheet {
+    Ok(Report {
         ok: all_paid
             && bought.delivered == u64::from(jobs)
             && bought.paid == confirmed
@@ -263,7 +263,7 @@ async fn settled(engine: &Engine, bought: &Bought) -> Result<Vec<JobView>, DemoE
 async fn changed(events: &mut tokio::sync::broadcast::Receiver<crate::domain::event::Event>) {
     loop {
         match events.recv().await {
-            Ok(event) if !matches!(event.news, News::Job { .. }) => {}
+            Ok(event) if !matches!(event.kind, EventKind::Job { .. }) => {}
             // A missed event may have been the one.
             _ => return,
         }

@@ -2,12 +2,12 @@
 //!
 //! Pure: no runtime, no files, no sockets. Time and randomness come in as arguments where a rule depends on them.
 
+pub mod accounting;
 pub mod address;
 pub mod admission;
 pub mod advice;
 pub mod announce;
 pub mod balance;
-pub mod books;
 pub mod buyer;
 pub mod clock;
 pub mod command;
@@ -19,7 +19,6 @@ pub mod drift;
 pub mod energy;
 pub mod error;
 pub mod event;
-pub mod evidence;
 pub mod fair;
 pub mod health;
 mod hex32;
@@ -33,6 +32,7 @@ pub mod market;
 pub mod message;
 pub mod model_name;
 pub mod msat;
+pub mod payment_status;
 pub mod price;
 pub mod purchase;
 pub mod query;
@@ -44,10 +44,10 @@ pub mod sellers;
 pub mod size;
 pub mod standing;
 pub mod stats;
-pub mod step;
 pub mod telemetry;
 pub mod text;
 pub mod time;
+pub mod transition;
 pub mod work;
 pub mod zap;
 

@@ -5,39 +5,39 @@ mod announce;
 pub mod audit;
 pub mod buyers;
 mod carry;
-pub mod cases;
 mod clock;
+pub mod recovery_desk;
 pub use crate::crash;
-pub mod desk;
+mod context;
 pub mod disk;
 mod ends;
-mod figures;
 mod gpu;
+mod health;
 mod held_back;
 mod holds;
 mod in_force;
 mod invoicer;
 mod last_look;
-mod lights;
 mod load;
 mod lookup;
 pub mod machine;
 mod mint;
+mod on_demand_checks;
+mod online_session;
 mod outbox;
 mod partial;
 mod payments;
 mod pongs;
 pub mod preflight;
 pub mod probe;
-mod purse;
 mod radar;
 mod recovery;
-mod shop;
 mod signs;
+mod stats;
 mod status;
 mod supervisor;
-mod trade;
-mod trials;
+pub mod transition;
+mod wallets;
 mod worker;
 mod zaps;
 
@@ -55,8 +55,8 @@ use crate::domain::id::BootId;
 use crate::ledger::{Ledger, LedgerError};
 
 pub use admission::price_rule;
+pub use context::EngineContext;
 pub use preflight::Place;
-pub use shop::Shop;
 
 /// Commands that may wait.
 const COMMANDS: usize = 64;
@@ -66,7 +66,7 @@ pub type Order = (Command, oneshot::Sender<Reply>);
 
 /// A running engine.
 pub struct Engine {
-    shop: Arc<Shop>,
+    shop: Arc<EngineContext>,
     orders: mpsc::Sender<Order>,
     supervisor: JoinHandle<()>,
 }
@@ -85,7 +85,7 @@ impl Engine {
     ) -> Result<Self, LedgerError> {
         clock::start();
         let boot = BootId(Hex32(rand::random()));
-        let shop = Shop::new(ledger, keys, settings, boot);
+        let shop = EngineContext::new(ledger, keys, settings, boot);
         shop.read_standings().await?;
         shop.read_snooze().await?;
         recovery::recover(&shop).await?;
@@ -112,7 +112,7 @@ impl Engine {
 
     /// What the parts share.
     #[must_use]
-    pub fn shop(&self) -> &Arc<Shop> {
+    pub fn shop(&self) -> &Arc<EngineContext> {
         &self.shop
     }
 

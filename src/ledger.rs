@@ -1,10 +1,9 @@
 //! The ledger: jobs, their history, invoices, outbox, figures, in one SQLite file. The only room that touches SQLite.
 
+mod accounting;
 mod balances;
-mod books;
 pub mod buyers;
 mod desk;
-mod figures;
 mod filter;
 mod jobs;
 mod list;
@@ -15,6 +14,7 @@ mod purchases;
 mod rows;
 mod schema;
 mod shift;
+mod stats;
 mod texts;
 mod thread;
 mod wallets;
@@ -28,13 +28,13 @@ use rusqlite::{Connection, OpenFlags};
 
 use thread::Worker;
 
-pub use desk::{Proof, Unheard};
-pub use figures::Counted;
+pub use desk::{LostInvoice, Proof};
 pub use jobs::{Change, JobFilter, NewJob};
 pub use list::Page;
 pub use market::Heard;
 pub use outbox::{Due, Lost, Settled, SignedDraft};
 pub use purchases::{Bought, Caps, Intent, NewPurchase, Progress, Via};
+pub use stats::Counted;
 
 /// Why the ledger can't be used, or did not take a change.
 #[derive(Debug, thiserror::Error)]

@@ -1,6 +1,6 @@
 //! `vend`: a shop on Nostr for the work of a local language model, paid over Lightning.
 //!
-//! The rooms, and who may know whom, are drawn in docs/architecture.md.
+//! The modules, and who may know whom, are drawn in docs/architecture.md.
 
 pub mod buyer;
 pub mod cli;

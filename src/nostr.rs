@@ -15,13 +15,11 @@ mod ask;
 mod asks;
 mod bounded;
 mod connect;
+mod connection;
 mod fetch;
-mod guests;
-mod herald;
-mod info;
+mod health;
+mod health_reporter;
 mod intake;
-mod lamp;
-mod line;
 mod listener;
 pub mod long44;
 mod outlets;
@@ -29,9 +27,11 @@ mod parcel;
 mod probe;
 mod publish;
 mod reach;
+mod relay_information;
 mod seen;
 mod session;
 mod timing;
+mod transient;
 mod transport;
 mod words;
 
@@ -45,17 +45,17 @@ use tokio::sync::{Notify, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
-pub use info::{RelayInfo, document};
 pub use outlets::{Inlets, Outlets, outlets};
 pub use parcel::Parcel;
 pub use probe::{AuthSeen, Probe, probe};
 pub use reach::{Reach, Resolve, Resolved};
+pub use relay_information::{RelayInfo, document};
 pub use timing::Timing;
 
 use crate::domain::health::RelayHealth;
-use guests::Guests;
-use line::{Common, Line};
+use connection::{RelayConnection, SharedContext};
 use listener::Listener;
+use transient::TransientRelays;
 
 /// Log targets to be held at `error` or off: below it nostr-sdk and its sockets write whole messages, prompts and answers
 /// among them. What they tell as errors is in [`RelayHealth`] in plain words.
@@ -102,7 +102,7 @@ pub struct RelaysConfig {
 
 /// What the relays tell.
 #[derive(Clone, Debug)]
-pub enum RelayNews {
+pub enum RelayEvent {
     /// An event that we asked for (a request, a cancellation, a zap receipt): id and signature checked by us, kind and age as asked, at most 64 KiB (a request: [`RelaysConfig::longest_request`], where that is more), and not told before
     /// in this process as far back as 32,768 events. Its `created_at` may lie ahead: that is for admission to judge.
     Event {
@@ -144,7 +144,7 @@ pub enum RelayNews {
         pubkey: PublicKey,
     },
     /// A relay's NOTICE (NIP-01): the same words at most every ten minutes, others at most every ten seconds.
-    Said {
+    Notice {
         /// Who said it.
         relay: RelayUrl,
         /// Its words, cleaned and cut.
@@ -206,11 +206,11 @@ pub struct Relays {
 }
 
 struct Inner {
-    own: Vec<Arc<Line>>,
+    own: Vec<Arc<RelayConnection>>,
     urls: Vec<RelayUrl>,
-    guests: Guests,
+    transient: TransientRelays,
     cancels: watch::Sender<Vec<EventId>>,
-    common: Arc<Common>,
+    shared: Arc<SharedContext>,
     cancel: CancellationToken,
     tasks: TaskTracker,
     client: Client,
@@ -231,7 +231,12 @@ impl Relays {
         let tasks = TaskTracker::new();
         let (cancels, watched) = watch::channel(Vec::new());
         let changed = Arc::new(Notify::new());
-        let common = Arc::new(Common::new(&config, news.clone(), watched, changed.clone()));
+        let shared = Arc::new(SharedContext::new(
+            &config,
+            news.clone(),
+            watched,
+            changed.clone(),
+        ));
         let directory = transport::Directory::new(config.reach.clone(), config.timing.connect_wait);
         let client = client(config.keys.clone(), directory.clone());
 
@@ -245,29 +250,30 @@ impl Relays {
         let mut own = Vec::with_capacity(urls.len());
         for url in &urls {
             let cursor = config.since.get(url).copied().unwrap_or(0);
-            let (line, controls) = Line::new(url.clone(), true, cursor, common.clone());
-            directory.enter(&line);
+            let (connection, controls) =
+                RelayConnection::new(url.clone(), true, cursor, shared.clone());
+            directory.enter(&connection);
             let pool = client.pool().clone();
             let listener = Listener::new(
-                line.clone(),
+                connection.clone(),
                 controls,
                 pool,
-                common.clone(),
+                shared.clone(),
                 cancel.child_token(),
             );
             tasks.spawn(listener.run());
-            own.push(line);
+            own.push(connection);
         }
-        tasks.spawn(herald::run(
+        tasks.spawn(health_reporter::run(
             own.clone(),
             news.signs,
             changed,
             config.timing.clone(),
             cancel.child_token(),
         ));
-        let guests = Guests::new(
+        let transient = TransientRelays::new(
             client.pool().clone(),
-            common.clone(),
+            shared.clone(),
             directory,
             config.reach,
             tasks.clone(),
@@ -277,9 +283,9 @@ impl Relays {
             inner: Arc::new(Inner {
                 own,
                 urls,
-                guests,
+                transient,
                 cancels,
-                common,
+                shared,
                 _end: cancel.clone().drop_guard(),
                 cancel,
                 tasks,
@@ -297,21 +303,26 @@ impl Relays {
     /// The health of every own relay, in the order of the settings.
     #[must_use]
     pub fn health(&self) -> Vec<RelayHealth> {
-        self.inner.own.iter().map(|line| line.lamp.now()).collect()
+        self.inner
+            .own
+            .iter()
+            .map(|connection| connection.health.now())
+            .collect()
     }
 
     /// How many seconds each own relay's clock is ahead of ours, for those that say.
     #[must_use]
     pub fn clocks(&self) -> Vec<i64> {
         let own = self.inner.own.iter();
-        own.filter_map(|line| line.clock.secs()).collect()
+        own.filter_map(|connection| connection.clock.secs())
+            .collect()
     }
 
     /// Our clock was set by `ms` milliseconds: what was asked for by the old one is asked for anew.
     pub fn clock_stepped(&self, ms: i64) {
-        for line in &self.inner.own {
-            line.clock.shift(ms);
-            line.intake.clock_stepped();
+        for connection in &self.inner.own {
+            connection.clock.shift(ms);
+            connection.intake.clock_stepped();
         }
     }
 
@@ -319,13 +330,13 @@ impl Relays {
     #[must_use]
     pub fn wants(&self) -> Vec<Wants> {
         let now = Instant::now();
-        let of = |line: &Arc<Line>| {
-            let (pow, longest) = line.asks(|asks| (asks.pow(now), asks.longest()));
+        let of = |connection: &Arc<RelayConnection>| {
+            let (pow, longest) = connection.asks(|asks| (asks.pow(now), asks.longest()));
             Wants {
-                relay: line.url.clone(),
+                relay: connection.url.clone(),
                 pow,
                 longest,
-                left_out: pow > self.inner.common.max_pow,
+                left_out: pow > self.inner.shared.max_pow,
             }
         };
         self.inner.own.iter().map(of).collect()
@@ -333,9 +344,9 @@ impl Relays {
 
     /// Other limits of what is read, from now on. What they let in and was left out before is asked for again.
     pub fn set_limits(&self, max_age: Duration, longest_request: usize) {
-        if self.inner.common.set_limits(max_age, longest_request) {
-            for line in &self.inner.own {
-                line.intake.ask_again();
+        if self.inner.shared.set_limits(max_age, longest_request) {
+            for connection in &self.inner.own {
+                connection.intake.ask_again();
             }
         }
     }
@@ -343,10 +354,10 @@ impl Relays {
     /// Sends these very bytes to one relay and waits for its `OK`, never for another relay. A relay that is not our own is
     /// connected to on demand where [`Reach`] allows it, and left alone again after [`Timing::guest_idle`].
     pub async fn publish(&self, relay: &RelayUrl, event: &Event) -> Verdict {
-        if let Some(line) = self.own_line(relay) {
-            return publish::publish(line, event, &self.inner.common).await;
+        if let Some(connection) = self.own_line(relay) {
+            return publish::publish(connection, event, &self.inner.shared).await;
         }
-        self.inner.guests.publish(relay, event).await
+        self.inner.transient.publish(relay, event).await
     }
 
     /// Listens for cancellations (kind 5, NIP-09) of these jobs. The list replaces the one before; empty ends the subscription.
@@ -382,8 +393,11 @@ impl Relays {
         self.inner.client.shutdown().await;
     }
 
-    fn own_line(&self, url: &RelayUrl) -> Option<&Arc<Line>> {
-        self.inner.own.iter().find(|line| &line.url == url)
+    fn own_line(&self, url: &RelayUrl) -> Option<&Arc<RelayConnection>> {
+        self.inner
+            .own
+            .iter()
+            .find(|connection| &connection.url == url)
     }
 }
 

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use crate::domain::event::{Event, Level, News};
+use crate::domain::event::{Event, EventKind, Level};
 use crate::domain::health::{
     Check, EndpointHealth, QueueHealth, RelayHealth, ShopState, WalletHealth,
 };
@@ -16,8 +16,8 @@ use crate::domain::stats::Totals;
 use crate::domain::telemetry::{Telemetry, telemetry};
 use crate::domain::time::Time;
 
-mod figures;
 mod jobs;
+mod stats;
 mod verdict;
 
 pub use jobs::{JOBS_MAX, Jobs, Progress, has_ended};
@@ -89,9 +89,9 @@ impl Store {
     /// Takes in what the engine tells.
     pub fn apply(&mut self, event: &Event) {
         self.now = self.now.max(event.at);
-        let is_fed = self.is_fed(&event.news);
-        match &event.news {
-            News::State {
+        let is_fed = self.is_fed(&event.kind);
+        match &event.kind {
+            EventKind::State {
                 state,
                 detail,
                 since,
@@ -111,21 +111,21 @@ impl Store {
                 self.since = *since;
                 self.npub.clone_from(npub);
             }
-            News::Check { check } => self.check(check),
-            News::Relay { relay } => put(&mut self.relays, &relay.url, relay),
-            News::Endpoint { endpoint } => {
+            EventKind::Check { check } => self.check(check),
+            EventKind::Relay { relay } => put(&mut self.relays, &relay.url, relay),
+            EventKind::Endpoint { endpoint } => {
                 put(&mut self.endpoints, &endpoint.name.0, endpoint);
             }
-            News::Wallet { wallet } => self.wallet.clone_from(wallet),
-            News::Job { job, what } => {
+            EventKind::Wallet { wallet } => self.wallet.clone_from(wallet),
+            EventKind::Job { job, what } => {
                 self.jobs.put(job);
                 if what == KNOWN {
                     self.jobs.reach_back_to(job.created_at);
                 }
             }
             // What was missed may be a job; the whole state follows and says from when on all are known.
-            News::Resync { .. } => self.jobs.gap(),
-            News::Progress {
+            EventKind::Resync { .. } => self.jobs.gap(),
+            EventKind::Progress {
                 id,
                 tokens,
                 of,
@@ -138,15 +138,15 @@ impl Store {
                 };
                 self.jobs.progress(*id, progress);
             }
-            News::Totals { totals } => self.totals.clone_from(totals),
-            News::Load { load } => self.load = Some((**load).clone()),
-            News::Queue { waiting, running } => {
+            EventKind::Totals { totals } => self.totals.clone_from(totals),
+            EventKind::Load { load } => self.load = Some((**load).clone()),
+            EventKind::Queue { waiting, running } => {
                 self.queue = QueueHealth {
                     waiting: *waiting,
                     running: *running,
                 };
             }
-            News::Notice {
+            EventKind::Notice {
                 level,
                 category,
                 message,
@@ -158,10 +158,10 @@ impl Store {
                     message: message.clone(),
                 });
             }
-            News::Dropped { .. }
-            | News::Published { .. }
-            | News::Paid { .. }
-            | News::Settings { .. } => {}
+            EventKind::Dropped { .. }
+            | EventKind::Published { .. }
+            | EventKind::Paid { .. }
+            | EventKind::Settings { .. } => {}
         }
         if is_fed {
             self.feed_with(event);
@@ -212,22 +212,22 @@ impl Store {
 
     /// Is it news for the feed? Not what a gauge shows, not what a snapshot says again, and no light that is as it was: its
     /// counters change with every job.
-    fn is_fed(&self, news: &News) -> bool {
-        match news {
-            News::Progress { .. }
-            | News::Totals { .. }
-            | News::Load { .. }
-            | News::Queue { .. } => false,
-            News::Job { what, .. } => what != KNOWN,
-            News::Relay { relay } => {
+    fn is_fed(&self, kind: &EventKind) -> bool {
+        match kind {
+            EventKind::Progress { .. }
+            | EventKind::Totals { .. }
+            | EventKind::Load { .. }
+            | EventKind::Queue { .. } => false,
+            EventKind::Job { what, .. } => what != KNOWN,
+            EventKind::Relay { relay } => {
                 let held = self.relays.get(&relay.url);
                 held.is_none_or(|held| held.sight() != relay.sight())
             }
-            News::Endpoint { endpoint } => {
+            EventKind::Endpoint { endpoint } => {
                 let held = self.endpoints.get(&endpoint.name.0);
                 held.is_none_or(|held| held.sight() != endpoint.sight())
             }
-            News::Wallet { wallet } => self.wallet.sight() != wallet.sight(),
+            EventKind::Wallet { wallet } => self.wallet.sight() != wallet.sight(),
             _ => true,
         }
     }

@@ -20,21 +20,21 @@ pub mod input;
 mod jobs_list;
 pub mod keymap;
 pub mod line;
-pub mod page;
-pub mod pen;
+pub mod painter;
 mod run;
 #[cfg(test)]
 mod sample;
 pub mod settings_form;
 pub mod svg;
 pub mod terminal;
+pub mod terminal_writer;
 pub mod theme;
 pub mod view;
 
 pub use run::run;
 
 /// The way to the engine and back.
-pub struct Link {
+pub struct EngineLink {
     /// Where commands go.
     pub commands: mpsc::Sender<(Command, oneshot::Sender<Reply>)>,
     /// Where events come from, beginning with the whole state.
@@ -55,7 +55,7 @@ pub struct Options {
     /// Which colours.
     pub theme: ThemeName,
     /// The terminal says that its ground is light.
-    pub light: bool,
+    pub health: bool,
     /// The settings file that the form edits.
     pub config_path: PathBuf,
     /// A line across every tab.

@@ -16,7 +16,7 @@ pub mod sandbox;
 pub mod spark;
 
 pub use self::http::ServerError;
-pub use crate::domain::evidence::Seen;
+pub use crate::domain::payment_status::PaymentStatus;
 
 use std::fmt;
 use std::time::Duration;
@@ -24,7 +24,7 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 
-use crate::domain::health::{Light, WalletHealth};
+use crate::domain::health::{HealthLevel, WalletHealth};
 use crate::domain::id::{PaymentHash, Preimage};
 use crate::domain::msat::Msat;
 
@@ -172,7 +172,7 @@ pub trait Wallet: Send + Sync + fmt::Debug {
     fn create(&self, new: NewInvoice) -> BoxFuture<'_, Result<Issued, WalletError>>;
 
     /// Looks at one invoice.
-    fn lookup(&self, issued: Issued) -> BoxFuture<'_, Result<Seen, WalletError>>;
+    fn lookup(&self, issued: Issued) -> BoxFuture<'_, Result<PaymentStatus, WalletError>>;
 
     /// The invoice made under this label, if any; `Unsupported` where labels are not kept.
     fn find_by_label(&self, label: String) -> BoxFuture<'_, Result<Option<Issued>, WalletError>>;
@@ -224,7 +224,7 @@ fn down(backend: &str, error: &WalletError, fix: &str) -> WalletHealth {
     WalletHealth {
         backend: backend.to_owned(),
         state: "down".to_owned(),
-        light: Light::Down,
+        health: HealthLevel::Down,
         detail: format!("{error}{fix}"),
         ..WalletHealth::default()
     }

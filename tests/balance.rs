@@ -1,8 +1,8 @@
 //! Who pays first and pays more than the work used gets the rest as a balance, and the next request uses it, down to no invoice
 //! at all; over restarts, and where the payment is held.
 
-#[path = "support/drill_relay.rs"]
-mod drill_relay;
+#[path = "support/fake_relay.rs"]
+mod fake_relay;
 #[path = "support/inside.rs"]
 mod inside;
 #[path = "support/shop.rs"]
@@ -12,7 +12,7 @@ use inside::{Inside, is_result, status_of};
 use nostr::{Event, EventBuilder, Keys, Kind, Tag};
 use serde_json::Value;
 use vend::domain::command::Command;
-use vend::domain::event::News;
+use vend::domain::event::EventKind;
 use vend::domain::job::Status;
 use vend::wallet::open::SANDBOX_FOLDER;
 use vend::wallet::sandbox::SandboxPayer;
@@ -31,7 +31,7 @@ fn settings(relay: &str, mode: &str) -> String {
 
 async fn online(shop: &mut Inside) {
     shop.engine.ask(Command::GoOnline).await;
-    shop.hear(|news| matches!(news, News::State { state, .. } if state.sells()).then_some(()))
+    shop.hear(|kind| matches!(kind, EventKind::State { state, .. } if state.sells()).then_some(()))
         .await;
 }
 

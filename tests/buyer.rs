@@ -1,14 +1,14 @@
 //! The buyer against relays that misbehave and sellers that lie, on the relay layer that the shop uses.
 
-#[path = "support/drill_relay.rs"]
-mod drill_relay;
+#[path = "support/fake_relay.rs"]
+mod fake_relay;
 #[path = "support/shop.rs"]
 mod shop;
 
 use std::process::{Output, Stdio};
 use std::time::Duration;
 
-use drill_relay::{DrillRelay, Fault};
+use fake_relay::{FakeRelay, Fault};
 use nostr::{Event, EventBuilder, Keys, Kind, Tag, Timestamp};
 use serde_json::Value;
 use shop::Home;
@@ -57,7 +57,7 @@ fn terms() -> Terms {
 }
 
 /// Asks over this relay, while `sell` plays the street.
-async fn ask(relay: &DrillRelay, sell: impl AsyncFnOnce(Event)) -> (End, Vec<Act>) {
+async fn ask(relay: &FakeRelay, sell: impl AsyncFnOnce(Event)) -> (End, Vec<Act>) {
     let buyer = Buyer::connect(Keys::generate(), vec![relay.url()], &[5050], None);
     let order = Order {
         prompt: "What is the capital of France?".to_owned(),
@@ -105,7 +105,7 @@ async fn an_answer_is_heard_through_what_relays_do() {
         Fault::Forge,
         Fault::Garbage,
     ] {
-        let relay = DrillRelay::start(None).await;
+        let relay = FakeRelay::start(None).await;
         relay.set(fault.clone());
         let seller = Keys::generate();
         let (end, _) = ask(&relay, async |request| {
@@ -119,7 +119,7 @@ async fn an_answer_is_heard_through_what_relays_do() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_socket_that_is_cut_before_the_answer_is_made_anew() {
-    let relay = DrillRelay::start(None).await;
+    let relay = FakeRelay::start(None).await;
     let seller = Keys::generate();
     let (end, _) = ask(&relay, async |request| {
         relay.cut();
@@ -131,7 +131,7 @@ async fn a_socket_that_is_cut_before_the_answer_is_made_anew() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_no_answer_is_said_and_the_next_seller_is_heard() {
-    let relay = DrillRelay::start(None).await;
+    let relay = FakeRelay::start(None).await;
     let [liar, honest] = [Keys::generate(), Keys::generate()];
     let (end, acts) = ask(&relay, async |request| {
         let error: &[&[&str]] = &[&["status", "error", "no"]];
@@ -179,7 +179,7 @@ const SANDBOX: &str = "backend = \"sandbox\"\n";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_purchase_beside_a_running_shop_is_paid_once_and_told() {
-    let relay = DrillRelay::start(None).await;
+    let relay = FakeRelay::start(None).await;
     let home = Home::new();
     let url = relay.url().to_string();
     home.configure_with("before", &url, SANDBOX, "vend-tiny", "kind = \"builtin\"\n");
@@ -249,7 +249,7 @@ async fn a_purchase_beside_a_running_shop_is_paid_once_and_told() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_request_that_no_relay_takes_says_which_and_why() {
-    let relay = DrillRelay::start(None).await;
+    let relay = FakeRelay::start(None).await;
     relay.set(Fault::Refuse("blocked: not you".to_owned()));
     let home = Home::new();
     let url = relay.url().to_string();

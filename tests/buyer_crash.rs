@@ -1,8 +1,8 @@
 //! The buyer dies at every point of a purchase, in both orders of payment: no payment twice, none unrecorded, and the next run
 //! learns what became of it.
 
-#[path = "support/drill_relay.rs"]
-mod drill_relay;
+#[path = "support/fake_relay.rs"]
+mod fake_relay;
 #[path = "support/shop.rs"]
 mod shop;
 
@@ -11,7 +11,7 @@ use std::fs;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Output, Stdio};
 
-use drill_relay::DrillRelay;
+use fake_relay::FakeRelay;
 use serde_json::Value;
 use shop::Home;
 use tokio::process::Command;
@@ -51,7 +51,7 @@ async fn purchases(home: &Home, check: bool) -> Vec<Value> {
 }
 
 async fn all_points(mode: &str) {
-    let relay = DrillRelay::start(None).await;
+    let relay = FakeRelay::start(None).await;
     let home = Home::new();
     let url = relay.url().to_string();
     home.configure_with(mode, &url, SANDBOX, "vend-tiny", "kind = \"builtin\"\n");

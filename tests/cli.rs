@@ -1,17 +1,17 @@
 //! The commands as a person or a script meets them: the real binary, its exit codes and its words.
 
-#[path = "support/drill_relay.rs"]
-mod drill_relay;
-#[path = "support/drill_wallet.rs"]
-mod drill_wallet;
+#[path = "support/fake_relay.rs"]
+mod fake_relay;
+#[path = "support/fake_wallet.rs"]
+mod fake_wallet;
 #[path = "support/shop.rs"]
 mod shop;
 
 use std::process::{Output, Stdio};
 use std::time::Duration;
 
-use drill_relay::DrillRelay;
-use drill_wallet::DrillWallet;
+use fake_relay::FakeRelay;
+use fake_wallet::FakeWallet;
 use serde_json::Value;
 use shop::{Home, Running};
 use tokio::io::AsyncWriteExt;
@@ -35,10 +35,10 @@ fn words(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-async fn open_shop() -> (Home, DrillRelay, DrillWallet, Running) {
+async fn open_shop() -> (Home, FakeRelay, FakeWallet, Running) {
     let home = Home::new();
-    let relay = DrillRelay::start(None).await;
-    let wallet = DrillWallet::start(&home.folder.path().join("wallet.jsonl"));
+    let relay = FakeRelay::start(None).await;
+    let wallet = FakeWallet::start(&home.folder.path().join("wallet.jsonl"));
     let url = relay.url();
     home.configure("credit", url.as_str(), &wallet.url(), &wallet.invoice_key());
     let mut running = home.run(None);
@@ -126,7 +126,7 @@ async fn twenty_presses_leave_one_subscription() {
         }
         running.until(|event| event["event"] == "state").await;
     }
-    let one = |relay: &DrillRelay| {
+    let one = |relay: &FakeRelay| {
         let subscribed = relay.subscriptions();
         let jobs = subscribed.iter().filter(|sub| sub.id == "vend-jobs");
         jobs.count() == 1 && relay.connections() == 1

@@ -1,43 +1,46 @@
-//! The Core Lightning client against a drill clnrest: unique labels, limited and mighty runes, pinned certificates, and
+//! The Core Lightning client against a fake clnrest: unique labels, limited and mighty runes, pinned certificates, and
 //! every way in which a server can be broken.
 
-#[path = "support/drill_cln.rs"]
-mod drill_cln;
-#[path = "support/drill_node.rs"]
-mod drill_node;
+#[path = "support/fake_cln.rs"]
+mod fake_cln;
+#[path = "support/fake_node.rs"]
+mod fake_node;
 #[path = "support/server_faults.rs"]
 mod server_faults;
 
 use std::time::Duration;
 
-use drill_node::{Certificate, DrillNode, Fault};
+use fake_node::{Certificate, FakeNode, Fault};
 use server_faults::{AMOUNT, LABEL, LONG, ask, checked, paid, provide_tls};
 use vend::domain::Hex32;
-use vend::domain::health::Light;
+use vend::domain::health::HealthLevel;
 use vend::domain::id::PaymentHash;
 use vend::domain::invoice::Verdict;
 use vend::domain::msat::Msat;
 use vend::wallet::cln::Cln;
-use vend::wallet::{Issued, NewInvoice, Seen, ServerError, Wallet, WalletError};
+use vend::wallet::{Issued, NewInvoice, PaymentStatus, ServerError, Wallet, WalletError};
 
-fn client(node: &DrillNode, certificate: Option<Certificate>) -> Cln {
+fn client(node: &FakeNode, certificate: Option<Certificate>) -> Cln {
     provide_tls();
     let pem = certificate.map(|one| one.pem().into());
     Cln::open(&node.url(), &node.secret().into(), pem.as_ref()).unwrap()
 }
 
-fn drill() -> (DrillNode, Cln) {
-    let node = drill_cln::start(None);
+fn fake() -> (FakeNode, Cln) {
+    let node = fake_cln::start(None);
     let wallet = client(&node, None);
     (node, wallet)
 }
 
 #[tokio::test]
 async fn a_sale_goes_from_invoice_to_paid() {
-    let (node, wallet) = drill();
+    let (node, wallet) = fake();
     let issued = wallet.create(ask()).await.unwrap();
     assert_eq!(checked(&issued).unwrap().payee, node.id());
-    assert_eq!(wallet.lookup(issued.clone()).await, Ok(Seen::Pending));
+    assert_eq!(
+        wallet.lookup(issued.clone()).await,
+        Ok(PaymentStatus::Pending)
+    );
     node.pay_more(&issued.bolt11, 5_000).unwrap();
     let amount = Msat(26_000);
     assert_eq!(
@@ -47,7 +50,7 @@ async fn a_sale_goes_from_invoice_to_paid() {
             named: true
         }
     );
-    let Ok(Seen::Paid { at, preimage, .. }) = wallet.lookup(issued).await else {
+    let Ok(PaymentStatus::Paid { at, preimage, .. }) = wallet.lookup(issued).await else {
         panic!("paid");
     };
     assert!(at.is_some() && preimage.is_some());
@@ -55,7 +58,7 @@ async fn a_sale_goes_from_invoice_to_paid() {
 
 #[tokio::test]
 async fn a_label_has_one_invoice_however_often_it_is_asked_for() {
-    let (node, wallet) = drill();
+    let (node, wallet) = fake();
     let find = || wallet.find_by_label(LABEL.to_owned());
     assert_eq!(find().await, Ok(None));
     let first = wallet.create(ask()).await.unwrap();
@@ -69,7 +72,7 @@ async fn a_label_has_one_invoice_however_often_it_is_asked_for() {
 
 #[tokio::test]
 async fn an_invoice_made_but_never_answered_is_found_again() {
-    let (node, wallet) = drill();
+    let (node, wallet) = fake();
     let short = Duration::from_secs(2);
     node.set_fault(Fault::HangAfterCreate);
     let hasty = client(&node, None).call_timeout(short);
@@ -83,7 +86,7 @@ async fn an_invoice_made_but_never_answered_is_found_again() {
 
 #[tokio::test]
 async fn a_label_whose_invoice_expired_or_asked_for_something_else_gets_another() {
-    let (node, wallet) = drill();
+    let (node, wallet) = fake();
     let first = wallet.create(ask()).await.unwrap();
     node.expire(&first.bolt11);
     assert_eq!(wallet.find_by_label(LABEL.to_owned()).await, Ok(None));
@@ -102,7 +105,7 @@ async fn a_label_whose_invoice_expired_or_asked_for_something_else_gets_another(
 
 #[tokio::test]
 async fn a_label_that_only_saw_invoices_expire_is_given_up_in_the_end() {
-    let (node, wallet) = drill();
+    let (node, wallet) = fake();
     for _ in 0..16 {
         let issued = wallet.create(ask()).await.unwrap();
         node.expire(&issued.bolt11);
@@ -116,10 +119,13 @@ async fn a_label_that_only_saw_invoices_expire_is_given_up_in_the_end() {
 
 #[tokio::test]
 async fn an_expired_invoice_is_expired_until_a_late_payment_is_seen() {
-    let (node, wallet) = drill();
+    let (node, wallet) = fake();
     let issued = wallet.create(ask()).await.unwrap();
     node.expire(&issued.bolt11);
-    assert_eq!(wallet.lookup(issued.clone()).await, Ok(Seen::Expired));
+    assert_eq!(
+        wallet.lookup(issued.clone()).await,
+        Ok(PaymentStatus::Expired)
+    );
     node.pay_late(&issued.bolt11);
     let amount = AMOUNT;
     assert_eq!(
@@ -133,13 +139,16 @@ async fn an_expired_invoice_is_expired_until_a_late_payment_is_seen() {
 
 #[tokio::test]
 async fn an_unknown_invoice_is_unknown_and_hold_invoices_are_not_offered() {
-    let (_node, wallet) = drill();
+    let (_node, wallet) = fake();
     let issued = Issued {
         bolt11: "lnbcrt1".to_owned(),
         payment_hash: PaymentHash(Hex32([6; 32])),
         backend_ref: None,
     };
-    assert_eq!(wallet.lookup(issued.clone()).await, Ok(Seen::Unknown));
+    assert_eq!(
+        wallet.lookup(issued.clone()).await,
+        Ok(PaymentStatus::Unknown)
+    );
     let hold = NewInvoice {
         hold_hash: Some(issued.payment_hash),
         ..ask()
@@ -150,12 +159,12 @@ async fn an_unknown_invoice_is_unknown_and_hold_invoices_are_not_offered() {
 
 #[tokio::test]
 async fn a_strange_word_another_payment_and_a_wrong_proof_are_never_a_payment() {
-    let (node, wallet) = drill();
+    let (node, wallet) = fake();
     let issued = wallet.create(ask()).await.unwrap();
     node.pay(&issued.bolt11).unwrap();
     node.set_fault(Fault::StrangeState);
     let seen = wallet.lookup(issued.clone()).await;
-    assert!(matches!(seen, Ok(Seen::Attention(_))), "{seen:?}");
+    assert!(matches!(seen, Ok(PaymentStatus::Attention(_))), "{seen:?}");
     node.set_fault(Fault::OtherPayment);
     let seen = wallet.lookup(issued.clone()).await;
     assert!(matches!(seen, Err(WalletError::Protocol(_))), "{seen:?}");
@@ -166,9 +175,12 @@ async fn a_strange_word_another_payment_and_a_wrong_proof_are_never_a_payment() 
 
 #[tokio::test]
 async fn health_tells_the_nodes_name_and_what_keeps_it_from_receiving() {
-    let (node, wallet) = drill();
+    let (node, wallet) = fake();
     let health = wallet.health().await;
-    assert_eq!((health.light, health.detail.as_str()), (Light::Ok, "drill"));
+    assert_eq!(
+        (health.health, health.detail.as_str()),
+        (HealthLevel::Ok, "fake")
+    );
     assert_eq!(health.network.as_deref(), Some("regtest"));
     assert_eq!(health.identity, Some(node.id()));
     assert_eq!(health.balance_msat, Some(Msat(7_000_000)));
@@ -178,7 +190,7 @@ async fn health_tells_the_nodes_name_and_what_keeps_it_from_receiving() {
         books.inbound_msat = 0;
     });
     let health = wallet.health().await;
-    assert_eq!(health.light, Light::Warn);
+    assert_eq!(health.health, HealthLevel::Warn);
     for words in ["Still loading", "open a channel"] {
         assert!(health.detail.contains(words), "{}", health.detail);
     }
@@ -186,14 +198,14 @@ async fn health_tells_the_nodes_name_and_what_keeps_it_from_receiving() {
 
 #[tokio::test]
 async fn an_invoice_that_nobody_can_pay_is_warned_about_until_the_next_one_can_be() {
-    let (node, wallet) = drill();
+    let (node, wallet) = fake();
     node.books(|books| {
         books.inbound_msat = 0;
         books.limited = true;
     });
     wallet.create(ask()).await.unwrap();
     let health = wallet.health().await;
-    assert_eq!(health.light, Light::Warn);
+    assert_eq!(health.health, HealthLevel::Warn);
     assert!(
         health
             .detail
@@ -207,15 +219,15 @@ async fn an_invoice_that_nobody_can_pay_is_warned_about_until_the_next_one_can_b
         ..ask()
     };
     wallet.create(next).await.unwrap();
-    assert_eq!(wallet.health().await.light, Light::Ok);
+    assert_eq!(wallet.health().await.health, HealthLevel::Ok);
 }
 
 #[tokio::test]
 async fn a_limited_rune_sells_and_the_node_keeps_its_name() {
-    let (node, wallet) = drill();
+    let (node, wallet) = fake();
     node.books(|books| books.limited = true);
     let health = wallet.health().await;
-    assert_eq!(health.light, Light::Ok, "{}", health.detail);
+    assert_eq!(health.health, HealthLevel::Ok, "{}", health.detail);
     assert!(health.detail.contains("limited rune"), "{}", health.detail);
     assert_eq!(health.identity, None);
     wallet.create(ask()).await.unwrap();
@@ -224,15 +236,15 @@ async fn a_limited_rune_sells_and_the_node_keeps_its_name() {
 
 #[tokio::test]
 async fn a_rune_that_can_spend_is_warned_about() {
-    let node = drill_cln::start_with(&drill_cln::rune("=0"));
+    let node = fake_cln::start_with(&fake_cln::rune("=0"));
     let health = client(&node, None).health().await;
-    assert_eq!(health.light, Light::Warn);
+    assert_eq!(health.health, HealthLevel::Warn);
     assert!(health.detail.contains("can spend"), "{}", health.detail);
 }
 
 #[tokio::test]
 async fn a_self_signed_certificate_is_pinned_and_any_other_is_refused() {
-    let node = drill_cln::start(Some(Certificate::Two));
+    let node = fake_cln::start(Some(Certificate::Two));
     let pinned = client(&node, Some(Certificate::Two));
     assert!(pinned.create(ask()).await.is_ok());
     for other in [None, Some(Certificate::One)] {
@@ -255,7 +267,7 @@ fn a_rune_that_no_header_can_hold_is_refused() {
 
 #[tokio::test]
 async fn a_broken_server_is_told_plainly() {
-    let (node, wallet) = drill();
+    let (node, wallet) = fake();
     server_faults::every_fault_is_told_plainly(&node, &wallet).await;
     server_faults::a_refused_secret_names_the_setting(&node, &wallet, "wallet.rune").await;
 }

@@ -1,33 +1,33 @@
 //! The wall clock is moved under the real binary: while it starts, between a request and its payment, and while a payment is
 //! awaited. At no moment is it green and deaf; and when the clock is right again, everything is where it would have been.
 
-#[path = "support/drill_cln.rs"]
-mod drill_cln;
-#[path = "support/drill_lnd.rs"]
-mod drill_lnd;
-#[path = "support/drill_node.rs"]
-mod drill_node;
-#[path = "support/drill_phoenixd.rs"]
-mod drill_phoenixd;
-#[path = "support/drill_relay.rs"]
-mod drill_relay;
-#[path = "support/drill_wallet.rs"]
-mod drill_wallet;
-#[path = "crash/purses.rs"]
-#[allow(dead_code, reason = "two classes are enough here")]
-mod purses;
+#[path = "support/fake_cln.rs"]
+mod fake_cln;
+#[path = "support/fake_lnd.rs"]
+mod fake_lnd;
+#[path = "support/fake_node.rs"]
+mod fake_node;
+#[path = "support/fake_phoenixd.rs"]
+mod fake_phoenixd;
+#[path = "support/fake_relay.rs"]
+mod fake_relay;
+#[path = "support/fake_wallet.rs"]
+mod fake_wallet;
 #[path = "support/shop.rs"]
 mod shop;
+#[path = "crash/wallets.rs"]
+#[allow(dead_code, reason = "two classes are enough here")]
+mod wallets;
 
 use std::time::Duration;
 
-use drill_relay::DrillRelay;
+use fake_relay::FakeRelay;
 use futures::StreamExt;
 use nostr::{Event, Keys};
-use purses::{Class, Purse};
 use serde_json::Value;
 use shop::{Home, Running, answers, bolt11};
 use vend::domain::job::Encryption;
+use wallets::{Class, WalletHandle};
 
 /// A bound for what should take seconds, on a machine that does other things as well.
 const LONGEST: Duration = Duration::from_secs(60);
@@ -104,20 +104,20 @@ async fn no_jump_of_the_clock_loses_a_sale_or_leaves_it_green_and_deaf() {
 
 struct World {
     home: Home,
-    relay: DrillRelay,
-    purse: Purse,
+    relay: FakeRelay,
+    handle: WalletHandle,
     shop: Running,
 }
 
 async fn run(case: Case) -> Result<(), String> {
     let home = Home::new();
-    let relay = DrillRelay::start(None).await;
+    let relay = FakeRelay::start(None).await;
     let class = if case.mode == "hold" {
         Class::Lnd
     } else {
         Class::Lnbits
     };
-    let (purse, wallet) = Purse::start(class, &home);
+    let (handle, wallet) = WalletHandle::start(class, &home);
     let builtin = "kind = \"builtin\"\n";
     home.configure_with(
         case.mode,
@@ -132,7 +132,7 @@ async fn run(case: Case) -> Result<(), String> {
         shop: home.run(None),
         home,
         relay,
-        purse,
+        handle,
     };
     let online = |event: &Value| event["event"] == "state" && is_open(event);
     world.until("it is open", online).await?;
@@ -148,24 +148,24 @@ async fn run(case: Case) -> Result<(), String> {
             world.home.set_clock(0);
             world.until("the way back is noticed", is_step).await?;
         }
-        world.purse.pay(&invoice)?;
+        world.handle.pay(&invoice)?;
         world.paid(&first).await?;
         world.home.set_clock(0);
     }
     if wrong_at_start {
         let invoice = world.invoice(&first).await?;
-        world.purse.pay(&invoice)?;
+        world.handle.pay(&invoice)?;
         world.paid(&first).await?;
     }
     // And the shop hears what comes next.
     let next = world.ask();
     let invoice = world.invoice(&next).await?;
-    world.purse.pay(&invoice)?;
+    world.handle.pay(&invoice)?;
     world.paid(&next).await?;
     world.shop.child.kill().await.map_err(|e| e.to_string())?;
     let jobs = world.home.jobs().await;
     let paid = jobs.iter().filter(|job| job["status"] == "paid").count();
-    let books = world.purse.books();
+    let books = world.handle.books();
     if paid == 2 && books.taken.len() == 2 && books.held == 0 {
         return Ok(());
     }

@@ -1,11 +1,11 @@
 //! What the shop says of itself, and how it ends: no secret and no stranger's control character anywhere, a drain on SIGTERM.
 
-#[path = "support/drill_ollama.rs"]
-mod drill_ollama;
-#[path = "support/drill_relay.rs"]
-mod drill_relay;
-#[path = "support/drill_wallet.rs"]
-mod drill_wallet;
+#[path = "support/fake_ollama.rs"]
+mod fake_ollama;
+#[path = "support/fake_relay.rs"]
+mod fake_relay;
+#[path = "support/fake_wallet.rs"]
+mod fake_wallet;
 #[path = "support/shop.rs"]
 mod shop;
 
@@ -13,8 +13,8 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
-use drill_relay::DrillRelay;
-use drill_wallet::DrillWallet;
+use fake_relay::FakeRelay;
+use fake_wallet::FakeWallet;
 use nostr::{EventBuilder, Keys, Kind, Tag, ToBech32};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
@@ -26,14 +26,14 @@ use vend::domain::job::Encryption;
 use vend::domain::text::is_hostile;
 
 const LONGEST: Duration = Duration::from_secs(60);
-/// What a stranger sends to steer a terminal: escape sequences, a bell, a C1 control, bidi.
+/// What a stranger sends to steer a terminal: escape sequences, a waker, a C1 control, bidi.
 const HOSTILE: &str = "\u{1b}]0;owned\u{7}\u{1b}[31m\u{9b}2J\u{202e}\u{2066}evil";
 const PROMPT: &str = "marmalade-sandwich-prompt";
 
 struct Shop {
     home: Home,
-    relay: DrillRelay,
-    wallet: DrillWallet,
+    relay: FakeRelay,
+    wallet: FakeWallet,
     child: Child,
     lines: mpsc::UnboundedReceiver<String>,
 }
@@ -41,8 +41,8 @@ struct Shop {
 /// The shop with everything logged, its standard output kept line by line.
 async fn open(mode: &str) -> Shop {
     let home = Home::new();
-    let relay = DrillRelay::start(None).await;
-    let wallet = DrillWallet::start(&home.folder.path().join("wallet.jsonl"));
+    let relay = FakeRelay::start(None).await;
+    let wallet = FakeWallet::start(&home.folder.path().join("wallet.jsonl"));
     let url = relay.url();
     home.configure(mode, url.as_str(), &wallet.url(), &wallet.invoice_key());
     let mut child = command(&home)
@@ -179,7 +179,7 @@ async fn no_secret_and_no_control_character_in_anything_it_says() {
         .await;
 
     // A server that repeats the caller's key and paints the terminal, as the doctor meets it.
-    shop.wallet.set_fault(drill_wallet::Fault::ServerError);
+    shop.wallet.set_fault(fake_wallet::Fault::ServerError);
     for args in [
         &["status", "--json"][..],
         &["doctor", "--json"],
@@ -259,8 +259,8 @@ async fn a_word_to_end_lets_the_running_job_finish_and_takes_no_other() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_second_word_to_end_leaves_the_running_job_for_the_next_start() {
     let home = Home::new();
-    let relay = DrillRelay::start(None).await;
-    let model = drill_ollama::DrillOllama::start().await;
+    let relay = FakeRelay::start(None).await;
+    let model = fake_ollama::FakeOllama::start().await;
     let endpoint = format!("kind = \"ollama\"\nurl = \"{}\"\n", model.url());
     home.configure_with(
         "after",
@@ -272,7 +272,7 @@ async fn a_second_word_to_end_leaves_the_running_job_for_the_next_start() {
     let mut run = home.run(None);
     run.until(|event| event["event"] == "state" && event["state"] == "online")
         .await;
-    model.set(drill_ollama::Fault::StallsMidStream);
+    model.set(fake_ollama::Fault::StallsMidStream);
     relay.inject(&home.request(&Keys::generate(), Encryption::Plain, PROMPT));
     run.until(|event| event["event"] == "job" && event["job"]["status"] == "processing")
         .await;

@@ -1,16 +1,16 @@
 //! The recovery desk, the books and the audit, with the real binary: what a seller sees and does when money and work have
 //! come apart.
 
-#[path = "support/drill_lnd.rs"]
-mod drill_lnd;
-#[path = "support/drill_node.rs"]
-mod drill_node;
-#[path = "support/drill_ollama.rs"]
-mod drill_ollama;
-#[path = "support/drill_relay.rs"]
-mod drill_relay;
-#[path = "support/drill_wallet.rs"]
-mod drill_wallet;
+#[path = "support/fake_lnd.rs"]
+mod fake_lnd;
+#[path = "support/fake_node.rs"]
+mod fake_node;
+#[path = "support/fake_ollama.rs"]
+mod fake_ollama;
+#[path = "support/fake_relay.rs"]
+mod fake_relay;
+#[path = "support/fake_wallet.rs"]
+mod fake_wallet;
 #[path = "support/shop.rs"]
 mod shop;
 
@@ -18,9 +18,9 @@ use std::process::{Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use drill_ollama::DrillOllama;
-use drill_relay::DrillRelay;
-use drill_wallet::DrillWallet;
+use fake_ollama::FakeOllama;
+use fake_relay::FakeRelay;
+use fake_wallet::FakeWallet;
 use nostr::{Event, Keys, Kind};
 use serde_json::Value;
 use shop::{Home, Running, answers, bolt11};
@@ -31,18 +31,18 @@ const LONGEST: Duration = Duration::from_secs(60);
 
 struct World {
     home: Home,
-    relay: DrillRelay,
-    wallet: DrillWallet,
-    model: DrillOllama,
+    relay: FakeRelay,
+    wallet: FakeWallet,
+    model: FakeOllama,
     buyer: Keys,
     asked: AtomicU32,
 }
 
 async fn world(mode: &str) -> World {
     let home = Home::new();
-    let relay = DrillRelay::start(None).await;
-    let wallet = DrillWallet::start(&home.folder.path().join("wallet.jsonl"));
-    let model = DrillOllama::start().await;
+    let relay = FakeRelay::start(None).await;
+    let wallet = FakeWallet::start(&home.folder.path().join("wallet.jsonl"));
+    let model = FakeOllama::start().await;
     let world = World {
         home,
         relay,
@@ -56,7 +56,7 @@ async fn world(mode: &str) -> World {
 }
 
 impl World {
-    fn configure(&self, mode: &str, wallet: &DrillWallet) {
+    fn configure(&self, mode: &str, wallet: &FakeWallet) {
         let lines = format!(
             "backend = \"lnbits\"\nurl = \"{}\"\ninvoice_key = \"{}\"",
             wallet.url(),
@@ -135,7 +135,7 @@ fn is_job(event: &Value, id: &str, status: &str) -> bool {
 
 /// A job that was paid for first and then failed.
 async fn paid_and_failed(world: &World, running: &mut Running) -> String {
-    world.model.set(drill_ollama::Fault::TooLong);
+    world.model.set(fake_ollama::Fault::TooLong);
     let id = world.ask();
     let asked = world.told(7000, &id, |event| bolt11(event).is_some()).await;
     world.wallet.pay(&bolt11(&asked).unwrap()).unwrap();
@@ -160,7 +160,7 @@ async fn a_paid_job_that_failed_is_tried_again_from_the_desk_and_then_it_is_no_c
     );
     assert_eq!(world.json(&["stats", "--json"]).await["cases"], 1);
 
-    world.model.set(drill_ollama::Fault::None);
+    world.model.set(fake_ollama::Fault::None);
     let out = world.vend(&["recover", &id[..8], "retry"]).await;
     assert!(out.status.success(), "{}", said(&out));
     running.until(|event| is_job(event, &id, "paid")).await;
@@ -230,7 +230,7 @@ async fn without_a_running_shop_the_desk_works_on_the_ledger_alone() {
     }
     let out = world.vend(&["recover", &second, "waive", "--yes"]).await;
     assert!(out.status.success(), "{}", said(&out));
-    world.model.set(drill_ollama::Fault::None);
+    world.model.set(fake_ollama::Fault::None);
     let mut running = world.open().await;
     running.until(|event| is_job(event, &id, "paid")).await;
     let desk = world.desk().await;
@@ -242,7 +242,7 @@ async fn without_a_running_shop_the_desk_works_on_the_ledger_alone() {
 async fn what_the_wallet_disputes_is_a_case_and_its_result_is_sent_again_as_it_was() {
     let world = world("after").await;
     let mut running = world.open().await;
-    world.wallet.set_fault(drill_wallet::Fault::PaidLess);
+    world.wallet.set_fault(fake_wallet::Fault::PaidLess);
     let id = world.ask();
     let result = world.told(6050, &id, |_| true).await;
     world.wallet.pay(&bolt11(&result).unwrap()).unwrap();
@@ -287,7 +287,7 @@ async fn what_the_wallet_disputes_is_a_case_and_its_result_is_sent_again_as_it_w
         "disputed",
         "less came than was asked"
     );
-    world.wallet.set_fault(drill_wallet::Fault::None);
+    world.wallet.set_fault(fake_wallet::Fault::None);
     // The shop's own look may have been first: then it is no case any more.
     let looked = world.vend(&["recover", &id, "retry"]).await;
     let first = said(&looked).contains("the wallet says: paid");
@@ -307,7 +307,7 @@ async fn what_the_wallet_disputes_is_a_case_and_its_result_is_sent_again_as_it_w
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_invoice_whose_answer_was_lost_is_told_and_asks_for_nothing() {
     let world = world("after").await;
-    let node = drill_lnd::start(None);
+    let node = fake_lnd::start(None);
     world.configure_with(
         "after",
         &format!(
@@ -317,11 +317,11 @@ async fn an_invoice_whose_answer_was_lost_is_told_and_asks_for_nothing() {
         ),
     );
     let running = world.open().await;
-    node.set_fault(drill_node::Fault::Truncated);
+    node.set_fault(fake_node::Fault::Truncated);
     let id = world.ask();
     // The second is only asked for when the answer about the first is lost.
     assert!(node.wait_for_created(2, LONGEST));
-    node.set_fault(drill_node::Fault::None);
+    node.set_fault(fake_node::Fault::None);
     let result = world.told(6050, &id, |_| true).await;
     let lost = node.books(|books| books.all()[0].bolt11.clone());
     assert_ne!(bolt11(&result).unwrap(), lost, "nobody has seen the first");
@@ -383,17 +383,17 @@ async fn an_audit_finds_every_difference_and_nothing_where_there_is_none() {
     assert_eq!(sheet["differences"][0]["job"], invoices[1].0.as_str());
     assert_eq!(world.vend(&["audit"]).await.status.code(), Some(1));
 
-    world.wallet.set_fault(drill_wallet::Fault::UnknownOnLookup);
+    world.wallet.set_fault(fake_wallet::Fault::UnknownOnLookup);
     let sheet = world.json(&["audit", "--json"]).await;
     let all = sheet["differences"].as_array().unwrap();
     assert_eq!(all.len(), 3, "{sheet}");
     assert!(all.iter().all(|one| one["differs"] == "unknown"), "{sheet}");
-    world.wallet.set_fault(drill_wallet::Fault::ServerError);
+    world.wallet.set_fault(fake_wallet::Fault::ServerError);
     let sheet = world.json(&["audit", "--json"]).await;
     assert_eq!(sheet["errors"].as_array().unwrap().len(), 3, "{sheet}");
     assert_eq!((&sheet["ok"], &sheet["agree"]), (&false.into(), &0.into()));
 
-    let other = DrillWallet::start(&world.home.folder.path().join("other.jsonl"));
+    let other = FakeWallet::start(&world.home.folder.path().join("other.jsonl"));
     world.configure("after", &other);
     let sheet = world.json(&["audit", "--json"]).await;
     let all = sheet["differences"].as_array().unwrap();

@@ -1,28 +1,28 @@
 //! `vend doctor` on each wallet: a row for what is wrong, and in it what mends it.
 
-#[path = "support/drill_cln.rs"]
-mod drill_cln;
-#[path = "support/drill_lnd.rs"]
-mod drill_lnd;
-#[path = "support/drill_node.rs"]
-mod drill_node;
-#[path = "support/drill_ollama.rs"]
-mod drill_ollama;
-#[path = "support/drill_phoenixd.rs"]
-mod drill_phoenixd;
-#[path = "support/drill_relay.rs"]
-mod drill_relay;
-#[path = "support/drill_wallet.rs"]
-mod drill_wallet;
+#[path = "support/fake_cln.rs"]
+mod fake_cln;
+#[path = "support/fake_lnd.rs"]
+mod fake_lnd;
+#[path = "support/fake_node.rs"]
+mod fake_node;
+#[path = "support/fake_ollama.rs"]
+mod fake_ollama;
+#[path = "support/fake_phoenixd.rs"]
+mod fake_phoenixd;
+#[path = "support/fake_relay.rs"]
+mod fake_relay;
+#[path = "support/fake_wallet.rs"]
+mod fake_wallet;
 #[path = "support/shop.rs"]
 mod shop;
 
 use std::process::Stdio;
 
-use drill_node::{Certificate, DrillNode, Fault};
-use drill_ollama::DrillOllama;
-use drill_relay::DrillRelay;
-use drill_wallet::DrillWallet;
+use fake_node::{Certificate, FakeNode, Fault};
+use fake_ollama::FakeOllama;
+use fake_relay::FakeRelay;
+use fake_wallet::FakeWallet;
 use serde_json::Value;
 use shop::Home;
 use tokio::process::Command;
@@ -30,13 +30,13 @@ use tokio::process::Command;
 /// A shop with a relay and the built-in model; its wallet is told each time.
 struct World {
     home: Home,
-    relay: DrillRelay,
+    relay: FakeRelay,
 }
 
 async fn world() -> World {
     World {
         home: Home::new(),
-        relay: DrillRelay::start(None).await,
+        relay: FakeRelay::start(None).await,
     }
 }
 
@@ -85,7 +85,7 @@ impl World {
     }
 }
 
-fn lnbits(wallet: &DrillWallet, network: &str) -> String {
+fn lnbits(wallet: &FakeWallet, network: &str) -> String {
     format!(
         "backend = \"lnbits\"\nnetwork = \"{network}\"\nurl = \"{}\"\ninvoice_key = \"{}\"",
         wallet.url(),
@@ -93,7 +93,7 @@ fn lnbits(wallet: &DrillWallet, network: &str) -> String {
     )
 }
 
-fn node(backend: &str, key: &str, node: &DrillNode, network: &str) -> String {
+fn node(backend: &str, key: &str, node: &FakeNode, network: &str) -> String {
     format!(
         "backend = \"{backend}\"\nnetwork = \"{network}\"\nurl = \"{}\"\n{key} = \"{}\"",
         node.url(),
@@ -102,17 +102,17 @@ fn node(backend: &str, key: &str, node: &DrillNode, network: &str) -> String {
 }
 
 /// The wallets that are nodes: the backend, the key's name, and how one is started.
-type Start = fn() -> DrillNode;
+type Start = fn() -> FakeNode;
 const NODES: [(&str, &str, Start); 3] = [
-    ("lnd", "macaroon", || drill_lnd::start(None)),
-    ("cln", "rune", || drill_cln::start(None)),
-    ("phoenixd", "password", drill_phoenixd::start),
+    ("lnd", "macaroon", || fake_lnd::start(None)),
+    ("cln", "rune", || fake_cln::start(None)),
+    ("phoenixd", "password", fake_phoenixd::start),
 ];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_wallet_that_is_well_has_no_fix() {
     let world = world().await;
-    let wallet = DrillWallet::start(&world.home.folder.path().join("wallet.jsonl"));
+    let wallet = FakeWallet::start(&world.home.folder.path().join("wallet.jsonl"));
     let mut all = vec![lnbits(&wallet, "regtest")];
     let nodes: Vec<_> = NODES.iter().map(|(_, _, start)| start()).collect();
     for ((backend, key, _), one) in NODES.iter().zip(&nodes) {
@@ -135,8 +135,8 @@ async fn a_wallet_that_is_well_has_no_fix() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_wrong_key_names_the_setting_to_put_right() {
     let world = world().await;
-    let wallet = DrillWallet::start(&world.home.folder.path().join("wallet.jsonl"));
-    wallet.set_fault(drill_wallet::Fault::KeyRevoked);
+    let wallet = FakeWallet::start(&world.home.folder.path().join("wallet.jsonl"));
+    wallet.set_fault(fake_wallet::Fault::KeyRevoked);
     let settings = lnbits(&wallet, "regtest");
     world
         .expects(
@@ -181,7 +181,7 @@ async fn a_wallet_that_can_t_receive_says_how_to_get_room() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_wallet_on_another_network_names_the_setting() {
     let world = world().await;
-    let wallet = DrillWallet::start(&world.home.folder.path().join("wallet.jsonl"));
+    let wallet = FakeWallet::start(&world.home.folder.path().join("wallet.jsonl"));
     let fix = "vend config set wallet.network regtest";
     // LNbits does not say its network: its invoice does.
     let settings = lnbits(&wallet, "bitcoin");
@@ -243,7 +243,7 @@ async fn a_server_whose_answers_have_another_time_is_told_by_its_name() {
         let rows = world.rows(&settings).await;
         assert!(rows.iter().all(|row| row["check"] != "clock"), "{rows:#?}");
     }
-    let model = DrillOllama::start().await;
+    let model = FakeOllama::start().await;
     model.set_date_ahead(-7_200);
     let sandbox = "backend = \"sandbox\"\nnetwork = \"regtest\"";
     let endpoint = format!(
@@ -273,8 +273,8 @@ async fn a_changed_certificate_is_told_from_a_missing_one_and_from_a_server_that
     let folder = world.home.folder.path();
     std::fs::write(folder.join("tls.cert"), Certificate::Two.pem()).unwrap();
     let start = [
-        ("lnd", "macaroon", drill_lnd::start as fn(_) -> DrillNode),
-        ("cln", "rune", drill_cln::start),
+        ("lnd", "macaroon", fake_lnd::start as fn(_) -> FakeNode),
+        ("cln", "rune", fake_cln::start),
     ];
     for (backend, key, start) in start {
         let one = start(Some(Certificate::One));

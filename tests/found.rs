@@ -1,18 +1,18 @@
 //! A client that knows NIP-89, NIP-65 and the heartbeat alone finds the shop, sees what changes, and sees it gone.
 
-#[path = "support/drill_relay.rs"]
-mod drill_relay;
+#[path = "support/fake_relay.rs"]
+mod fake_relay;
 #[path = "support/inside.rs"]
 mod inside;
 #[path = "support/shop.rs"]
 mod shop;
 
-use drill_relay::Fault;
+use fake_relay::Fault;
 use inside::{Inside, LONGEST, status_of};
 use nostr::{Event, EventBuilder, Keys, Kind, Tag, Timestamp};
 use serde_json::Value;
 use vend::domain::command::Command;
-use vend::domain::event::News;
+use vend::domain::event::EventKind;
 
 fn settings(relay: &str, min_price: u64) -> String {
     format!(
@@ -49,7 +49,7 @@ fn least(event: &Event) -> Value {
 
 async fn online(shop: &mut Inside) {
     shop.engine.ask(Command::GoOnline).await;
-    shop.hear(|news| matches!(news, News::State { state, .. } if state.sells()).then_some(()))
+    shop.hear(|kind| matches!(kind, EventKind::State { state, .. } if state.sells()).then_some(()))
         .await;
 }
 
@@ -132,8 +132,8 @@ async fn what_a_relay_refused_for_now_is_told_again() {
     shop.relay
         .set(Fault::Refuse("rate-limited: slow down".to_owned()));
     online(&mut shop).await;
-    shop.hear(|news| {
-        matches!(news, News::Published { outcome, .. } if outcome == "retry").then_some(())
+    shop.hear(|kind| {
+        matches!(kind, EventKind::Published { outcome, .. } if outcome == "retry").then_some(())
     })
     .await;
     shop.relay.heal();

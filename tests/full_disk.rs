@@ -1,17 +1,17 @@
 //! A disk that takes nothing any more: the shop says so, repeats nothing in a loop, and goes on by itself when there is room
 //! again, without a restart. The refusals are SQLite's own, by triggers that another connection puts into the ledger.
 
-#[path = "support/drill_relay.rs"]
-mod drill_relay;
-#[path = "support/drill_wallet.rs"]
-mod drill_wallet;
+#[path = "support/fake_relay.rs"]
+mod fake_relay;
+#[path = "support/fake_wallet.rs"]
+mod fake_wallet;
 #[path = "support/shop.rs"]
 mod shop;
 
 use std::time::Duration;
 
-use drill_relay::DrillRelay;
-use drill_wallet::DrillWallet;
+use fake_relay::FakeRelay;
+use fake_wallet::FakeWallet;
 use nostr::{Event, Keys, Kind};
 use rusqlite::Connection;
 use serde_json::Value;
@@ -22,16 +22,16 @@ const LONGEST: Duration = Duration::from_secs(60);
 
 struct Shop {
     home: Home,
-    relay: DrillRelay,
-    wallet: DrillWallet,
+    relay: FakeRelay,
+    wallet: FakeWallet,
     running: Running,
 }
 
 impl Shop {
     async fn open() -> Self {
         let home = Home::new();
-        let relay = DrillRelay::start(None).await;
-        let wallet = DrillWallet::start(&home.folder.path().join("wallet.jsonl"));
+        let relay = FakeRelay::start(None).await;
+        let wallet = FakeWallet::start(&home.folder.path().join("wallet.jsonl"));
         let url = relay.url();
         home.configure("after", url.as_str(), &wallet.url(), &wallet.invoice_key());
         let running = home.run(None);

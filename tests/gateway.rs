@@ -1,7 +1,7 @@
 //! The gateway over a real relay: a shop of ours, and sellers that err, lie, ask for more, or stream one thing and send another.
 
-#[path = "support/drill_relay.rs"]
-mod drill_relay;
+#[path = "support/fake_relay.rs"]
+mod fake_relay;
 #[path = "support/shop.rs"]
 mod shop;
 
@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use drill_relay::DrillRelay;
+use fake_relay::FakeRelay;
 use nostr::{Event, EventBuilder, Keys, Kind, Tag, ToBech32};
 use reqwest::Response;
 use secrecy::ExposeSecret;
@@ -44,14 +44,14 @@ struct Desk {
 
 impl Desk {
     /// `sandbox`: the folder of the sellers' play money.
-    async fn open(relay: &DrillRelay, sandbox: &Path, change: impl FnOnce(&mut Settings)) -> Self {
+    async fn open(relay: &FakeRelay, sandbox: &Path, change: impl FnOnce(&mut Settings)) -> Self {
         let data = tempfile::tempdir().unwrap();
         Self::on(data, relay, sandbox, change).await
     }
 
     async fn on(
         data: tempfile::TempDir,
-        relay: &DrillRelay,
+        relay: &FakeRelay,
         sandbox: &Path,
         change: impl FnOnce(&mut Settings),
     ) -> Self {
@@ -144,7 +144,7 @@ struct Stall {
 }
 
 impl Stall {
-    fn open(relay: &DrillRelay, sandbox: &Path, plays: Plays, model: &str, sats: u64) -> Arc<Self> {
+    fn open(relay: &FakeRelay, sandbox: &Path, plays: Plays, model: &str, sats: u64) -> Arc<Self> {
         let stall = Arc::new(Self {
             keys: Keys::generate(),
             plays,
@@ -169,7 +169,7 @@ impl Stall {
         self.keys.public_key().to_bech32().unwrap()
     }
 
-    async fn sell(self: Arc<Self>, relay: DrillRelay) {
+    async fn sell(self: Arc<Self>, relay: FakeRelay) {
         let us = self.keys.public_key();
         let mut seen = HashSet::new();
         loop {
@@ -197,7 +197,7 @@ impl Stall {
         self.wallet.create(new).await.unwrap().bolt11
     }
 
-    fn say(&self, relay: &DrillRelay, request: &Event, kind: u16, content: &str, more: &[&[&str]]) {
+    fn say(&self, relay: &FakeRelay, request: &Event, kind: u16, content: &str, more: &[&[&str]]) {
         let (id, buyer) = (request.id.to_hex(), request.pubkey.to_hex());
         let mut tags = vec![["e", id.as_str()], ["p", buyer.as_str()]].map_tags();
         tags.extend(
@@ -211,7 +211,7 @@ impl Stall {
         relay.inject(&event);
     }
 
-    async fn serve(self: Arc<Self>, relay: DrillRelay, request: Event) {
+    async fn serve(self: Arc<Self>, relay: FakeRelay, request: Event) {
         let (asked, sats) = match self.plays {
             Plays::Dearer => ("90000", 90),
             Plays::WrongAmount => ("10000", 30),
@@ -265,7 +265,7 @@ impl Stall {
                 };
                 while !matches!(
                     self.wallet.lookup(issued.clone()).await,
-                    Ok(vend::wallet::Seen::Paid { .. })
+                    Ok(vend::wallet::PaymentStatus::Paid { .. })
                 ) {
                     tokio::time::sleep(Duration::from_millis(20)).await;
                 }
@@ -293,7 +293,7 @@ impl<const N: usize> MapTags for Vec<[&str; N]> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_chat_is_bought_from_a_shop_of_ours_plain_and_streamed() {
-    let relay = DrillRelay::start(None).await;
+    let relay = FakeRelay::start(None).await;
     let home = Home::new();
     let url = relay.url().to_string();
     let text = format!(
@@ -406,7 +406,7 @@ fn read_stream(text: &str) -> (String, Value) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_bad_seller_is_left_for_the_next_and_nothing_is_paid_to_it() {
-    let relay = DrillRelay::start(None).await;
+    let relay = FakeRelay::start(None).await;
     let sandbox = tempfile::tempdir().unwrap();
     let honest = Stall::open(&relay, sandbox.path(), Plays::Honest, "m", 10);
     for plays in [
@@ -444,7 +444,7 @@ async fn each_bad_seller_is_left_for_the_next_and_nothing_is_paid_to_it() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_thief_is_paid_once_and_a_client_that_tries_again_does_not_buy_again() {
-    let relay = DrillRelay::start(None).await;
+    let relay = FakeRelay::start(None).await;
     let sandbox = tempfile::tempdir().unwrap();
     Stall::open(&relay, sandbox.path(), Plays::Thief, "m", 30);
     Stall::open(&relay, sandbox.path(), Plays::Honest, "m", 40);
@@ -479,7 +479,7 @@ async fn a_thief_is_paid_once_and_a_client_that_tries_again_does_not_buy_again()
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stream_goes_on_from_its_parts_and_ends_with_an_error_where_they_differ() {
-    let relay = DrillRelay::start(None).await;
+    let relay = FakeRelay::start(None).await;
     let sandbox = tempfile::tempdir().unwrap();
     Stall::open(&relay, sandbox.path(), Plays::Streams, "streams", 10);
     Stall::open(&relay, sandbox.path(), Plays::TwoFaced, "two-faced", 10);
@@ -510,7 +510,7 @@ async fn a_stream_goes_on_from_its_parts_and_ends_with_an_error_where_they_diffe
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn caps_hold_with_fifty_requests_at_once() {
-    let relay = DrillRelay::start(None).await;
+    let relay = FakeRelay::start(None).await;
     let sandbox = tempfile::tempdir().unwrap();
     Stall::open(&relay, sandbox.path(), Plays::First, "m", 30);
     let desk = Desk::open(&relay, sandbox.path(), |settings| {
@@ -547,7 +547,7 @@ async fn caps_hold_with_fifty_requests_at_once() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn strangers_and_web_pages_get_nothing() {
-    let relay = DrillRelay::start(None).await;
+    let relay = FakeRelay::start(None).await;
     let sandbox = tempfile::tempdir().unwrap();
     let desk = Desk::open(&relay, sandbox.path(), |_| {}).await;
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
@@ -598,7 +598,7 @@ async fn strangers_and_web_pages_get_nothing() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn clients_that_never_finish_a_head_are_left_and_hold_nobody_up() {
-    let relay = DrillRelay::start(None).await;
+    let relay = FakeRelay::start(None).await;
     let sandbox = tempfile::tempdir().unwrap();
     Stall::open(&relay, sandbox.path(), Plays::Honest, "m", 10);
     let desk = Desk::open(&relay, sandbox.path(), |_| {}).await;

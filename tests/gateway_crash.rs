@@ -2,8 +2,8 @@
 //! twice, none is unrecorded, and no answer is taken from one who was not paid. `VEND_GATEWAY_KILLS` says how often it is killed
 //! (50 unless told).
 
-#[path = "support/drill_relay.rs"]
-mod drill_relay;
+#[path = "support/fake_relay.rs"]
+mod fake_relay;
 #[path = "support/shop.rs"]
 mod shop;
 
@@ -13,7 +13,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::Stdio;
 use std::time::Duration;
 
-use drill_relay::DrillRelay;
+use fake_relay::FakeRelay;
 use nostr::Kind;
 use serde_json::{Value, json};
 use shop::{Home, Running};
@@ -29,7 +29,7 @@ const AT_ONCE: usize = 8;
 /// A shop that sells, and the folder on which gateways come and go.
 struct World {
     home: Home,
-    _relay: DrillRelay,
+    _relay: FakeRelay,
     shop: Running,
     key: String,
 }
@@ -49,7 +49,7 @@ fn vend(home: &Home, args: &[&str]) -> Command {
 
 impl World {
     async fn open(mode: &str) -> Self {
-        let (home, relay) = (Home::new(), DrillRelay::start(None).await);
+        let (home, relay) = (Home::new(), FakeRelay::start(None).await);
         let url = relay.url().to_string();
         let sandbox = "backend = \"sandbox\"\n";
         home.configure_with(mode, &url, sandbox, "vend-tiny", "kind = \"builtin\"\n");

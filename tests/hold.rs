@@ -1,19 +1,19 @@
 //! Sales in which the wallet holds the payment: taken once the result is delivered, given back otherwise.
 
-#[path = "support/drill_ollama.rs"]
-mod drill_ollama;
-#[path = "support/drill_relay.rs"]
-mod drill_relay;
-#[path = "support/drill_wallet.rs"]
-mod drill_wallet;
+#[path = "support/fake_ollama.rs"]
+mod fake_ollama;
+#[path = "support/fake_relay.rs"]
+mod fake_relay;
+#[path = "support/fake_wallet.rs"]
+mod fake_wallet;
 #[path = "support/inside.rs"]
 mod inside;
 #[path = "support/shop.rs"]
 mod shop;
 
-use drill_ollama::{DrillOllama, Fault};
-use drill_relay::Fault as RelayFault;
-use drill_wallet::DrillWallet;
+use fake_ollama::{FakeOllama, Fault};
+use fake_relay::Fault as RelayFault;
+use fake_wallet::FakeWallet;
 use inside::{Inside, is_result, status_of};
 use nostr::{Event as Signed, EventBuilder, EventId, Keys};
 use serde_json::Value;
@@ -28,19 +28,19 @@ use vend::domain::msat::Msat;
 use vend::domain::time::Time;
 use vend::wallet::open::SANDBOX_FOLDER;
 use vend::wallet::sandbox::{PayError, Payment, SandboxPayer, SandboxWallet};
-use vend::wallet::{Issued, Seen, Wallet};
+use vend::wallet::{Issued, PaymentStatus, Wallet};
 
 /// A shop of demo parts: a relay and a model that can fail, and the sandbox.
 struct World {
     inside: Inside,
-    model: DrillOllama,
+    model: FakeOllama,
 }
 
 const SANDBOX: &str = "backend = \"sandbox\"\nnetwork = \"regtest\"\n";
 
 impl World {
     async fn closed(mode: &str, expiry: u64, wallet: &str) -> Self {
-        let model = DrillOllama::start().await;
+        let model = FakeOllama::start().await;
         let url = model.url();
         let settings = |relay: &str| {
             format!(
@@ -97,7 +97,7 @@ impl World {
     }
 
     /// What the wallet shows for an invoice.
-    async fn seen(&self, bolt11: &str) -> Seen {
+    async fn seen(&self, bolt11: &str) -> PaymentStatus {
         let (wallet, issued) = self.wallet(bolt11);
         wallet.lookup(issued).await.unwrap()
     }
@@ -139,8 +139,8 @@ impl World {
     }
 
     /// The job after so many looks past its invoice's expiry. The last one may have been before anybody could hear of it.
-    async fn looked_at(&mut self, request: &Signed, looks: usize) -> Value {
-        if self.history(request).matches("not_paid").count() < looks {
+    async fn looked_at(&mut self, request: &Signed, polls: usize) -> Value {
+        if self.history(request).matches("not_paid").count() < polls {
             self.inside
                 .until(request, |_, what| what == "not_paid")
                 .await;
@@ -188,7 +188,7 @@ async fn a_held_payment_is_taken_once_the_result_is_delivered() {
         .until(&request, |job, _| job.status == Status::Paid)
         .await;
     assert_eq!(job.paid_msat, payment.amount);
-    let Seen::Paid { preimage, .. } = world.seen(&invoice).await else {
+    let PaymentStatus::Paid { preimage, .. } = world.seen(&invoice).await else {
         panic!("settled");
     };
     assert!(preimage.unwrap().opens(&payment.payment_hash));
@@ -217,7 +217,7 @@ async fn a_held_payment_goes_back_when_the_model_fails() {
         .await;
     assert_eq!((job.status, job.paid_msat), (Status::Error, Msat::ZERO));
     assert_eq!(job.owed_to_buyer_msat, Msat::ZERO);
-    assert_eq!(world.seen(&invoice).await, Seen::Canceled);
+    assert_eq!(world.seen(&invoice).await, PaymentStatus::Canceled);
     let error = world
         .inside
         .answer(&request, |event| {
@@ -239,7 +239,7 @@ async fn a_buyer_who_never_pays_gets_no_work() {
     world = world.wakes_after_expiry(&request, &invoice, 0).await;
     let job = world.looked_at(&request, 1).await;
     assert_eq!(job["status"], "awaiting_payment");
-    assert_eq!(world.seen(&invoice).await, Seen::Expired);
+    assert_eq!(world.seen(&invoice).await, PaymentStatus::Expired);
     // One a minute after it does.
     world = world.wakes_after_expiry(&request, &invoice, 60).await;
     let job = world.looked_at(&request, 2).await;
@@ -271,7 +271,7 @@ async fn a_buyer_who_pays_and_cancels_gets_the_payment_back() {
         .until(&request, |_, what| what == "given_back")
         .await;
     assert_eq!((job.status, job.paid_msat), (Status::Cancelled, Msat::ZERO));
-    assert_eq!(world.seen(&invoice).await, Seen::Canceled);
+    assert_eq!(world.seen(&invoice).await, PaymentStatus::Canceled);
     world.model.dropped(1).await;
     // An invoice that nobody has paid yet is closed too.
     let (request, invoice) = world.asked(&Keys::generate()).await;
@@ -311,7 +311,10 @@ async fn a_cancel_between_a_relays_show_and_its_yes_gives_nothing_away() {
         .until(&request, |job, _| job.status == Status::Paid)
         .await;
     assert!(!job.paid_msat.is_zero());
-    assert!(matches!(world.seen(&invoice).await, Seen::Paid { .. }));
+    assert!(matches!(
+        world.seen(&invoice).await,
+        PaymentStatus::Paid { .. }
+    ));
     assert_eq!(world.history(&request).matches("cancel_late").count(), 1);
     world.inside.close().await;
 }
@@ -359,11 +362,14 @@ async fn going_offline_gives_back_what_is_held_for_waiting_jobs() {
         .until(&waiting, |_, what| what == "given_back")
         .await;
     assert_eq!((job.status, job.paid_msat), (Status::Cancelled, Msat::ZERO));
-    assert_eq!(world.seen(&held).await, Seen::Canceled);
+    assert_eq!(world.seen(&held).await, PaymentStatus::Canceled);
     let is_error = |event: &Signed| status_of(event).as_deref() == Some("error");
     world.inside.answer(&waiting, is_error).await;
     // The one that runs is finished, not given up.
-    assert!(matches!(world.seen(&paid).await, Seen::Held { .. }));
+    assert!(matches!(
+        world.seen(&paid).await,
+        PaymentStatus::Held { .. }
+    ));
     assert_eq!(world.show(&first)["status"], "processing");
     world.inside.close().await;
 }
@@ -411,7 +417,10 @@ async fn the_secret_of_a_held_payment_is_nowhere_to_be_seen_and_survives_a_stop(
         .until(&request, |job, _| job.status == Status::Paid)
         .await;
     assert!(!job.paid_msat.is_zero());
-    assert!(matches!(world.seen(&invoice).await, Seen::Paid { .. }));
+    assert!(matches!(
+        world.seen(&invoice).await,
+        PaymentStatus::Paid { .. }
+    ));
     assert!(!world.inside.told.contains(&hex));
     world.inside.close().await;
 }
@@ -419,7 +428,7 @@ async fn the_secret_of_a_held_payment_is_nowhere_to_be_seen_and_survives_a_stop(
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wallet_that_can_not_hold_is_told_before_anything_is_sold() {
     let folder = tempfile::tempdir().unwrap();
-    let lnbits = DrillWallet::start(&folder.path().join("wallet.jsonl"));
+    let lnbits = FakeWallet::start(&folder.path().join("wallet.jsonl"));
     let wallet = format!(
         "backend = \"lnbits\"\nnetwork = \"regtest\"\nurl = \"{}\"\ninvoice_key = \"{}\"\n",
         lnbits.url(),

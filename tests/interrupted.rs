@@ -1,26 +1,26 @@
 //! Jobs whose runs end because the program does.
 
-#[path = "support/drill_ollama.rs"]
-mod drill_ollama;
-#[path = "support/drill_relay.rs"]
-mod drill_relay;
+#[path = "support/fake_ollama.rs"]
+mod fake_ollama;
+#[path = "support/fake_relay.rs"]
+mod fake_relay;
 #[path = "support/inside.rs"]
 mod inside;
 #[path = "support/shop.rs"]
 mod shop;
 
-use drill_ollama::{DrillOllama, Fault};
+use fake_ollama::{FakeOllama, Fault};
 use inside::Inside;
 use nostr::Keys;
 use vend::demo::online;
 use vend::domain::command::Command;
-use vend::domain::event::News;
+use vend::domain::event::EventKind;
 use vend::domain::id::RequestId;
 use vend::domain::job::Status;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_job_interrupted_three_times_runs_again_and_alone() {
-    let model = DrillOllama::start().await;
+    let model = FakeOllama::start().await;
     model.set(Fault::StallsMidStream);
     let url = model.url();
     let mut shop = Inside::start(|relay| {
@@ -45,10 +45,10 @@ async fn a_job_interrupted_three_times_runs_again_and_alone() {
     shop.until(&second, |job, _| job.status == Status::Queued)
         .await;
     // The worker has looked at the queue, and left it as it is.
-    shop.hear(|news| {
+    shop.hear(|kind| {
         matches!(
-            news,
-            News::Queue {
+            kind,
+            EventKind::Queue {
                 waiting: 1,
                 running: 1
             }

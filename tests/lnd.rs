@@ -1,34 +1,34 @@
-//! The LND client against a drill LND: limited and mighty macaroons, pinned certificates, hold invoices, and every way in
+//! The LND client against a fake LND: limited and mighty macaroons, pinned certificates, hold invoices, and every way in
 //! which a server can be broken.
 
-#[path = "support/drill_lnd.rs"]
-mod drill_lnd;
-#[path = "support/drill_node.rs"]
-mod drill_node;
+#[path = "support/fake_lnd.rs"]
+mod fake_lnd;
+#[path = "support/fake_node.rs"]
+mod fake_node;
 #[path = "support/server_faults.rs"]
 mod server_faults;
 
-use drill_node::{Certificate, DrillNode, Fault, hex};
+use fake_node::{Certificate, FakeNode, Fault, hex};
 use server_faults::{AMOUNT, EXPIRY, LABEL, ask, checked, paid, provide_tls};
 use vend::config::schema::{Backend, SecretSource, Wallet};
 use vend::config::secret;
 use vend::domain::Hex32;
-use vend::domain::health::Light;
+use vend::domain::health::HealthLevel;
 use vend::domain::id::{PaymentHash, Preimage};
 use vend::domain::invoice::Verdict;
 use vend::domain::msat::Msat;
 use vend::wallet::lnd::Lnd;
 use vend::wallet::open::open;
-use vend::wallet::{Issued, NewInvoice, Seen, ServerError, Wallet as _, WalletError};
+use vend::wallet::{Issued, NewInvoice, PaymentStatus, ServerError, Wallet as _, WalletError};
 
-fn client(node: &DrillNode, certificate: Option<Certificate>) -> Lnd {
+fn client(node: &FakeNode, certificate: Option<Certificate>) -> Lnd {
     provide_tls();
     let pem = certificate.map(|one| one.pem().into());
     Lnd::open(&node.url(), &node.secret().into(), pem.as_ref()).unwrap()
 }
 
-fn drill() -> (DrillNode, Lnd) {
-    let node = drill_lnd::start(None);
+fn fake() -> (FakeNode, Lnd) {
+    let node = fake_lnd::start(None);
     let wallet = client(&node, None);
     (node, wallet)
 }
@@ -46,7 +46,7 @@ fn hold() -> (Preimage, NewInvoice) {
 
 #[tokio::test]
 async fn a_sale_goes_from_invoice_to_paid() {
-    let (node, wallet) = drill();
+    let (node, wallet) = fake();
     let new = NewInvoice {
         amount: Msat(21_500),
         ..ask()
@@ -58,7 +58,10 @@ async fn a_sale_goes_from_invoice_to_paid() {
     );
     let issued = wallet.create(ask()).await.unwrap();
     assert_eq!(checked(&issued).unwrap().payee, node.id());
-    assert_eq!(wallet.lookup(issued.clone()).await, Ok(Seen::Pending));
+    assert_eq!(
+        wallet.lookup(issued.clone()).await,
+        Ok(PaymentStatus::Pending)
+    );
     node.pay_more(&issued.bolt11, 5_000).unwrap();
     let verdict = paid(&wallet, &issued).await;
     let amount = Msat(26_000);
@@ -69,7 +72,7 @@ async fn a_sale_goes_from_invoice_to_paid() {
             named: true
         }
     );
-    let Ok(Seen::Paid { at, preimage, .. }) = wallet.lookup(issued).await else {
+    let Ok(PaymentStatus::Paid { at, preimage, .. }) = wallet.lookup(issued).await else {
         panic!("paid");
     };
     assert!(at.is_some() && preimage.is_some());
@@ -77,15 +80,21 @@ async fn a_sale_goes_from_invoice_to_paid() {
 
 #[tokio::test]
 async fn what_lnd_cancels_by_itself_has_expired_and_what_somebody_cancels_is_canceled() {
-    let (node, wallet) = drill();
+    let (node, wallet) = fake();
     let issued = wallet.create(ask()).await.unwrap();
     let other = wallet.create(ask()).await.unwrap();
     node.expire(&issued.bolt11);
-    assert_eq!(wallet.lookup(issued.clone()).await, Ok(Seen::Expired));
+    assert_eq!(
+        wallet.lookup(issued.clone()).await,
+        Ok(PaymentStatus::Expired)
+    );
     node.pay_late(&issued.bolt11);
     assert!(matches!(paid(&wallet, &issued).await, Verdict::Paid { .. }));
     wallet.cancel(other.clone()).await.unwrap();
-    assert_eq!(wallet.lookup(other.clone()).await, Ok(Seen::Canceled));
+    assert_eq!(
+        wallet.lookup(other.clone()).await,
+        Ok(PaymentStatus::Canceled)
+    );
     // As after a crash in between.
     wallet.cancel(other).await.unwrap();
     let settled = wallet.cancel(issued).await;
@@ -97,7 +106,7 @@ async fn what_lnd_cancels_by_itself_has_expired_and_what_somebody_cancels_is_can
 
 #[tokio::test]
 async fn a_held_payment_is_the_sellers_only_once_it_is_settled() {
-    let (node, wallet) = drill();
+    let (node, wallet) = fake();
     let (preimage, new) = hold();
     let issued = wallet.create(new.clone()).await.unwrap();
     checked(&issued).unwrap();
@@ -108,7 +117,7 @@ async fn a_held_payment_is_the_sellers_only_once_it_is_settled() {
     node.pay(&issued.bolt11).unwrap();
     assert_eq!(
         wallet.lookup(issued.clone()).await,
-        Ok(Seen::Held {
+        Ok(PaymentStatus::Held {
             amount: Some(AMOUNT)
         })
     );
@@ -124,36 +133,36 @@ async fn a_held_payment_is_the_sellers_only_once_it_is_settled() {
 
 #[tokio::test]
 async fn a_held_payment_goes_back_when_it_is_canceled() {
-    let (node, wallet) = drill();
+    let (node, wallet) = fake();
     let (preimage, new) = hold();
     let issued = wallet.create(new).await.unwrap();
     node.pay(&issued.bolt11).unwrap();
     wallet.cancel(issued.clone()).await.unwrap();
-    assert_eq!(wallet.lookup(issued).await, Ok(Seen::Canceled));
+    assert_eq!(wallet.lookup(issued).await, Ok(PaymentStatus::Canceled));
     assert!(wallet.settle(preimage).await.is_err());
 }
 
 #[tokio::test]
 async fn an_unknown_invoice_is_unknown_and_labels_are_not_kept() {
-    let (_node, wallet) = drill();
+    let (_node, wallet) = fake();
     let issued = Issued {
         bolt11: "lnbcrt1".to_owned(),
         payment_hash: PaymentHash(Hex32([6; 32])),
         backend_ref: None,
     };
-    assert_eq!(wallet.lookup(issued).await, Ok(Seen::Unknown));
+    assert_eq!(wallet.lookup(issued).await, Ok(PaymentStatus::Unknown));
     let found = wallet.find_by_label(LABEL.to_owned()).await;
     assert_eq!(found, Err(WalletError::Unsupported));
 }
 
 #[tokio::test]
 async fn a_strange_word_another_payment_and_a_wrong_proof_are_never_a_payment() {
-    let (node, wallet) = drill();
+    let (node, wallet) = fake();
     let issued = wallet.create(ask()).await.unwrap();
     node.pay(&issued.bolt11).unwrap();
     node.set_fault(Fault::StrangeState);
     let seen = wallet.lookup(issued.clone()).await;
-    assert!(matches!(seen, Ok(Seen::Attention(_))), "{seen:?}");
+    assert!(matches!(seen, Ok(PaymentStatus::Attention(_))), "{seen:?}");
     node.set_fault(Fault::OtherPayment);
     let seen = wallet.lookup(issued.clone()).await;
     assert!(matches!(seen, Err(WalletError::Protocol(_))), "{seen:?}");
@@ -164,9 +173,12 @@ async fn a_strange_word_another_payment_and_a_wrong_proof_are_never_a_payment() 
 
 #[tokio::test]
 async fn health_tells_the_nodes_name_and_what_keeps_it_from_receiving() {
-    let (node, wallet) = drill();
+    let (node, wallet) = fake();
     let health = wallet.health().await;
-    assert_eq!((health.light, health.detail.as_str()), (Light::Ok, "drill"));
+    assert_eq!(
+        (health.health, health.detail.as_str()),
+        (HealthLevel::Ok, "fake")
+    );
     assert_eq!(health.network.as_deref(), Some("regtest"));
     assert_eq!(health.identity, Some(node.id()));
     assert_eq!(health.balance_msat, Some(Msat(7_000_000)));
@@ -176,7 +188,7 @@ async fn health_tells_the_nodes_name_and_what_keeps_it_from_receiving() {
         books.inbound_msat = 0;
     });
     let health = wallet.health().await;
-    assert_eq!(health.light, Light::Warn);
+    assert_eq!(health.health, HealthLevel::Warn);
     assert!(health.detail.contains("catching up"), "{}", health.detail);
     assert!(
         health.detail.contains("open a channel"),
@@ -187,23 +199,23 @@ async fn health_tells_the_nodes_name_and_what_keeps_it_from_receiving() {
 
 #[tokio::test]
 async fn a_macaroon_for_invoices_only_sells_and_the_node_keeps_its_name() {
-    let (node, wallet) = drill();
+    let (node, wallet) = fake();
     node.books(|books| books.limited = true);
     let health = wallet.health().await;
-    assert_eq!(health.light, Light::Ok, "{}", health.detail);
+    assert_eq!(health.health, HealthLevel::Ok, "{}", health.detail);
     assert!(health.detail.contains("invoices only"), "{}", health.detail);
     assert_eq!(health.identity, None);
     let issued = wallet.create(ask()).await.unwrap();
-    assert_eq!(wallet.lookup(issued).await, Ok(Seen::Pending));
+    assert_eq!(wallet.lookup(issued).await, Ok(PaymentStatus::Pending));
     assert_eq!(wallet.health().await.identity, Some(node.id()));
 }
 
 #[tokio::test]
 async fn a_macaroon_that_can_spend_is_warned_about() {
     let admin = hex(b"\x02\x01\x03lnd\x1a\x17\x0a\x08offchain\x12\x04read\x12\x05write");
-    let node = drill_lnd::start_with(&admin, None);
+    let node = fake_lnd::start_with(&admin, None);
     let health = client(&node, None).health().await;
-    assert_eq!(health.light, Light::Warn);
+    assert_eq!(health.health, HealthLevel::Warn);
     assert!(
         health.detail.contains("invoice.macaroon"),
         "{}",
@@ -213,7 +225,7 @@ async fn a_macaroon_that_can_spend_is_warned_about() {
 
 #[tokio::test]
 async fn a_self_signed_certificate_is_pinned_and_any_other_is_refused_in_plain_words() {
-    let node = drill_lnd::start(Some(Certificate::One));
+    let node = fake_lnd::start(Some(Certificate::One));
     let pinned = client(&node, Some(Certificate::One));
     assert!(pinned.create(ask()).await.is_ok());
     let told = |wallet: Lnd| async move { wallet.create(ask()).await.unwrap_err() };
@@ -248,7 +260,7 @@ async fn a_self_signed_certificate_is_pinned_and_any_other_is_refused_in_plain_w
 async fn the_settings_may_name_lnds_own_files() {
     provide_tls();
     let binary = b"\x02\x01\x03lnd\xff\xfe\x0a\x01";
-    let node = drill_lnd::start_with(&hex(binary), Some(Certificate::One));
+    let node = fake_lnd::start_with(&hex(binary), Some(Certificate::One));
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("invoice.macaroon"), binary).unwrap();
     std::fs::write(folder.path().join("tls.cert"), Certificate::One.pem()).unwrap();
@@ -298,14 +310,14 @@ fn settings_that_cant_work_are_refused_before_anything_is_sent() {
 
 #[tokio::test]
 async fn a_broken_server_is_told_plainly() {
-    let (node, wallet) = drill();
+    let (node, wallet) = fake();
     server_faults::every_fault_is_told_plainly(&node, &wallet).await;
     server_faults::a_refused_secret_names_the_setting(&node, &wallet, "wallet.macaroon").await;
 }
 
 #[tokio::test]
 async fn an_invoice_made_but_never_answered_is_left_behind_and_the_next_is_as_good() {
-    let (node, wallet) = drill();
+    let (node, wallet) = fake();
     let short = std::time::Duration::from_secs(2);
     let hasty = client(&node, None).call_timeout(short);
     node.set_fault(Fault::HangAfterCreate);

@@ -1,9 +1,9 @@
 //! The computer is somebody's: a shop that is paused takes no new work, finishes what runs, says so everywhere, and goes on.
 
-#[path = "support/drill_relay.rs"]
-mod drill_relay;
-#[path = "support/drill_wallet.rs"]
-mod drill_wallet;
+#[path = "support/fake_relay.rs"]
+mod fake_relay;
+#[path = "support/fake_wallet.rs"]
+mod fake_wallet;
 #[path = "support/inside.rs"]
 mod inside;
 #[path = "support/shop.rs"]
@@ -13,19 +13,19 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
 use std::time::Duration;
 
-use drill_wallet::DrillWallet;
+use fake_wallet::FakeWallet;
 use inside::{Inside, LONGEST, is_result, status_of};
 use nostr::{Event as Signed, Keys, Kind, Timestamp};
 use serde_json::json;
 use vend::config::place::{DataLock, Places};
 use vend::control::server::Server;
 use vend::demo::online;
-use vend::domain::event::News;
+use vend::domain::event::EventKind;
 use vend::domain::health::ShopState;
 use wiremock::matchers::{body_partial_json, method, path};
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
-fn settings(relay: &str, model: &str, wallet: &DrillWallet, machine: &str) -> String {
+fn settings(relay: &str, model: &str, wallet: &FakeWallet, machine: &str) -> String {
     format!(
         "[nostr]\nrelays = [\"{relay}\"]\nkinds = [5050]\n[text]\nmodel = \"m\"\nmax_tokens = 16\n\
          [price]\nprice_per_1k_tokens = 0\n[payment]\nmode = \"after\"\n[limits]\nper_buyer_running = 1\n\
@@ -84,7 +84,7 @@ async fn state(inside: &Inside, wanted: ShopState) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_snoozed_shop_finishes_says_until_when_and_goes_on() {
     let folder = tempfile::tempdir().unwrap();
-    let wallet = DrillWallet::start(&folder.path().join("lnbits.jsonl"));
+    let wallet = FakeWallet::start(&folder.path().join("lnbits.jsonl"));
     let server = slow_server(Duration::from_secs(3)).await;
     let mut inside = Inside::start(|relay| settings(relay, &server.uri(), &wallet, "")).await;
     let places = Places::new(inside.home.config(), inside.home.data());
@@ -96,7 +96,7 @@ async fn a_snoozed_shop_finishes_says_until_when_and_goes_on() {
     let buyer = Keys::generate();
     let (running, waiting) = (inside.ask(&buyer), inside.ask(&buyer));
     inside
-        .until(&running, |job, _| job.status.word() == "processing")
+        .until(&running, |job, _| job.status.as_str() == "processing")
         .await;
     let said = inside.say(&["snooze", "1h"]);
     assert!(said.starts_with("no new work until "), "{said}");
@@ -145,7 +145,7 @@ async fn a_snoozed_shop_finishes_says_until_when_and_goes_on() {
         .ledger
         .job(vend::domain::id::RequestId(waiting.id))
         .await;
-    assert_eq!(job.unwrap().unwrap().view().status.word(), "queued");
+    assert_eq!(job.unwrap().unwrap().view().status.as_str(), "queued");
 
     assert_eq!(inside.say(&["resume"]), "takes new work again\n");
     state(&inside, ShopState::Online).await;
@@ -159,7 +159,7 @@ async fn a_snoozed_shop_finishes_says_until_when_and_goes_on() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_game_that_starts_is_seen_and_named() {
     let folder = tempfile::tempdir().unwrap();
-    let wallet = DrillWallet::start(&folder.path().join("lnbits.jsonl"));
+    let wallet = FakeWallet::start(&folder.path().join("lnbits.jsonl"));
     let server = slow_server(Duration::ZERO).await;
     // A program with a name of its own: a copy of `sleep`.
     let name = format!("game{}", std::process::id());
@@ -175,8 +175,8 @@ async fn a_game_that_starts_is_seen_and_named() {
         .spawn()
         .unwrap();
     let why = inside
-        .hear(|news| match news {
-            News::State {
+        .hear(|kind| match kind {
+            EventKind::State {
                 state: ShopState::Paused,
                 detail,
                 ..

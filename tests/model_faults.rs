@@ -1,17 +1,17 @@
 //! Whatever an Ollama server does wrong, the operator hears in plain words what it was, and no buyer gets half an answer.
 
-#[path = "support/drill_ollama.rs"]
-mod drill_ollama;
+#[path = "support/fake_ollama.rs"]
+mod fake_ollama;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use drill_ollama::{DrillOllama, Fault};
+use fake_ollama::{FakeOllama, Fault};
 use secrecy::SecretString;
 use serde_json::json;
 use tokio::sync::watch;
 use vend::config::schema::Endpoint as Settings;
-use vend::domain::health::Light;
+use vend::domain::health::HealthLevel;
 use vend::domain::job::{Answer, TextParams};
 use vend::inference::ollama::OllamaEndpoint;
 use vend::inference::{Ask, Deadlines, Endpoint, InferenceError, Pool, Progress};
@@ -58,7 +58,7 @@ fn ask(prompt: &str) -> Ask {
 const QUESTION: &str = "What is the capital of France?";
 
 async fn answer_of(
-    server: &DrillOllama,
+    server: &FakeOllama,
     deadlines: Deadlines,
     ask: Ask,
 ) -> Result<Answer, InferenceError> {
@@ -68,7 +68,7 @@ async fn answer_of(
 
 /// The outcome of one job under a fault, with deadlines that are not reached.
 async fn under(fault: Fault) -> Result<Answer, InferenceError> {
-    let server = DrillOllama::start().await;
+    let server = FakeOllama::start().await;
     server.set(fault);
     answer_of(&server, patient(), ask(QUESTION)).await
 }
@@ -84,7 +84,7 @@ async fn error_under(fault: Fault) -> (InferenceError, String) {
 
 #[tokio::test]
 async fn a_job_is_asked_with_every_parameter_and_answered_with_the_server_s_counts() {
-    let server = DrillOllama::start().await;
+    let server = FakeOllama::start().await;
     let (progress, seen) = watch::channel(Progress::default());
     let endpoint = endpoint_with(&server.url(), patient());
     let answer = endpoint.answer(ask(QUESTION), progress).await.unwrap();
@@ -118,7 +118,7 @@ async fn a_job_is_asked_with_every_parameter_and_answered_with_the_server_s_coun
 
 #[tokio::test]
 async fn a_thinking_model_is_told_not_to_think_and_is_looked_at_once() {
-    let server = DrillOllama::start().await;
+    let server = FakeOllama::start().await;
     server.set_show(json!({ "capabilities": ["completion", "thinking"] }));
     let endpoint = endpoint_with(&server.url(), patient());
     for _ in 0..2 {
@@ -139,8 +139,8 @@ async fn a_thinking_model_is_told_not_to_think_and_is_looked_at_once() {
 }
 
 #[tokio::test]
-async fn the_built_in_model_can_stand_behind_the_drill() {
-    let server = DrillOllama::start().await;
+async fn the_built_in_model_can_stand_behind_the_fake() {
+    let server = FakeOllama::start().await;
     server.set_builtin();
     let answer = answer_of(&server, patient(), ask(QUESTION)).await.unwrap();
     assert_eq!(answer.text, "The capital of France is Paris.");
@@ -148,7 +148,7 @@ async fn the_built_in_model_can_stand_behind_the_drill() {
 
 #[tokio::test]
 async fn a_server_that_is_not_running_is_unreachable_with_the_remedy() {
-    let mut server = DrillOllama::start().await;
+    let mut server = FakeOllama::start().await;
     server.stop().await;
     let error = answer_of(&server, patient(), ask(QUESTION))
         .await
@@ -165,7 +165,10 @@ async fn a_server_that_is_not_running_is_unreachable_with_the_remedy() {
 
     let endpoint = endpoint_with(&server.url(), patient());
     let health = endpoint.health().await;
-    assert_eq!((health.state.as_str(), health.light), ("down", Light::Down));
+    assert_eq!(
+        (health.state.as_str(), health.health),
+        ("down", HealthLevel::Down)
+    );
     assert!(
         health.detail.contains("`ollama serve`"),
         "{}",
@@ -254,7 +257,7 @@ async fn a_stall_is_told_before_and_after_the_first_token() {
         (Fault::StallsBeforeFirst, false),
         (Fault::StallsMidStream, true),
     ] {
-        let server = DrillOllama::start().await;
+        let server = FakeOllama::start().await;
         server.set(fault);
         let mut deadlines = patient();
         if began {
@@ -275,7 +278,7 @@ async fn a_stall_is_told_before_and_after_the_first_token() {
 
 #[tokio::test]
 async fn a_model_that_must_be_loaded_first_is_given_its_time() {
-    let server = DrillOllama::start().await;
+    let server = FakeOllama::start().await;
     server.set(Fault::SlowLoad(2 * SHORT));
     let answer = answer_of(&server, patient(), ask(QUESTION)).await.unwrap();
     assert_eq!(answer.text, "The capital of France is Paris.");
@@ -306,7 +309,7 @@ async fn the_job_s_own_time_ends_everything() {
         Fault::StallsBeforeFirst,
         Fault::Hangs,
     ] {
-        let server = DrillOllama::start().await;
+        let server = FakeOllama::start().await;
         server.set(fault);
         let mut ask = ask(QUESTION);
         ask.deadline = SHORT;
@@ -341,7 +344,7 @@ async fn missing_counts_are_estimated_and_marked() {
 
 #[tokio::test]
 async fn counts_of_the_version_that_miscounts_are_not_trusted() {
-    let server = DrillOllama::start().await;
+    let server = FakeOllama::start().await;
     server.set_version("0.30.0");
     let endpoint = endpoint_with(&server.url(), patient());
     endpoint.health().await;
@@ -354,7 +357,7 @@ async fn counts_of_the_version_that_miscounts_are_not_trusted() {
 
 #[tokio::test]
 async fn a_prompt_that_was_cut_is_never_sold() {
-    let server = DrillOllama::start().await;
+    let server = FakeOllama::start().await;
     server.set(Fault::Truncates);
     let error = answer_of(&server, patient(), ask(&"word ".repeat(5000)))
         .await
@@ -378,7 +381,7 @@ async fn an_answer_at_the_token_limit_is_marked_as_cut() {
 async fn an_empty_answer_is_no_answer() {
     let (error, _) = error_under(Fault::Empty).await;
     assert!(matches!(error, InferenceError::Empty { .. }));
-    let server = DrillOllama::start().await;
+    let server = FakeOllama::start().await;
     server.set_answer(" \n ");
     let error = answer_of(&server, patient(), ask(QUESTION))
         .await
@@ -388,7 +391,7 @@ async fn an_empty_answer_is_no_answer() {
 
 #[tokio::test]
 async fn an_empty_prompt_never_reaches_the_server() {
-    let server = DrillOllama::start().await;
+    let server = FakeOllama::start().await;
     let error = answer_of(&server, patient(), ask(" \n")).await.unwrap_err();
     assert!(matches!(error, InferenceError::Rejected { .. }));
     assert!(server.seen().is_empty());
@@ -396,7 +399,7 @@ async fn an_empty_prompt_never_reaches_the_server() {
 
 #[tokio::test]
 async fn dropping_the_answer_cancels_the_work_on_the_server() {
-    let server = DrillOllama::start().await;
+    let server = FakeOllama::start().await;
     server.set(Fault::StallsMidStream);
     let endpoint = endpoint_with(&server.url(), patient());
     tokio::select! {
@@ -408,7 +411,7 @@ async fn dropping_the_answer_cancels_the_work_on_the_server() {
 
 #[tokio::test]
 async fn a_key_is_sent_and_never_shown() {
-    let server = DrillOllama::start().await;
+    let server = FakeOllama::start().await;
     let settings = Settings {
         url: server.url(),
         ..Settings::default()
@@ -431,7 +434,7 @@ async fn a_key_is_sent_and_never_shown() {
 
 #[tokio::test]
 async fn a_model_in_somebody_s_cloud_is_never_asked() {
-    let server = DrillOllama::start().await;
+    let server = FakeOllama::start().await;
     server.set_show(json!({ "remote_host": "https://ollama.com:443", "remote_model": "gemma2" }));
     let error = answer_of(&server, patient(), ask(QUESTION))
         .await
@@ -442,7 +445,7 @@ async fn a_model_in_somebody_s_cloud_is_never_asked() {
 
 #[tokio::test]
 async fn a_dead_server_s_job_is_done_by_another_and_it_comes_back() {
-    let (mut first, second) = (DrillOllama::start().await, DrillOllama::start().await);
+    let (mut first, second) = (FakeOllama::start().await, FakeOllama::start().await);
     let endpoints = [&first, &second]
         .map(|server| Arc::new(endpoint_with(&server.url(), patient())) as Arc<dyn Endpoint>);
     let pool = Pool::new(endpoints.to_vec());
@@ -465,7 +468,7 @@ async fn a_dead_server_s_job_is_done_by_another_and_it_comes_back() {
 
 #[tokio::test]
 async fn a_job_that_died_after_its_first_token_is_not_done_twice() {
-    let (first, second) = (DrillOllama::start().await, DrillOllama::start().await);
+    let (first, second) = (FakeOllama::start().await, FakeOllama::start().await);
     first.set(Fault::DiesMidStream);
     let endpoints = [&first, &second]
         .map(|server| Arc::new(endpoint_with(&server.url(), patient())) as Arc<dyn Endpoint>);

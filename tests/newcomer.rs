@@ -1,19 +1,19 @@
 //! From nothing to a shop that the doctor finds well, by the README's own lines, in a folder that is not the settings'.
 
-#[path = "support/drill_ollama.rs"]
-mod drill_ollama;
-#[path = "support/drill_relay.rs"]
-mod drill_relay;
-#[path = "support/drill_wallet.rs"]
-mod drill_wallet;
+#[path = "support/fake_ollama.rs"]
+mod fake_ollama;
+#[path = "support/fake_relay.rs"]
+mod fake_relay;
+#[path = "support/fake_wallet.rs"]
+mod fake_wallet;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use drill_ollama::DrillOllama;
-use drill_relay::DrillRelay;
-use drill_wallet::DrillWallet;
+use fake_ollama::FakeOllama;
+use fake_relay::FakeRelay;
+use fake_wallet::FakeWallet;
 use lightning_invoice::Currency;
 
 /// A person's machine: a home, and the folder in which they happen to be.
@@ -84,10 +84,10 @@ fn lines() -> Vec<Vec<String>> {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_readmes_lnbits_step_works_as_it_stands_wherever_one_stands() {
     let person = Person::new();
-    let relay = DrillRelay::start(None).await;
-    let model = DrillOllama::start().await;
+    let relay = FakeRelay::start(None).await;
+    let model = FakeOllama::start().await;
     let record = person.home.path().join("lnbits.jsonl");
-    let lnbits = DrillWallet::start_on(&record, Currency::Bitcoin);
+    let lnbits = FakeWallet::start_on(&record, Currency::Bitcoin);
     let lines = lines();
     let is = |words: &[&str]| {
         let found = lines.iter().find(|line| {

@@ -1,49 +1,49 @@
-//! Nostr Wallet Connect against a drill wallet service on a drill relay: what an invoice can become, every way in which a
+//! Nostr Wallet Connect against a fake wallet service on a fake relay: what an invoice can become, every way in which a
 //! wallet can answer wrongly, and every way in which the relay between can fail.
 
-#[path = "support/drill_node.rs"]
-mod drill_node;
-#[path = "support/drill_nwc.rs"]
-mod drill_nwc;
-#[path = "support/drill_relay.rs"]
-mod drill_relay;
+#[path = "support/fake_node.rs"]
+mod fake_node;
+#[path = "support/fake_nwc.rs"]
+mod fake_nwc;
+#[path = "support/fake_relay.rs"]
+mod fake_relay;
 #[path = "support/server_faults.rs"]
 mod server_faults;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use drill_node::hex;
-use drill_nwc::{DrillNwc, Fault, LONG, RECEIVING, Setup};
-use drill_relay::Fault as RelayFault;
+use fake_node::hex;
+use fake_nwc::{FakeNwc, Fault, LONG, RECEIVING, Setup};
+use fake_relay::Fault as RelayFault;
 use nostr::JsonUtil;
 use serde_json::json;
 use server_faults::{AMOUNT, ask, assert_plain, checked, paid};
 use vend::domain::Hex32;
-use vend::domain::health::Light;
+use vend::domain::health::HealthLevel;
 use vend::domain::id::{PaymentHash, Preimage};
 use vend::domain::invoice::Verdict;
 use vend::domain::msat::Msat;
 use vend::wallet::nwc::{Nwc, NwcPayer, PayError};
-use vend::wallet::{Issued, NewInvoice, Seen, Wallet, WalletError};
+use vend::wallet::{Issued, NewInvoice, PaymentStatus, Wallet, WalletError};
 
 /// Shorter than a call may take, and long enough for whatever comes at all.
 const SHORT: Duration = Duration::from_secs(2);
 
-fn client(drill: &DrillNwc) -> Nwc {
-    Nwc::open(&drill.uri().into()).unwrap()
+fn client(fake: &FakeNwc) -> Nwc {
+    Nwc::open(&fake.uri().into()).unwrap()
 }
 
-fn drill() -> (DrillNwc, Nwc) {
-    drill_as(|_| {})
+fn fake() -> (FakeNwc, Nwc) {
+    fake_as(|_| {})
 }
 
-fn drill_as(change: impl FnOnce(&mut Setup)) -> (DrillNwc, Nwc) {
+fn fake_as(change: impl FnOnce(&mut Setup)) -> (FakeNwc, Nwc) {
     let mut setup = Setup::default();
     change(&mut setup);
-    let drill = DrillNwc::start_as(setup);
-    let wallet = client(&drill);
-    (drill, wallet)
+    let fake = FakeNwc::start_as(setup);
+    let wallet = client(&fake);
+    (fake, wallet)
 }
 
 fn tag(event: &nostr::Event, name: &str) -> String {
@@ -61,26 +61,26 @@ fn hold() -> (Preimage, NewInvoice) {
     (preimage, new)
 }
 
-async fn seen(wallet: &Nwc, issued: &Issued) -> Seen {
+async fn seen(wallet: &Nwc, issued: &Issued) -> PaymentStatus {
     wallet.lookup(issued.clone()).await.unwrap()
 }
 
 #[tokio::test]
 async fn a_sale_goes_from_invoice_to_paid() {
-    let (drill, wallet) = drill();
+    let (fake, wallet) = fake();
     let odd = NewInvoice {
         amount: Msat(21_500),
         ..ask()
     };
     let odd = wallet.create(odd).await.unwrap();
     assert_eq!(
-        drill.books(|books| books.entry(&odd.bolt11).amount_msat),
+        fake.books(|books| books.entry(&odd.bolt11).amount_msat),
         21_500
     );
     let issued = wallet.create(ask()).await.unwrap();
-    assert_eq!(checked(&issued).unwrap().payee, drill.id());
-    assert_eq!(seen(&wallet, &issued).await, Seen::Pending);
-    drill.pay_more(&issued.bolt11, 5_000).unwrap();
+    assert_eq!(checked(&issued).unwrap().payee, fake.id());
+    assert_eq!(seen(&wallet, &issued).await, PaymentStatus::Pending);
+    fake.pay_more(&issued.bolt11, 5_000).unwrap();
     let verdict = paid(&wallet, &issued).await;
     let amount = Msat(26_000);
     assert_eq!(
@@ -90,7 +90,7 @@ async fn a_sale_goes_from_invoice_to_paid() {
             named: true
         }
     );
-    let Seen::Paid {
+    let PaymentStatus::Paid {
         at, preimage, fee, ..
     } = seen(&wallet, &issued).await
     else {
@@ -101,9 +101,9 @@ async fn a_sale_goes_from_invoice_to_paid() {
 
 #[tokio::test]
 async fn a_request_is_encrypted_for_the_wallet_and_is_over_by_itself() {
-    let (drill, wallet) = drill();
+    let (fake, wallet) = fake();
     wallet.create(ask()).await.unwrap();
-    let heard = drill.heard().remove(0);
+    let heard = fake.heard().remove(0);
     assert_eq!(
         (heard.method.as_str(), heard.scheme),
         ("make_invoice", "nip44_v2")
@@ -112,30 +112,30 @@ async fn a_request_is_encrypted_for_the_wallet_and_is_over_by_itself() {
     let over: u64 = tag(&heard.event, "expiration").parse().unwrap();
     let made = heard.event.created_at.as_secs();
     assert!((30..=300).contains(&(over - made)), "{made} to {over}");
-    assert!(drill.uri().contains(&tag(&heard.event, "p")));
+    assert!(fake.uri().contains(&tag(&heard.event, "p")));
     assert!(!heard.event.as_json().contains("a job"));
 }
 
 #[tokio::test]
 async fn a_late_payment_is_seen_and_an_unknown_invoice_is_not_unpaid() {
-    let (drill, wallet) = drill();
+    let (fake, wallet) = fake();
     let issued = wallet.create(ask()).await.unwrap();
-    drill.expire(&issued.bolt11);
-    assert_eq!(seen(&wallet, &issued).await, Seen::Expired);
-    drill.pay_late(&issued.bolt11);
+    fake.expire(&issued.bolt11);
+    assert_eq!(seen(&wallet, &issued).await, PaymentStatus::Expired);
+    fake.pay_late(&issued.bolt11);
     assert!(matches!(paid(&wallet, &issued).await, Verdict::Paid { .. }));
     let unknown = Issued {
         payment_hash: PaymentHash(Hex32([6; 32])),
         ..issued
     };
-    assert_eq!(seen(&wallet, &unknown).await, Seen::Unknown);
+    assert_eq!(seen(&wallet, &unknown).await, PaymentStatus::Unknown);
     let labelled = wallet.find_by_label("vend:1".to_owned()).await;
     assert_eq!(labelled, Err(WalletError::Unsupported));
 }
 
 #[tokio::test]
 async fn a_held_payment_is_the_sellers_only_once_it_is_settled() {
-    let (drill, wallet) = drill();
+    let (fake, wallet) = fake();
     let (preimage, new) = hold();
     let issued = wallet.create(new.clone()).await.unwrap();
     assert!(wallet.caps().hold);
@@ -143,9 +143,9 @@ async fn a_held_payment_is_the_sellers_only_once_it_is_settled() {
     assert!(wallet.create(new).await.is_err(), "one for each hash");
     let early = wallet.settle(preimage).await;
     assert!(matches!(early, Err(WalletError::Rejected(_))), "{early:?}");
-    drill.pay(&issued.bolt11).unwrap();
+    fake.pay(&issued.bolt11).unwrap();
     let amount = Some(AMOUNT);
-    assert_eq!(seen(&wallet, &issued).await, Seen::Held { amount });
+    assert_eq!(seen(&wallet, &issued).await, PaymentStatus::Held { amount });
     wallet.settle(preimage).await.unwrap();
     // As after a crash in between.
     wallet.settle(preimage).await.unwrap();
@@ -159,35 +159,35 @@ async fn a_held_payment_is_the_sellers_only_once_it_is_settled() {
 
 #[tokio::test]
 async fn a_held_payment_goes_back_when_it_is_canceled() {
-    let (drill, wallet) = drill();
+    let (fake, wallet) = fake();
     let (preimage, new) = hold();
     let issued = wallet.create(new).await.unwrap();
-    drill.pay(&issued.bolt11).unwrap();
+    fake.pay(&issued.bolt11).unwrap();
     wallet.cancel(issued.clone()).await.unwrap();
     wallet.cancel(issued.clone()).await.unwrap();
-    assert_eq!(seen(&wallet, &issued).await, Seen::Canceled);
+    assert_eq!(seen(&wallet, &issued).await, PaymentStatus::Canceled);
     assert!(wallet.settle(preimage).await.is_err());
 }
 
 #[tokio::test]
 async fn a_wallet_without_hold_invoices_is_not_asked_for_one() {
-    let (drill, wallet) = drill_as(|setup| setup.methods = RECEIVING.to_vec());
+    let (fake, wallet) = fake_as(|setup| setup.methods = RECEIVING.to_vec());
     let (preimage, new) = hold();
     assert_eq!(wallet.create(new).await, Err(WalletError::Unsupported));
     assert_eq!(wallet.settle(preimage).await, Err(WalletError::Unsupported));
-    assert!(!wallet.caps().hold && drill.heard().is_empty());
+    assert!(!wallet.caps().hold && fake.heard().is_empty());
 }
 
 #[tokio::test]
 async fn silence_is_told_honestly() {
-    let (drill, wallet) = drill();
+    let (fake, wallet) = fake();
     let issued = wallet.create(ask()).await.unwrap();
-    drill.set_fault(Fault::Silent);
-    let hasty = client(&drill).call_timeout(SHORT);
+    fake.set_fault(Fault::Silent);
+    let hasty = client(&fake).call_timeout(SHORT);
     let error = hasty.lookup(issued).await.unwrap_err();
     assert_eq!(error, WalletError::TimedOut(SHORT));
     let health = hasty.health().await;
-    assert_eq!(health.light, Light::Down);
+    assert_eq!(health.health, HealthLevel::Down);
     for words in [
         "no answer",
         "relay 127.0.0.1",
@@ -198,56 +198,59 @@ async fn silence_is_told_honestly() {
         assert!(health.detail.contains(words), "{words}: {}", health.detail);
     }
     assert!(!health.detail.contains("key"), "{}", health.detail);
-    assert_plain(&health.detail, &drill.secret());
+    assert_plain(&health.detail, &fake.secret());
 }
 
 #[tokio::test]
 async fn a_slow_wallet_is_waited_for() {
-    let (drill, wallet) = drill();
-    drill.set_fault(Fault::Slow(Duration::from_millis(300)));
+    let (fake, wallet) = fake();
+    fake.set_fault(Fault::Slow(Duration::from_millis(300)));
     let issued = wallet.create(ask()).await.unwrap();
-    assert_eq!(seen(&wallet, &issued).await, Seen::Pending);
+    assert_eq!(seen(&wallet, &issued).await, PaymentStatus::Pending);
 }
 
 #[tokio::test]
 async fn an_answer_that_is_none_changes_nothing() {
-    let (drill, wallet) = drill();
+    let (fake, wallet) = fake();
     let issued = wallet.create(ask()).await.unwrap();
-    drill.pay(&issued.bolt11).unwrap();
+    fake.pay(&issued.bolt11).unwrap();
     for fault in [
         Fault::Garbage,
         Fault::Huge,
         Fault::OtherReader,
         Fault::OtherPayment,
     ] {
-        drill.set_fault(fault.clone());
+        fake.set_fault(fault.clone());
         let error = wallet.lookup(issued.clone()).await.unwrap_err();
         assert!(
             matches!(error, WalletError::Protocol(_)),
             "{fault:?}: {error:?}"
         );
-        assert_plain(&error.to_string(), &drill.secret());
+        assert_plain(&error.to_string(), &fake.secret());
     }
-    drill.set_fault(Fault::StrangeState);
+    fake.set_fault(Fault::StrangeState);
     let strange = seen(&wallet, &issued).await;
-    assert!(matches!(strange, Seen::Attention(_)), "{strange:?}");
-    drill.set_fault(Fault::WrongPreimage);
+    assert!(
+        matches!(strange, PaymentStatus::Attention(_)),
+        "{strange:?}"
+    );
+    fake.set_fault(Fault::WrongPreimage);
     let verdict = paid(&wallet, &issued).await;
     assert!(matches!(verdict, Verdict::Attention(_)), "{verdict:?}");
-    drill.set_fault(Fault::NoState);
+    fake.set_fault(Fault::NoState);
     assert!(matches!(paid(&wallet, &issued).await, Verdict::Paid { .. }));
 }
 
 #[tokio::test]
 async fn only_the_wallets_own_signature_counts() {
-    let (drill, wallet) = drill();
+    let (fake, wallet) = fake();
     let issued = wallet.create(ask()).await.unwrap();
-    drill.set_fault(Fault::Forged);
-    assert_eq!(seen(&wallet, &issued).await, Seen::Pending);
+    fake.set_fault(Fault::Forged);
+    assert_eq!(seen(&wallet, &issued).await, PaymentStatus::Pending);
     // The relay itself forges what it passes on: the true answer follows, and counts.
-    drill.set_fault(Fault::None);
-    drill.relay().set(RelayFault::Forge);
-    assert_eq!(seen(&wallet, &issued).await, Seen::Pending);
+    fake.set_fault(Fault::None);
+    fake.relay().set(RelayFault::Forge);
+    assert_eq!(seen(&wallet, &issued).await, PaymentStatus::Pending);
 }
 
 #[tokio::test]
@@ -263,27 +266,27 @@ async fn a_no_is_the_right_error_and_never_shows_the_secret() {
         ("FULL_MOON", |e| matches!(e, WalletError::Failed(_))),
         ("QUOTA_EXCEEDED", |e| matches!(e, WalletError::Rejected(_))),
     ];
-    let (drill, wallet) = drill();
+    let (fake, wallet) = fake();
     let issued = wallet.create(ask()).await.unwrap();
     for (code, is) in is {
-        drill.set_fault(Fault::Code(code));
+        fake.set_fault(Fault::Code(code));
         for error in [
             wallet.create(ask()).await.unwrap_err(),
             wallet.lookup(issued.clone()).await.unwrap_err(),
         ] {
             assert!(is(&error), "{code}: {error:?}");
-            assert_plain(&error.to_string(), &drill.secret());
+            assert_plain(&error.to_string(), &fake.secret());
         }
     }
-    drill.set_fault(Fault::Code("UNAUTHORIZED"));
+    fake.set_fault(Fault::Code("UNAUTHORIZED"));
     let health = wallet.health().await;
-    assert_eq!(health.light, Light::Down);
+    assert_eq!(health.health, HealthLevel::Down);
     assert!(
         health.detail.contains("set wallet.uri"),
         "{}",
         health.detail
     );
-    assert!(!format!("{wallet:?}").contains(&drill.secret()));
+    assert!(!format!("{wallet:?}").contains(&fake.secret()));
 }
 
 #[tokio::test]
@@ -299,12 +302,12 @@ async fn the_wallets_encryption_is_spoken_whatever_its_card_says() {
         (Some("nip44_v2"), (false, true), true, "nip04"),
         (None, (true, false), true, "nip44_v2"),
     ] {
-        let (drill, wallet) = drill_as(|setup| {
+        let (fake, wallet) = fake_as(|setup| {
             (setup.offers, setup.speaks, setup.card) = (offers, speaks, card);
         });
         let issued = wallet.create(ask()).await.unwrap();
-        assert_eq!(seen(&wallet, &issued).await, Seen::Pending);
-        let heard = drill.heard();
+        assert_eq!(seen(&wallet, &issued).await, PaymentStatus::Pending);
+        let heard = fake.heard();
         let schemes: Vec<&str> = heard.iter().map(|one| one.scheme).collect();
         assert_eq!(schemes, [spoken, spoken], "{offers:?} {speaks:?} {card}");
         assert!(
@@ -317,130 +320,129 @@ async fn the_wallets_encryption_is_spoken_whatever_its_card_says() {
 
 #[tokio::test]
 async fn an_answer_in_the_other_encryption_is_read_all_the_same() {
-    let (drill, wallet) = drill();
-    drill.set_fault(Fault::OtherScheme);
+    let (fake, wallet) = fake();
+    fake.set_fault(Fault::OtherScheme);
     let issued = wallet.create(ask()).await.unwrap();
-    assert_eq!(seen(&wallet, &issued).await, Seen::Pending);
+    assert_eq!(seen(&wallet, &issued).await, PaymentStatus::Pending);
 }
 
 #[tokio::test]
 async fn a_relay_that_was_gone_between_two_questions_is_found_again() {
-    let (drill, wallet) = drill();
+    let (fake, wallet) = fake();
     let issued = wallet.create(ask()).await.unwrap();
-    drill.set_down(true);
+    fake.set_down(true);
     let error = wallet.lookup(issued.clone()).await.unwrap_err();
     assert!(matches!(error, WalletError::Unreachable(_)), "{error:?}");
     assert!(error.to_string().contains("127.0.0.1"), "{error}");
     assert!(!error.may_have_done(), "it was never asked: {error}");
     let health = wallet.health().await;
-    assert_eq!(health.light, Light::Down);
+    assert_eq!(health.health, HealthLevel::Down);
     assert!(health.detail.contains("no answer"), "{}", health.detail);
-    drill.pay(&issued.bolt11).unwrap();
-    drill.set_down(false);
+    fake.pay(&issued.bolt11).unwrap();
+    fake.set_down(false);
     assert!(matches!(paid(&wallet, &issued).await, Verdict::Paid { .. }));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_question_whose_answer_was_lost_with_the_connection_is_asked_anew() {
-    let (drill, wallet) = drill();
+    let (fake, wallet) = fake();
     let issued = wallet.create(ask()).await.unwrap();
-    drill.set_fault(Fault::Silent);
+    fake.set_fault(Fault::Silent);
     let (found, ()) = tokio::join!(wallet.lookup(issued.clone()), async {
         tokio::task::block_in_place(|| {
-            assert!(drill.wait_for_heard("lookup_invoice", 1));
-            drill.set_fault(Fault::None);
-            drill.relay().cut();
+            assert!(fake.wait_for_heard("lookup_invoice", 1));
+            fake.set_fault(Fault::None);
+            fake.relay().cut();
         });
     });
-    assert_eq!(found, Ok(Seen::Pending));
-    assert!(drill.heard().len() >= 3);
+    assert_eq!(found, Ok(PaymentStatus::Pending));
+    assert!(fake.heard().len() >= 3);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_question_that_was_out_when_the_relay_went_may_have_been_answered() {
-    let (drill, wallet) = drill();
+    let (fake, wallet) = fake();
     let wallet = Arc::new(wallet);
-    drill.set_fault(Fault::HangAfterCreate);
+    fake.set_fault(Fault::HangAfterCreate);
     let asking = tokio::spawn({
         let wallet = wallet.clone();
         async move { wallet.create(ask()).await }
     });
     tokio::task::block_in_place(|| {
-        assert!(drill.wait_for_created(1));
-        drill.set_down(true);
+        assert!(fake.wait_for_created(1));
+        fake.set_down(true);
     });
     let error = asking.await.unwrap().unwrap_err();
     assert!(matches!(error, WalletError::Unreachable(_)), "{error:?}");
     assert!(error.may_have_done(), "an invoice was made: {error}");
-    drill
-        .relay()
+    fake.relay()
         .set(RelayFault::Refuse("blocked: no".to_owned()));
-    drill.set_down(false);
+    fake.set_down(false);
     let error = wallet.create(ask()).await.unwrap_err();
     assert!(!error.may_have_done(), "no relay passed it on: {error}");
 }
 
 #[tokio::test]
 async fn a_wallet_that_is_closed_leaves_its_relay() {
-    let (drill, wallet) = drill();
+    let (fake, wallet) = fake();
     wallet.create(ask()).await.unwrap();
-    assert_eq!(drill.relay().connections(), 1);
+    assert_eq!(fake.relay().connections(), 1);
     wallet.close().await;
-    let relay = drill.relay().clone();
+    let relay = fake.relay().clone();
     let left = async move {
         relay
             .wait_until(|relay| relay.connections() == 0, LONG)
             .await
     };
-    assert!(drill.on(left));
+    assert!(fake.on(left));
 }
 
 #[tokio::test]
 async fn another_run_finds_what_the_one_before_has_made() {
-    let (drill, wallet) = drill();
+    let (fake, wallet) = fake();
     let issued = wallet.create(ask()).await.unwrap();
     drop(wallet);
-    drill.pay(&issued.bolt11).unwrap();
-    let next = client(&drill);
+    fake.pay(&issued.bolt11).unwrap();
+    let next = client(&fake);
     assert!(matches!(paid(&next, &issued).await, Verdict::Paid { .. }));
 }
 
 #[tokio::test]
 async fn an_invoice_made_but_never_answered_is_left_behind_and_the_next_is_as_good() {
-    let (drill, wallet) = drill();
-    drill.set_fault(Fault::HangAfterCreate);
-    let error = client(&drill)
+    let (fake, wallet) = fake();
+    fake.set_fault(Fault::HangAfterCreate);
+    let error = client(&fake)
         .call_timeout(SHORT)
         .create(ask())
         .await
         .unwrap_err();
     assert_eq!(error, WalletError::TimedOut(SHORT));
-    assert!(drill.wait_for_created(1));
-    drill.set_fault(Fault::None);
+    assert!(fake.wait_for_created(1));
+    fake.set_fault(Fault::None);
     let issued = wallet.create(ask()).await.unwrap();
     assert!(checked(&issued).is_ok());
 }
 
 #[tokio::test]
 async fn a_relay_that_asks_who_we_are_is_told() {
-    let drill = DrillNwc::start();
-    drill.relay().set(RelayFault::Auth);
-    let wallet = client(&drill);
+    let fake = FakeNwc::start();
+    fake.relay().set(RelayFault::Auth);
+    let wallet = client(&fake);
     let issued = wallet.create(ask()).await.unwrap();
-    assert_eq!(seen(&wallet, &issued).await, Seen::Pending);
-    assert_eq!(drill.heard()[0].scheme, "nip44_v2", "the card was read");
+    assert_eq!(seen(&wallet, &issued).await, PaymentStatus::Pending);
+    assert_eq!(fake.heard()[0].scheme, "nip44_v2", "the card was read");
 }
 
 #[tokio::test]
 async fn a_relay_that_does_not_take_our_questions_is_named_with_its_words() {
-    let (drill, wallet) = drill();
+    let (fake, wallet) = fake();
     let issued = wallet.create(ask()).await.unwrap();
-    let words = format!("blocked: \u{1b}[2Jno {}", drill.secret());
-    drill.relay().set(RelayFault::Refuse(words));
+    let words = format!("blocked: \u{1b}[2Jno {}", fake.secret());
+    fake.relay().set(RelayFault::Refuse(words));
     let error = wallet.lookup(issued).await.unwrap_err();
     assert!(matches!(error, WalletError::Unreachable(_)), "{error:?}");
     assert!(error.to_string().contains("blocked:"), "{error}");
-    assert_plain(&error.to_string(), &drill.secret());
+    assert_plain(&error.to_string(), &fake.secret());
 }
 
 #[tokio::test]
@@ -451,36 +453,40 @@ async fn a_relays_nonsense_does_not_get_in_the_way() {
         RelayFault::Duplicate,
         RelayFault::LoseOk,
     ] {
-        let (drill, wallet) = drill();
-        drill.relay().set(fault.clone());
+        let (fake, wallet) = fake();
+        fake.relay().set(fault.clone());
         let issued = wallet.create(ask()).await.unwrap();
-        assert_eq!(seen(&wallet, &issued).await, Seen::Pending, "{fault:?}");
+        assert_eq!(
+            seen(&wallet, &issued).await,
+            PaymentStatus::Pending,
+            "{fault:?}"
+        );
     }
 }
 
 #[tokio::test]
 async fn a_push_is_a_hint_and_a_forged_one_is_not_even_that() {
-    let (drill, wallet) = drill();
+    let (fake, wallet) = fake();
     let wallet = Arc::new(wallet);
     let forged = wallet.create(ask()).await.unwrap();
     let mut last = None;
     for kind in [23_197, 23_196] {
         let issued = wallet.create(ask()).await.unwrap();
-        drill.notify_forged(&hex(&forged.payment_hash.0.0));
-        drill.notify(kind, &hex(&issued.payment_hash.0.0));
+        fake.notify_forged(&hex(&forged.payment_hash.0.0));
+        fake.notify(kind, &hex(&issued.payment_hash.0.0));
         let hint = tokio::time::timeout(LONG, wallet.next_hint())
             .await
             .unwrap();
         assert_eq!(hint, Some(issued.payment_hash), "{kind}");
         // The wallet's own "paid" is no payment either.
-        assert_eq!(seen(&wallet, &issued).await, Seen::Pending);
+        assert_eq!(seen(&wallet, &issued).await, PaymentStatus::Pending);
         last = Some(issued);
     }
-    assert_eq!(seen(&wallet, &forged).await, Seen::Pending);
+    assert_eq!(seen(&wallet, &forged).await, PaymentStatus::Pending);
     // What was told while the relay was gone is found by looking at all.
-    drill.set_down(true);
-    drill.set_down(false);
-    assert_eq!(seen(&wallet, &last.unwrap()).await, Seen::Pending);
+    fake.set_down(true);
+    fake.set_down(false);
+    assert_eq!(seen(&wallet, &last.unwrap()).await, PaymentStatus::Pending);
     let hint = tokio::time::timeout(LONG, wallet.next_hint())
         .await
         .unwrap();
@@ -489,35 +495,41 @@ async fn a_push_is_a_hint_and_a_forged_one_is_not_even_that() {
 
 #[tokio::test]
 async fn health_tells_who_it_is_and_that_a_connection_can_spend() {
-    let (drill, wallet) = drill();
+    let (fake, wallet) = fake();
     let health = wallet.health().await;
-    assert_eq!((health.light, health.detail.as_str()), (Light::Ok, "drill"));
+    assert_eq!(
+        (health.health, health.detail.as_str()),
+        (HealthLevel::Ok, "fake")
+    );
     assert_eq!(health.network.as_deref(), Some("regtest"));
     // Thousands of wallets may be behind one node: the connection's two keys tell this one.
     let identity = health.identity.unwrap();
-    assert!(!identity.contains(&drill.id()), "{identity}");
+    assert!(!identity.contains(&fake.id()), "{identity}");
     assert_eq!(identity.split(':').count(), 2);
     assert_eq!(health.balance_msat, Some(Msat(7_000_000)));
-    let spender = Nwc::open(&drill.spending_uri().into()).unwrap();
+    let spender = Nwc::open(&fake.spending_uri().into()).unwrap();
     let health = spender.health().await;
-    assert_eq!(health.light, Light::Warn);
+    assert_eq!(health.health, HealthLevel::Warn);
     assert!(health.detail.contains("can spend"), "{}", health.detail);
 }
 
 #[tokio::test]
 async fn health_shows_an_unknown_network_as_unknown_and_needs_what_a_sale_needs() {
-    let (drill, wallet) = drill_as(|setup| setup.info = json!({}));
+    let (fake, wallet) = fake_as(|setup| setup.info = json!({}));
     let health = wallet.health().await;
-    assert_eq!((health.light, health.network), (Light::Ok, None));
+    assert_eq!((health.health, health.network), (HealthLevel::Ok, None));
     assert!(health.detail.contains("network"), "{}", health.detail);
-    drill.set_up(|setup| setup.methods = vec!["make_invoice", "lookup_invoice"]);
+    fake.set_up(|setup| setup.methods = vec!["make_invoice", "lookup_invoice"]);
     let health = wallet.health().await;
-    assert_eq!((health.light, health.identity.is_some()), (Light::Ok, true));
+    assert_eq!(
+        (health.health, health.identity.is_some()),
+        (HealthLevel::Ok, true)
+    );
     let issued = wallet.create(ask()).await.unwrap();
-    assert_eq!(seen(&wallet, &issued).await, Seen::Pending);
-    drill.set_up(|setup| setup.methods = vec!["get_info", "lookup_invoice"]);
+    assert_eq!(seen(&wallet, &issued).await, PaymentStatus::Pending);
+    fake.set_up(|setup| setup.methods = vec!["get_info", "lookup_invoice"]);
     let health = wallet.health().await;
-    assert_eq!(health.light, Light::Down);
+    assert_eq!(health.health, HealthLevel::Down);
     assert!(health.detail.contains("make_invoice"), "{}", health.detail);
     assert!(
         health.detail.contains("set wallet.uri"),
@@ -528,9 +540,9 @@ async fn health_shows_an_unknown_network_as_unknown_and_needs_what_a_sale_needs(
 
 #[tokio::test]
 async fn a_payer_pays_once_and_has_the_proof() {
-    let (drill, wallet) = drill();
+    let (fake, wallet) = fake();
     let issued = wallet.create(ask()).await.unwrap();
-    let payer = NwcPayer::open(&drill.spending_uri().into()).unwrap();
+    let payer = NwcPayer::open(&fake.spending_uri().into()).unwrap();
     let pay = |issued: Issued| {
         let payer = &payer;
         async move { payer.pay(&issued.bolt11, &issued.payment_hash, SHORT).await }
@@ -544,10 +556,10 @@ async fn a_payer_pays_once_and_has_the_proof() {
 
     // The payment is made, and its answer lost: what became of it is looked up, and it is never sent twice.
     let issued = wallet.create(ask()).await.unwrap();
-    drill.set_fault(Fault::HangAfterPay);
+    fake.set_fault(Fault::HangAfterPay);
     let receipt = pay(issued.clone()).await.unwrap();
     assert!(receipt.preimage.opens(&issued.payment_hash));
-    let paid = drill
+    let paid = fake
         .heard()
         .iter()
         .filter(|one| one.method == "pay_invoice")
@@ -555,22 +567,22 @@ async fn a_payer_pays_once_and_has_the_proof() {
     assert_eq!(paid, 3);
 
     let issued = wallet.create(ask()).await.unwrap();
-    drill.set_fault(Fault::Code("INTERNAL"));
+    fake.set_fault(Fault::Code("INTERNAL"));
     let unsure = pay(issued.clone()).await;
     assert!(matches!(unsure, Err(PayError::NotKnown(_))), "{unsure:?}");
-    drill.set_fault(Fault::Code("INSUFFICIENT_BALANCE"));
+    fake.set_fault(Fault::Code("INSUFFICIENT_BALANCE"));
     let refused = pay(issued.clone()).await;
     assert!(matches!(refused, Err(PayError::NotPaid(_))), "{refused:?}");
-    drill.set_down(true);
+    fake.set_down(true);
     let nobody = pay(issued).await;
     assert!(matches!(nobody, Err(PayError::NotPaid(_))), "{nobody:?}");
 }
 
 #[tokio::test]
 async fn a_connection_that_only_receives_pays_nothing() {
-    let (drill, wallet) = drill();
+    let (fake, wallet) = fake();
     let issued = wallet.create(ask()).await.unwrap();
-    let payer = NwcPayer::open(&drill.uri().into()).unwrap();
+    let payer = NwcPayer::open(&fake.uri().into()).unwrap();
     let refused = payer.pay(&issued.bolt11, &issued.payment_hash, SHORT).await;
     let Err(PayError::NotPaid(WalletError::Unauthorized(words))) = refused else {
         panic!("{refused:?}");

@@ -1,11 +1,11 @@
 //! A whole sale over Nostr Wallet Connect by the real binary on both sides: `vend run` sells, `vend request --pay nwc` buys.
 
-#[path = "support/drill_node.rs"]
-mod drill_node;
-#[path = "support/drill_nwc.rs"]
-mod drill_nwc;
-#[path = "support/drill_relay.rs"]
-mod drill_relay;
+#[path = "support/fake_node.rs"]
+mod fake_node;
+#[path = "support/fake_nwc.rs"]
+mod fake_nwc;
+#[path = "support/fake_relay.rs"]
+mod fake_relay;
 #[path = "support/shop.rs"]
 mod shop;
 
@@ -14,7 +14,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Output, Stdio};
 
-use drill_nwc::{DrillNwc, Fault};
+use fake_nwc::{FakeNwc, Fault};
 use nostr::ToBech32;
 use serde_json::Value;
 use shop::{Home, Running};
@@ -22,18 +22,18 @@ use tokio::process::Command;
 use vend::domain::Hex32;
 use vend::domain::id::{PaymentHash, Preimage};
 
-fn open_home(drill: &DrillNwc) -> Home {
+fn open_home(fake: &FakeNwc) -> Home {
     let home = Home::new();
     let text = format!(
         "[nostr]\nrelays = [\"{}\"]\nkinds = [5050]\nannounce = false\n\
          [text]\nmodel = \"vend-tiny\"\nmax_tokens = 16\n\
          [wallet]\nbackend = \"nwc\"\nnetwork = \"regtest\"\nuri = {{ file = \"nwc.uri\" }}\n\
          [[endpoint]]\nname = \"tiny\"\nkind = \"builtin\"\n",
-        drill.relay().url()
+        fake.relay().url()
     );
     for (path, text) in [
         (home.config(), text),
-        (home.folder.path().join("nwc.uri"), drill.uri()),
+        (home.folder.path().join("nwc.uri"), fake.uri()),
     ] {
         fs::write(&path, text).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
@@ -90,8 +90,8 @@ fn everything(folder: &Path, found: &mut String) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_job_is_sold_and_bought_over_two_connections() {
-    let drill = DrillNwc::start();
-    let home = open_home(&drill);
+    let fake = FakeNwc::start();
+    let home = open_home(&fake);
     let doctor = vend(&home, &["doctor", "--json"], None).await;
     let sheet: Value = serde_json::from_slice(&doctor.stdout).unwrap();
     let rows = sheet["checks"].as_array().unwrap();
@@ -100,7 +100,7 @@ async fn a_job_is_sold_and_bought_over_two_connections() {
     assert!(rows.iter().all(|row| row["status"] == "ok"), "{sheet}");
 
     let mut running = online(&home).await;
-    let (sheet, err) = ask(&home, &["--pay", "nwc"], Some(&drill.spending_uri())).await;
+    let (sheet, err) = ask(&home, &["--pay", "nwc"], Some(&fake.spending_uri())).await;
     assert_eq!(sheet["ok"], true, "{sheet} {err}");
     let paid = sheet["amount_msat"].as_u64().unwrap();
     assert_eq!(
@@ -123,8 +123,8 @@ async fn a_job_is_sold_and_bought_over_two_connections() {
     // What only the payer and the wallets may know is nowhere in the shop's files.
     let (mut files, data) = (String::new(), home.data());
     everything(&data, &mut files);
-    let spending = drill.spending_uri();
-    for secret in [drill.secret().as_str(), spending.as_str(), &preimage] {
+    let spending = fake.spending_uri();
+    for secret in [fake.secret().as_str(), spending.as_str(), &preimage] {
         assert!(!files.contains(secret) && !err.contains(secret));
     }
     running.child.kill().await.unwrap();
@@ -132,8 +132,8 @@ async fn a_job_is_sold_and_bought_over_two_connections() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn more_than_the_buyer_pays_is_not_paid_and_a_wallet_that_may_not_spend_says_so() {
-    let drill = DrillNwc::start();
-    let home = open_home(&drill);
+    let fake = FakeNwc::start();
+    let home = open_home(&fake);
     let text = fs::read_to_string(home.config()).unwrap();
     fs::write(
         home.config(),
@@ -141,7 +141,7 @@ async fn more_than_the_buyer_pays_is_not_paid_and_a_wallet_that_may_not_spend_sa
     )
     .unwrap();
     let mut running = online(&home).await;
-    let (sheet, err) = ask(&home, &["--pay", "nwc"], Some(&drill.spending_uri())).await;
+    let (sheet, err) = ask(&home, &["--pay", "nwc"], Some(&fake.spending_uri())).await;
     assert_eq!(
         (&sheet["ok"], &sheet["preimage"]),
         (&Value::from(false), &Value::Null),
@@ -149,12 +149,7 @@ async fn more_than_the_buyer_pays_is_not_paid_and_a_wallet_that_may_not_spend_sa
     );
     assert!(err.contains("--bid"), "{err}");
     assert_eq!(sheet["paid_msat"], 0);
-    let (sheet, err) = ask(
-        &home,
-        &["--pay", "nwc", "--bid", "2000"],
-        Some(&drill.uri()),
-    )
-    .await;
+    let (sheet, err) = ask(&home, &["--pay", "nwc", "--bid", "2000"], Some(&fake.uri())).await;
     assert_eq!(
         (&sheet["ok"], &sheet["paid_msat"]),
         (&Value::from(false), &Value::from(0)),
@@ -182,9 +177,9 @@ async fn ask_badly(home: &Home) -> String {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_doctor_names_the_setting_that_mends_a_connection() {
-    let drill = DrillNwc::start();
-    let home = open_home(&drill);
-    drill.set_fault(Fault::Code("UNAUTHORIZED"));
+    let fake = FakeNwc::start();
+    let home = open_home(&fake);
+    fake.set_fault(Fault::Code("UNAUTHORIZED"));
     let doctor = vend(&home, &["doctor", "--json"], None).await;
     assert_eq!(doctor.status.code(), Some(1));
     let sheet: Value = serde_json::from_slice(&doctor.stdout).unwrap();
@@ -198,18 +193,18 @@ async fn the_doctor_names_the_setting_that_mends_a_connection() {
             .starts_with("vend config set wallet.uri"),
         "{row}"
     );
-    assert!(!row.to_string().contains(&drill.secret()), "{row}");
+    assert!(!row.to_string().contains(&fake.secret()), "{row}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_payment_made_while_the_shop_was_dead_is_found() {
-    let drill = DrillNwc::start();
-    let home = open_home(&drill);
+    let fake = FakeNwc::start();
+    let home = open_home(&fake);
     let mut running = online(&home).await;
     let (sheet, err) = ask(&home, &[], None).await;
     assert_eq!(sheet["ok"], true, "{sheet} {err}");
     running.child.kill().await.unwrap();
-    drill.pay(sheet["bolt11"].as_str().unwrap()).unwrap();
+    fake.pay(sheet["bolt11"].as_str().unwrap()).unwrap();
     let mut running = home.run(None);
     let id = sheet["id"].clone();
     running

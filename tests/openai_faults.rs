@@ -6,7 +6,7 @@ use secrecy::SecretString;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use vend::config::schema::{Endpoint as Settings, EndpointKind};
-use vend::domain::health::{EndpointHealth, Light};
+use vend::domain::health::{EndpointHealth, HealthLevel};
 use vend::domain::job::{Answer, TextParams};
 use vend::inference::openai::OpenAiEndpoint;
 use vend::inference::{Access, Ask, Deadlines, Endpoint, InferenceError};
@@ -416,14 +416,14 @@ async fn a_conversation_goes_out_with_its_roles() {
 async fn models_are_listed_and_those_of_the_settings_are_trusted() {
     let list = json!({ "object": "list", "data": [{ "id": "b" }, { "id": "a" }, { "id": 7 }] });
     let all = health(&[("/v1/models", 200, list.clone())], &[]).await;
-    assert_eq!((all.state.as_str(), all.light), ("up", Light::Ok));
+    assert_eq!((all.state.as_str(), all.health), ("up", HealthLevel::Ok));
     assert_eq!(all.models, ["a", "b"]);
     let one = health(&[("/v1/models", 200, list.clone())], &["B:latest"]).await;
     assert_eq!(one.models, ["b"]);
     let none = health(&[("/v1/models", 200, list)], &["c"]).await;
     assert_eq!(
-        (none.light, none.models),
-        (Light::Warn, vec!["c".to_owned()])
+        (none.health, none.models),
+        (HealthLevel::Warn, vec!["c".to_owned()])
     );
 }
 
@@ -439,8 +439,8 @@ async fn a_loading_server_and_a_refused_key_are_told() {
     assert!(loading.models.is_empty());
     let refused = health(&[("/v1/models", 401, json!({ "error": "no" }))], &[]).await;
     assert_eq!(
-        (refused.state.as_str(), refused.light),
-        ("needs_attention", Light::Down)
+        (refused.state.as_str(), refused.health),
+        ("needs_attention", HealthLevel::Down)
     );
 }
 

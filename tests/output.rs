@@ -1,11 +1,11 @@
 //! What the commands write: nothing in it steers a terminal, and a reader that goes away is no trouble.
 
-#[path = "support/drill_ollama.rs"]
-mod drill_ollama;
-#[path = "support/drill_relay.rs"]
-mod drill_relay;
-#[path = "support/drill_wallet.rs"]
-mod drill_wallet;
+#[path = "support/fake_ollama.rs"]
+mod fake_ollama;
+#[path = "support/fake_relay.rs"]
+mod fake_relay;
+#[path = "support/fake_wallet.rs"]
+mod fake_wallet;
 #[path = "support/shop.rs"]
 mod shop;
 
@@ -14,9 +14,9 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use drill_ollama::DrillOllama;
-use drill_relay::{DrillRelay, Fault};
-use drill_wallet::DrillWallet;
+use fake_ollama::FakeOllama;
+use fake_relay::{FakeRelay, Fault};
+use fake_wallet::FakeWallet;
 use nostr::{Event, EventBuilder, Keys, Kind, Tag};
 use serde_json::{Value, json};
 use shop::{Home, Running, answers, bolt11};
@@ -133,7 +133,7 @@ fn judge_logs(home: &Home) {
     for file in std::fs::read_dir(home.data().join("logs")).unwrap() {
         let file = file.unwrap();
         let mode = file.metadata().unwrap().permissions().mode();
-        assert_eq!(mode & 0o777, 0o600, "{:?}", file.path());
+        assert_eq!(mode & 0o777, 0o600, "{}", file.path().display());
         let text = std::fs::read_to_string(file.path()).unwrap();
         assert!(raw(&text).is_none(), "{:?} raw in the log", raw(&text));
     }
@@ -179,8 +179,8 @@ fn everything(home: &Home) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_stranger_steers_a_terminal_through_any_command() {
     let home = Home::new();
-    let relay = DrillRelay::start(None).await;
-    let model = DrillOllama::start().await;
+    let relay = FakeRelay::start(None).await;
+    let model = FakeOllama::start().await;
     model.set_answer(&HOSTILE.concat());
     let endpoint = format!("kind = \"ollama\"\nurl = \"{}\"\n", model.url());
     let url = relay.url();
@@ -244,9 +244,9 @@ async fn hostile_server() -> MockServer {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_relay_wallet_or_server_steers_a_terminal_either() {
     let (home, words) = (Home::new(), HOSTILE.concat());
-    let (relay, foe) = (DrillRelay::start(None).await, DrillRelay::start(None).await);
+    let (relay, foe) = (FakeRelay::start(None).await, FakeRelay::start(None).await);
     foe.set(Fault::Refuse(format!("blocked: {words}")));
-    let wallet = DrillWallet::start(&home.folder.path().join("wallet.jsonl"));
+    let wallet = FakeWallet::start(&home.folder.path().join("wallet.jsonl"));
     wallet.rename(&words);
     let server = hostile_server().await;
     let relays = format!("{}\", \"{}", relay.url(), foe.url());
@@ -288,7 +288,7 @@ async fn no_relay_wallet_or_server_steers_a_terminal_either() {
 }
 
 /// Sellers who write hostile words wherever a seller can: one answers, and one refuses.
-async fn hostile_sellers(relay: DrillRelay, answering: Keys, refusing: Keys) {
+async fn hostile_sellers(relay: FakeRelay, answering: Keys, refusing: Keys) {
     let words = HOSTILE.concat();
     for keys in [&answering, &refusing] {
         let model = format!("m {words}");
@@ -332,7 +332,7 @@ async fn hostile_sellers(relay: DrillRelay, answering: Keys, refusing: Keys) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_seller_steers_a_buyers_terminal() {
-    let (home, relay) = (Home::new(), DrillRelay::start(None).await);
+    let (home, relay) = (Home::new(), FakeRelay::start(None).await);
     let wallet = "backend = \"sandbox\"\n";
     let url = relay.url().to_string();
     home.configure_with("after", &url, wallet, "vend-tiny", "kind = \"builtin\"\n");

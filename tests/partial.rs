@@ -1,7 +1,7 @@
 //! A buyer who asks for it sees the text while it is written; the result alone counts.
 
-#[path = "support/drill_relay.rs"]
-mod drill_relay;
+#[path = "support/fake_relay.rs"]
+mod fake_relay;
 #[path = "support/inside.rs"]
 mod inside;
 #[path = "support/shop.rs"]

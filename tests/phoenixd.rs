@@ -1,10 +1,10 @@
-//! The phoenixd client against a drill phoenixd: whole sats, forms, fees and fee credit, and every way in which a server
+//! The phoenixd client against a fake phoenixd: whole sats, forms, fees and fee credit, and every way in which a server
 //! can be broken.
 
-#[path = "support/drill_node.rs"]
-mod drill_node;
-#[path = "support/drill_phoenixd.rs"]
-mod drill_phoenixd;
+#[path = "support/fake_node.rs"]
+mod fake_node;
+#[path = "support/fake_phoenixd.rs"]
+mod fake_phoenixd;
 #[path = "support/server_faults.rs"]
 mod server_faults;
 
@@ -12,34 +12,37 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use drill_node::{DrillNode, Fault};
+use fake_node::{FakeNode, Fault};
 use server_faults::{AMOUNT, LABEL, LONG, ask, checked, paid, provide_tls};
 use vend::domain::Hex32;
-use vend::domain::health::Light;
+use vend::domain::health::HealthLevel;
 use vend::domain::id::PaymentHash;
 use vend::domain::invoice::Verdict;
 use vend::domain::msat::Msat;
 use vend::wallet::phoenixd::Phoenixd;
-use vend::wallet::{Issued, NewInvoice, Seen, ServerError, Wallet, WalletError};
+use vend::wallet::{Issued, NewInvoice, PaymentStatus, ServerError, Wallet, WalletError};
 
-fn client(node: &DrillNode) -> Phoenixd {
+fn client(node: &FakeNode) -> Phoenixd {
     provide_tls();
     Phoenixd::open(&node.url(), &node.secret().into()).unwrap()
 }
 
-fn drill() -> (DrillNode, Phoenixd) {
-    let node = drill_phoenixd::start();
+fn fake() -> (FakeNode, Phoenixd) {
+    let node = fake_phoenixd::start();
     let wallet = client(&node);
     (node, wallet)
 }
 
 #[tokio::test]
 async fn a_sale_goes_from_invoice_to_paid() {
-    let (node, wallet) = drill();
+    let (node, wallet) = fake();
     let issued = wallet.create(ask()).await.unwrap();
     assert_eq!(checked(&issued).unwrap().payee, node.id());
     // The preimage is shown from the start, and proves nothing yet.
-    assert_eq!(wallet.lookup(issued.clone()).await, Ok(Seen::Pending));
+    assert_eq!(
+        wallet.lookup(issued.clone()).await,
+        Ok(PaymentStatus::Pending)
+    );
     node.pay_more(&issued.bolt11, 5_000).unwrap();
     let amount = Msat(26_000);
     assert_eq!(
@@ -49,7 +52,7 @@ async fn a_sale_goes_from_invoice_to_paid() {
             named: true
         }
     );
-    let Ok(Seen::Paid {
+    let Ok(PaymentStatus::Paid {
         at, preimage, fee, ..
     }) = wallet.lookup(issued).await
     else {
@@ -61,7 +64,7 @@ async fn a_sale_goes_from_invoice_to_paid() {
 
 #[tokio::test]
 async fn what_phoenixd_keeps_back_is_a_fee_and_never_an_underpayment() {
-    let (node, wallet) = drill();
+    let (node, wallet) = fake();
     let kept = [(4_000, 0, Some(AMOUNT), 4_000), (0, 21_000, None, 21_000)];
     for (fee_msat, credit_msat, amount, fee) in kept {
         let issued = wallet
@@ -76,7 +79,7 @@ async fn what_phoenixd_keeps_back_is_a_fee_and_never_an_underpayment() {
             let entry = books.entry(&issued.bolt11);
             (entry.fee_msat, entry.credit_msat) = (fee_msat, credit_msat);
         });
-        let Ok(Seen::Paid {
+        let Ok(PaymentStatus::Paid {
             amount: told,
             fee: told_fee,
             ..
@@ -95,10 +98,13 @@ async fn what_phoenixd_keeps_back_is_a_fee_and_never_an_underpayment() {
 
 #[tokio::test]
 async fn a_paid_invoice_whose_time_is_over_is_paid() {
-    let (node, wallet) = drill();
+    let (node, wallet) = fake();
     let issued = wallet.create(ask()).await.unwrap();
     node.expire(&issued.bolt11);
-    assert_eq!(wallet.lookup(issued.clone()).await, Ok(Seen::Expired));
+    assert_eq!(
+        wallet.lookup(issued.clone()).await,
+        Ok(PaymentStatus::Expired)
+    );
     assert_eq!(wallet.find_by_label(LABEL.to_owned()).await, Ok(None));
     node.pay_late(&issued.bolt11);
     assert!(matches!(paid(&wallet, &issued).await, Verdict::Paid { .. }));
@@ -108,7 +114,7 @@ async fn a_paid_invoice_whose_time_is_over_is_paid() {
 
 #[tokio::test]
 async fn an_invoice_made_but_never_answered_is_found_by_its_label() {
-    let (node, wallet) = drill();
+    let (node, wallet) = fake();
     let short = Duration::from_secs(2);
     assert_eq!(wallet.find_by_label(LABEL.to_owned()).await, Ok(None));
     node.set_fault(Fault::HangAfterCreate);
@@ -122,7 +128,7 @@ async fn an_invoice_made_but_never_answered_is_found_by_its_label() {
 
 #[tokio::test]
 async fn only_whole_sats_are_asked_for_and_a_long_memo_is_cut() {
-    let (node, wallet) = drill();
+    let (node, wallet) = fake();
     for amount in [Msat::ZERO, Msat(999), Msat(21_500)] {
         let refused = wallet.create(NewInvoice { amount, ..ask() }).await;
         assert!(
@@ -138,13 +144,16 @@ async fn only_whole_sats_are_asked_for_and_a_long_memo_is_cut() {
 
 #[tokio::test]
 async fn an_unknown_invoice_is_unknown_and_hold_invoices_are_not_offered() {
-    let (_node, wallet) = drill();
+    let (_node, wallet) = fake();
     let issued = Issued {
         bolt11: "lnbcrt1".to_owned(),
         payment_hash: PaymentHash(Hex32([6; 32])),
         backend_ref: None,
     };
-    assert_eq!(wallet.lookup(issued.clone()).await, Ok(Seen::Unknown));
+    assert_eq!(
+        wallet.lookup(issued.clone()).await,
+        Ok(PaymentStatus::Unknown)
+    );
     let hold = NewInvoice {
         hold_hash: Some(issued.payment_hash),
         ..ask()
@@ -154,7 +163,7 @@ async fn an_unknown_invoice_is_unknown_and_hold_invoices_are_not_offered() {
 
 #[tokio::test]
 async fn another_payment_and_a_wrong_proof_are_never_a_payment() {
-    let (node, wallet) = drill();
+    let (node, wallet) = fake();
     let issued = wallet.create(ask()).await.unwrap();
     node.pay(&issued.bolt11).unwrap();
     node.set_fault(Fault::OtherPayment);
@@ -167,10 +176,10 @@ async fn another_payment_and_a_wrong_proof_are_never_a_payment() {
 
 #[tokio::test]
 async fn health_shows_the_room_to_receive_and_the_fee_credit() {
-    let (node, wallet) = drill();
+    let (node, wallet) = fake();
     node.books(|books| books.fee_credit_sat = 1_200);
     let health = wallet.health().await;
-    assert_eq!(health.light, Light::Ok, "{}", health.detail);
+    assert_eq!(health.health, HealthLevel::Ok, "{}", health.detail);
     assert_eq!(health.network.as_deref(), Some("regtest"));
     assert_eq!(health.identity, Some(node.id()));
     assert_eq!(health.balance_msat, Some(Msat(7_000_000)));
@@ -180,7 +189,7 @@ async fn health_shows_the_room_to_receive_and_the_fee_credit() {
     }
     node.books(|books| books.inbound_msat = 0);
     let health = wallet.health().await;
-    assert_eq!(health.light, Light::Warn);
+    assert_eq!(health.health, HealthLevel::Warn);
     assert!(
         health.detail.contains("become fee credit"),
         "{}",
@@ -190,7 +199,7 @@ async fn health_shows_the_room_to_receive_and_the_fee_credit() {
 
 #[tokio::test]
 async fn a_broken_server_is_told_plainly() {
-    let (node, wallet) = drill();
+    let (node, wallet) = fake();
     server_faults::every_fault_is_told_plainly(&node, &wallet).await;
     // The password is not shown in the shape it travels in either.
     node.set_fault(Fault::ServerError);

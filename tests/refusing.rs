@@ -1,28 +1,28 @@
 //! A server that refuses to work for the seller costs no paid job: what is paid waits, nothing more is taken, and the light
 //! says why, until somebody has looked.
 
-#[path = "support/drill_relay.rs"]
-mod drill_relay;
-#[path = "support/drill_wallet.rs"]
-mod drill_wallet;
+#[path = "support/fake_relay.rs"]
+mod fake_relay;
+#[path = "support/fake_wallet.rs"]
+mod fake_wallet;
 #[path = "support/inside.rs"]
 mod inside;
 #[path = "support/shop.rs"]
 mod shop;
 
-use drill_wallet::DrillWallet;
+use fake_wallet::FakeWallet;
 use inside::{Inside, is_result, status_of};
 use nostr::{Event as Signed, Keys};
 use serde_json::{Value, json};
 use vend::demo::online;
 use vend::domain::command::{Command, Probe};
-use vend::domain::event::News;
-use vend::domain::health::Light;
+use vend::domain::event::EventKind;
+use vend::domain::health::HealthLevel;
 use vend::domain::job::Status;
 use wiremock::matchers::{body_partial_json, method, path};
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
-fn settings(relay: &str, model: &str, wallet: &DrillWallet) -> String {
+fn settings(relay: &str, model: &str, wallet: &FakeWallet) -> String {
     format!(
         "[nostr]\nrelays = [\"{relay}\"]\nkinds = [5050]\nannounce = false\n[text]\nmodel = \"m\"\nmax_tokens = 16\n\
          [price]\nprice_per_1k_tokens = 0\n[payment]\nmode = \"before\"\n[limits]\nper_minute = 600\n\
@@ -66,7 +66,7 @@ async fn sell(server: &MockServer) {
 
 async fn refusing(status: u16, body: Value) {
     let folder = tempfile::tempdir().unwrap();
-    let wallet = DrillWallet::start(&folder.path().join("lnbits.jsonl"));
+    let wallet = FakeWallet::start(&folder.path().join("lnbits.jsonl"));
     let server = server().await;
     refuse(&server, status, body).await;
     let mut shop = Inside::start(|relay| settings(relay, &server.uri(), &wallet)).await;
@@ -78,13 +78,15 @@ async fn refusing(status: u16, body: Value) {
         let invoice = shop.invoice(request).await;
         wallet.pay(&invoice).unwrap();
     }
-    let light = shop
-        .hear(|news| match news {
-            News::Endpoint { endpoint } if endpoint.light == Light::Down => Some(endpoint),
+    let health = shop
+        .hear(|kind| match kind {
+            EventKind::Endpoint { endpoint } if endpoint.health == HealthLevel::Down => {
+                Some(endpoint)
+            }
             _ => None,
         })
         .await;
-    assert_eq!(light.state, "needs_attention", "{}", light.detail);
+    assert_eq!(health.state, "needs_attention", "{}", health.detail);
     // Nothing more is taken, and whoever asks us alone hears so.
     let late = shop.ask(&Keys::generate());
     let said = shop.answer(&late, |event| status_of(event).is_some()).await;
@@ -146,7 +148,7 @@ async fn a_server_that_takes_none_of_our_requests_costs_no_paid_job() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refused_parameter_is_left_out_and_the_job_is_sold() {
     let folder = tempfile::tempdir().unwrap();
-    let wallet = DrillWallet::start(&folder.path().join("lnbits.jsonl"));
+    let wallet = FakeWallet::start(&folder.path().join("lnbits.jsonl"));
     let server = server().await;
     sell(&server).await;
     for (field, words) in [

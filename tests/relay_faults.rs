@@ -1,17 +1,17 @@
 //! Whatever a relay does, a new job is seen once it has healed, and nothing is believed that is not so.
 
-#[path = "support/drill_relay.rs"]
-mod drill_relay;
+#[path = "support/fake_relay.rs"]
+mod fake_relay;
 
 use std::collections::HashMap;
 use std::time::Duration;
 
-use drill_relay::{DrillRelay, Fault, forged};
+use fake_relay::{FakeRelay, Fault, forged};
 use nostr::{Event, EventBuilder, Keys, Kind, RelayUrl, Tag, Timestamp};
 use tokio::sync::mpsc;
 use vend::domain::health::RelayHealth;
 use vend::nostr::{
-    AuthSeen, Reach, RelayNews, Relays, RelaysConfig, Resolve, Resolved, Timing, Verdict, probe,
+    AuthSeen, Reach, RelayEvent, Relays, RelaysConfig, Resolve, Resolved, Timing, Verdict, probe,
 };
 
 /// Far more than any of these tests needs.
@@ -79,7 +79,7 @@ fn among_others(urls: &[RelayUrl]) -> RelaysConfig {
 
 struct Shop {
     relays: Relays,
-    news: mpsc::Receiver<RelayNews>,
+    kind: mpsc::Receiver<RelayEvent>,
 }
 
 impl Shop {
@@ -88,24 +88,24 @@ impl Shop {
     }
 
     fn with_room(config: RelaysConfig, room: usize) -> Self {
-        let (sender, news) = mpsc::channel(room);
+        let (sender, kind) = mpsc::channel(room);
         Self {
             relays: Relays::start(config, sender),
-            news,
+            kind,
         }
     }
 
-    async fn at(relay: &DrillRelay) -> Self {
+    async fn at(relay: &FakeRelay) -> Self {
         let shop = Self::open(config(&[relay.url()]));
         assert!(relay.wait_subscribed("vend-jobs", 1, LONG).await);
         shop
     }
 
     /// The next piece of news that `pick` picks; others are dropped.
-    async fn next<T>(&mut self, mut pick: impl FnMut(RelayNews) -> Option<T>) -> T {
+    async fn next<T>(&mut self, mut pick: impl FnMut(RelayEvent) -> Option<T>) -> T {
         let wait = async {
             loop {
-                if let Some(found) = pick(self.news.recv().await.expect("news go on")) {
+                if let Some(found) = pick(self.kind.recv().await.expect("news go on")) {
                     return found;
                 }
             }
@@ -116,8 +116,8 @@ impl Shop {
     }
 
     async fn event(&mut self) -> Event {
-        self.next(|news| match news {
-            RelayNews::Event { event, .. } => Some(event.into_event()),
+        self.next(|kind| match kind {
+            RelayEvent::Event { event, .. } => Some(event.into_event()),
             _ => None,
         })
         .await
@@ -130,8 +130,8 @@ impl Shop {
     }
 
     async fn health(&mut self, holds: impl Fn(&RelayHealth) -> bool) -> RelayHealth {
-        self.next(|news| match news {
-            RelayNews::Health(health) if holds(&health) => Some(health),
+        self.next(|kind| match kind {
+            RelayEvent::Health(health) if holds(&health) => Some(health),
             _ => None,
         })
         .await
@@ -143,8 +143,8 @@ impl Shop {
 
     /// Everything told so far is an event of these, each once.
     fn nothing_more(&mut self) {
-        while let Ok(news) = self.news.try_recv() {
-            assert!(!matches!(news, RelayNews::Event { .. }), "{news:?}");
+        while let Ok(kind) = self.kind.try_recv() {
+            assert!(!matches!(kind, RelayEvent::Event { .. }), "{kind:?}");
         }
     }
 }
@@ -165,7 +165,7 @@ fn job_at(text: &str, secs_ago: u64) -> Event {
 
 /// Sets the fault, waits until it has bitten, heals, and expects to see a new job.
 async fn survives(fault: Fault, bitten: impl Fn(&RelayHealth) -> bool) {
-    let relay = DrillRelay::start(None).await;
+    let relay = FakeRelay::start(None).await;
     let mut shop = Shop::at(&relay).await;
     let before = job("before");
     relay.inject(&before);
@@ -226,7 +226,7 @@ async fn a_job_is_seen_after_the_relay_was_deaf() {
 
 #[tokio::test]
 async fn a_job_is_seen_after_the_handshake_was_refused() {
-    let relay = DrillRelay::start(None).await;
+    let relay = FakeRelay::start(None).await;
     relay.set(Fault::Http(403));
     let mut shop = Shop::open(config(&[relay.url()]));
     let health = shop.state("down").await;
@@ -240,7 +240,7 @@ async fn a_job_is_seen_after_the_handshake_was_refused() {
 
 #[tokio::test]
 async fn a_job_is_seen_after_the_relay_was_gone_and_came_back_on_its_port() {
-    let relay = DrillRelay::start(None).await;
+    let relay = FakeRelay::start(None).await;
     let mut shop = Shop::at(&relay).await;
     for round in 0..5 {
         relay.stop().await;
@@ -256,7 +256,7 @@ async fn a_job_is_seen_after_the_relay_was_gone_and_came_back_on_its_port() {
 
 #[tokio::test]
 async fn a_relay_where_nothing_listens_is_told_in_plain_words() {
-    let relay = DrillRelay::start(None).await;
+    let relay = FakeRelay::start(None).await;
     relay.stop().await;
     let mut shop = Shop::open(config(&[relay.url()]));
     let health = shop.state("down").await;
@@ -272,7 +272,7 @@ async fn a_relay_where_nothing_listens_is_told_in_plain_words() {
 
 #[tokio::test]
 async fn what_was_published_while_we_were_away_is_seen_once() {
-    let relay = DrillRelay::start(None).await;
+    let relay = FakeRelay::start(None).await;
     let early = job_at("early", 300);
     relay.inject(&early);
     let mut shop = Shop::at(&relay).await;
@@ -304,7 +304,7 @@ async fn copies_and_disorder_and_delay_and_replays_bring_each_job_once() {
         Fault::Delay(ms(50)),
         Fault::Replay,
     ] {
-        let relay = DrillRelay::start(None).await;
+        let relay = FakeRelay::start(None).await;
         let mut shop = Shop::at(&relay).await;
         relay.set(fault);
         let jobs: Vec<Event> = (0..6).map(|n| job(&format!("job {n}"))).collect();
@@ -330,7 +330,7 @@ async fn copies_and_disorder_and_delay_and_replays_bring_each_job_once() {
 
 #[tokio::test]
 async fn a_notice_is_told_once_and_cleaned() {
-    let relay = DrillRelay::start(None).await;
+    let relay = FakeRelay::start(None).await;
     let mut shop = Shop::at(&relay).await;
     for _ in 0..50 {
         relay.inject_raw(r#"["NOTICE","slow\u001b[31m down\u202e"]"#);
@@ -339,12 +339,12 @@ async fn a_notice_is_told_once_and_cleaned() {
     let last = job("after");
     relay.inject(&last);
     let mut said = Vec::new();
-    shop.next(|news| match news {
-        RelayNews::Said { words, .. } => {
+    shop.next(|kind| match kind {
+        RelayEvent::Notice { words, .. } => {
             said.push(words);
             None
         }
-        RelayNews::Event { event, .. } => (event.id == last.id).then_some(()),
+        RelayEvent::Event { event, .. } => (event.id == last.id).then_some(()),
         _ => None,
     })
     .await;
@@ -355,19 +355,19 @@ async fn a_notice_is_told_once_and_cleaned() {
 
 #[tokio::test]
 async fn a_forgery_is_never_passed_on_and_its_victim_still_is() {
-    let relay = DrillRelay::start(None).await;
+    let relay = FakeRelay::start(None).await;
     let mut shop = Shop::at(&relay).await;
     relay.set(Fault::Forge);
     let real = job("real");
     relay.inject(&real);
     let mut unverified = 0;
     let seen = shop
-        .next(|news| match news {
-            RelayNews::Unverified { .. } => {
+        .next(|kind| match kind {
+            RelayEvent::Unverified { .. } => {
                 unverified += 1;
                 None
             }
-            RelayNews::Event { event, .. } => Some(event.into_event()),
+            RelayEvent::Event { event, .. } => Some(event.into_event()),
             _ => None,
         })
         .await;
@@ -375,9 +375,9 @@ async fn a_forgery_is_never_passed_on_and_its_victim_still_is() {
     assert!(unverified >= 2, "the made-up one and the borrowed id");
     // And the one that came after the id was known.
     let late = shop
-        .next(|news| match news {
-            RelayNews::Unverified { id, pubkey, .. } => Some((id, pubkey)),
-            RelayNews::Event { event, .. } => panic!("{event:?}"),
+        .next(|kind| match kind {
+            RelayEvent::Unverified { id, pubkey, .. } => Some((id, pubkey)),
+            RelayEvent::Event { event, .. } => panic!("{event:?}"),
             _ => None,
         })
         .await;
@@ -393,7 +393,7 @@ async fn a_forgery_is_never_passed_on_and_its_victim_still_is() {
 
 #[tokio::test]
 async fn two_relays_with_the_same_job_tell_it_once() {
-    let (one, two) = (DrillRelay::start(None).await, DrillRelay::start(None).await);
+    let (one, two) = (FakeRelay::start(None).await, FakeRelay::start(None).await);
     let mut shop = Shop::open(config(&[one.url(), two.url()]));
     assert!(
         one.wait_subscribed("vend-jobs", 1, LONG).await
@@ -410,7 +410,7 @@ async fn two_relays_with_the_same_job_tell_it_once() {
 
 #[tokio::test]
 async fn authentication_is_done_and_then_both_ways_are_open() {
-    let relay = DrillRelay::start(None).await;
+    let relay = FakeRelay::start(None).await;
     relay.set(Fault::Auth);
     let mut shop = Shop::open(config(&[relay.url()]));
     assert!(relay.wait_subscribed("vend-jobs", 1, LONG).await);
@@ -433,7 +433,7 @@ async fn authentication_is_done_and_then_both_ways_are_open() {
 
 #[tokio::test]
 async fn authentication_asked_for_in_the_middle_is_done_too() {
-    let relay = DrillRelay::start(None).await;
+    let relay = FakeRelay::start(None).await;
     let mut shop = Shop::at(&relay).await;
     shop.state("subscribed").await;
     let asked = relay.requests();
@@ -454,7 +454,7 @@ async fn authentication_asked_for_in_the_middle_is_done_too() {
 
 #[tokio::test]
 async fn every_ok_has_its_verdict() {
-    let relay = DrillRelay::start(None).await;
+    let relay = FakeRelay::start(None).await;
     let shop = Shop::at(&relay).await;
     let url = relay.url();
     let said = async |fault: Fault| {
@@ -505,7 +505,7 @@ async fn every_ok_has_its_verdict() {
 
 #[tokio::test]
 async fn a_lost_ok_is_retried_with_the_same_bytes_and_accepted_as_a_duplicate() {
-    let relay = DrillRelay::start(None).await;
+    let relay = FakeRelay::start(None).await;
     let mut shop = Shop::at(&relay).await;
     for fault in [Fault::LoseOk, Fault::CutBeforeOk] {
         relay.set(fault.clone());
@@ -536,7 +536,7 @@ async fn a_lost_ok_is_retried_with_the_same_bytes_and_accepted_as_a_duplicate() 
 
 #[tokio::test]
 async fn proof_of_work_is_read_from_the_relays_own_description() {
-    let relay = DrillRelay::start(None).await;
+    let relay = FakeRelay::start(None).await;
     relay.set(Fault::Pow(12));
     let mut shop = Shop::open(config(&[relay.url()]));
     shop.health(|health| health.pow == 12).await;
@@ -547,7 +547,7 @@ async fn proof_of_work_is_read_from_the_relays_own_description() {
 
 #[tokio::test]
 async fn a_cancellation_is_heard_only_for_live_jobs() {
-    let relay = DrillRelay::start(None).await;
+    let relay = FakeRelay::start(None).await;
     let mut shop = Shop::at(&relay).await;
     let (live, other) = (job("live"), job("other"));
     let cancel = |job: &Event| {
@@ -579,7 +579,7 @@ async fn a_cancellation_is_heard_only_for_live_jobs() {
 
 #[tokio::test]
 async fn events_are_fetched_by_id_and_only_genuine_ones() {
-    let (one, two) = (DrillRelay::start(None).await, DrillRelay::start(None).await);
+    let (one, two) = (FakeRelay::start(None).await, FakeRelay::start(None).await);
     let shop = Shop::open(among_others(&[one.url()]));
     assert!(one.wait_subscribed("vend-jobs", 1, LONG).await);
     let (a, b, fake) = (job("a"), job("b"), job("fake"));
@@ -606,7 +606,7 @@ async fn events_are_fetched_by_id_and_only_genuine_ones() {
 
 #[tokio::test]
 async fn a_relay_of_the_buyer_is_connected_to_for_as_long_as_it_is_used() {
-    let (own, guest) = (DrillRelay::start(None).await, DrillRelay::start(None).await);
+    let (own, guest) = (FakeRelay::start(None).await, FakeRelay::start(None).await);
     let shop = Shop::open(among_others(&[own.url()]));
     assert!(own.wait_subscribed("vend-jobs", 1, LONG).await);
     let ours = job("ours");
@@ -634,7 +634,7 @@ async fn a_relay_of_the_buyer_is_connected_to_for_as_long_as_it_is_used() {
 
 #[tokio::test]
 async fn closing_leaves_no_subscription_and_no_connection() {
-    let (one, two) = (DrillRelay::start(None).await, DrillRelay::start(None).await);
+    let (one, two) = (FakeRelay::start(None).await, FakeRelay::start(None).await);
     for _ in 0..5 {
         let shop = Shop::open(config(&[one.url(), two.url()]));
         shop.relays.watch_cancels(vec![job("live").id]);
@@ -659,7 +659,7 @@ async fn closing_leaves_no_subscription_and_no_connection() {
 
 #[tokio::test]
 async fn closing_says_goodbye() {
-    let relay = DrillRelay::start(None).await;
+    let relay = FakeRelay::start(None).await;
     let mut shop = Shop::at(&relay).await;
     // Everything the relay said is read: otherwise TCP may drop our last words with its unread ones.
     shop.state("subscribed").await;
@@ -669,7 +669,7 @@ async fn closing_says_goodbye() {
 
 #[tokio::test]
 async fn closing_works_while_a_relay_does_not_answer() {
-    let relay = DrillRelay::start(None).await;
+    let relay = FakeRelay::start(None).await;
     relay.set(Fault::HalfOpen);
     let shop = Shop::open(config(&[relay.url()]));
     assert!(
@@ -689,7 +689,7 @@ async fn closing_works_while_a_relay_does_not_answer() {
 
 #[tokio::test]
 async fn dropping_the_last_handle_ends_everything_too() {
-    let relay = DrillRelay::start(None).await;
+    let relay = FakeRelay::start(None).await;
     let shop = Shop::at(&relay).await;
     drop(shop.relays);
     assert!(
@@ -701,12 +701,12 @@ async fn dropping_the_last_handle_ends_everything_too() {
 
 #[tokio::test]
 async fn the_cursor_moves_when_caught_up_and_later_starts_there() {
-    let relay = DrillRelay::start(None).await;
+    let relay = FakeRelay::start(None).await;
     let start = Timestamp::now().as_secs();
     let mut shop = Shop::at(&relay).await;
     let at = shop
-        .next(|news| match news {
-            RelayNews::Cursor { at, .. } => Some(at),
+        .next(|kind| match kind {
+            RelayEvent::Cursor { at, .. } => Some(at),
             _ => None,
         })
         .await;
@@ -726,12 +726,12 @@ async fn the_cursor_moves_when_caught_up_and_later_starts_there() {
 #[tokio::test]
 async fn a_relay_can_be_probed() {
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let relay = DrillRelay::start(None).await;
+    let relay = FakeRelay::start(None).await;
     let keys = Keys::generate();
     let seen = probe(&relay.url(), &keys, LONG).await;
     assert_eq!((seen.connected, seen.auth), (Ok(()), AuthSeen::NotAsked));
     assert!(seen.subscribed.is_ok());
-    assert_eq!(seen.info.unwrap().software, "drill-relay 1");
+    assert_eq!(seen.info.unwrap().software, "fake-relay 1");
     relay.set(Fault::Auth);
     let seen = probe(&relay.url(), &keys, LONG).await;
     assert_eq!(seen.auth, AuthSeen::Accepted);
@@ -753,7 +753,7 @@ async fn a_relay_can_be_probed() {
 async fn accepted_events_are_recorded_for_the_auditor() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("record.jsonl");
-    let relay = DrillRelay::start(Some(path.clone())).await;
+    let relay = FakeRelay::start(Some(path.clone())).await;
     let shop = Shop::at(&relay).await;
     let ours = job("ours");
     assert_eq!(
@@ -772,7 +772,7 @@ async fn accepted_events_are_recorded_for_the_auditor() {
 
 #[tokio::test]
 async fn hundreds_of_reconnects_on_two_relays_leave_one_listener_each() {
-    let (one, two) = (DrillRelay::start(None).await, DrillRelay::start(None).await);
+    let (one, two) = (FakeRelay::start(None).await, FakeRelay::start(None).await);
     let mut settings = config(&[one.url(), two.url()]);
     settings.timing.retry_first = ms(1);
     settings.timing.retry_cap = ms(5);

@@ -1,7 +1,7 @@
 //! Where a stranger's word may lead us: no request makes the shop connect to anything but a public relay.
 
-#[path = "support/drill_relay.rs"]
-mod drill_relay;
+#[path = "support/fake_relay.rs"]
+mod fake_relay;
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use drill_relay::DrillRelay;
+use fake_relay::FakeRelay;
 use nostr::{Event, EventBuilder, Keys, Kind, RelayUrl, Tag};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
@@ -45,7 +45,7 @@ impl Resolve for Book {
 }
 
 fn shop(own: &[RelayUrl], reach: Reach) -> Relays {
-    let (news, _) = mpsc::channel(1_024);
+    let (kind, _) = mpsc::channel(1_024);
     let config = RelaysConfig {
         urls: own.to_vec(),
         keys: Keys::generate(),
@@ -63,7 +63,7 @@ fn shop(own: &[RelayUrl], reach: Reach) -> Relays {
             ..Timing::default()
         },
     };
-    Relays::start(config, news)
+    Relays::start(config, kind)
 }
 
 fn event() -> Event {
@@ -234,7 +234,7 @@ async fn a_second_answer_of_dns_changes_nothing() {
 
 #[tokio::test]
 async fn our_own_relay_is_excepted_by_its_exact_url_alone() {
-    let (own, beside) = (DrillRelay::start(None).await, DrillRelay::start(None).await);
+    let (own, beside) = (FakeRelay::start(None).await, FakeRelay::start(None).await);
     let shop = shop(&[own.url()], Reach::default());
     assert_eq!(shop.publish(&own.url(), &event()).await, Verdict::Accepted);
     let other_path = RelayUrl::parse(&format!("{}/admin", own.url())).unwrap();
@@ -339,7 +339,7 @@ async fn unfinished_messages_of_many_relays_cost_no_memory() {
 
 #[tokio::test]
 async fn our_own_relays_long_message_is_skipped_and_we_listen_on() {
-    let relay = DrillRelay::start(None).await;
+    let relay = FakeRelay::start(None).await;
     let shop = shop(&[relay.url()], Reach::default());
     assert!(relay.wait_subscribed("vend-jobs", 1, LONG).await);
     for _ in 0..4 {

@@ -1,10 +1,10 @@
 //! No work is done for a result that no relay takes: each request ends delivered, or is refused before the work. And what one
 //! relay wants holds up no other.
 
-#[path = "support/drill_ollama.rs"]
-mod drill_ollama;
-#[path = "support/drill_relay.rs"]
-mod drill_relay;
+#[path = "support/fake_ollama.rs"]
+mod fake_ollama;
+#[path = "support/fake_relay.rs"]
+mod fake_relay;
 #[path = "support/inside.rs"]
 mod inside;
 #[path = "support/shop.rs"]
@@ -12,12 +12,12 @@ mod shop;
 
 use std::time::Duration;
 
-use drill_ollama::DrillOllama;
-use drill_relay::{DrillRelay, Fault};
+use fake_ollama::FakeOllama;
+use fake_relay::{FakeRelay, Fault};
 use inside::{Inside, is_result, status_of};
 use nostr::{Event, JsonUtil, Keys};
 use vend::domain::command::Command;
-use vend::domain::event::News;
+use vend::domain::event::EventKind;
 use vend::domain::job::Encryption;
 use vend::nostr::Timing;
 
@@ -25,7 +25,7 @@ const SCHEMES: [Encryption; 3] = [Encryption::Plain, Encryption::Nip04, Encrypti
 
 /// A model that reads long prompts, for as long as the test runs.
 async fn model() -> String {
-    let model = DrillOllama::start().await;
+    let model = FakeOllama::start().await;
     model.set_context(131_072);
     let url = model.url();
     std::mem::forget(model);
@@ -54,9 +54,9 @@ async fn shop(longest: usize, told: bool) -> Inside {
     inside.engine.ask(Command::GoOnline).await;
     let (mut sells, mut read) = (false, !told);
     inside
-        .hear(|news| {
-            sells |= matches!(&news, News::State { state, .. } if state.sells());
-            read |= matches!(&news, News::Relay { relay } if relay.longest.is_some());
+        .hear(|kind| {
+            sells |= matches!(&kind, EventKind::State { state, .. } if state.sells());
+            read |= matches!(&kind, EventKind::Relay { relay } if relay.longest.is_some());
             (sells && read).then_some(())
         })
         .await;
@@ -172,12 +172,12 @@ async fn a_request_above_64_kib_is_counted_or_served() {
 
 #[tokio::test]
 async fn a_relay_that_wants_too_much_work_is_left_out_and_delays_no_other() {
-    let (greedy, model) = (DrillRelay::start(None).await, model().await);
+    let (greedy, model) = (FakeRelay::start(None).await, model().await);
     greedy.set(Fault::Refuse("pow: 28 bits needed".to_owned()));
     let url = greedy.url();
     let mut shop = Inside::start(|relay| settings(&format!("{relay}\", \"{url}"), &model)).await;
     shop.engine.ask(Command::GoOnline).await;
-    shop.hear(|news| matches!(news, News::State { state, .. } if state.sells()).then_some(()))
+    shop.hear(|kind| matches!(kind, EventKind::State { state, .. } if state.sells()).then_some(()))
         .await;
     assert!(
         greedy
@@ -188,8 +188,8 @@ async fn a_relay_that_wants_too_much_work_is_left_out_and_delays_no_other() {
     let first = shop.ask(&Keys::generate());
     assert!(is_result(&end(&shop, &first).await));
     let (mut words, url) = (String::new(), url.to_string());
-    shop.hear(|news| match news {
-        News::Relay { relay } if relay.url == url && relay.pow == 28 => {
+    shop.hear(|kind| match kind {
+        EventKind::Relay { relay } if relay.url == url && relay.pow == 28 => {
             words = relay.detail;
             Some(())
         }
@@ -217,9 +217,9 @@ async fn a_relay_that_wants_some_work_gets_it() {
     shop.relay.set(Fault::Pow(8));
     shop.engine.ask(Command::GoOnline).await;
     let (mut sells, mut read) = (false, false);
-    shop.hear(|news| {
-        sells |= matches!(&news, News::State { state, .. } if state.sells());
-        read |= matches!(&news, News::Relay { relay } if relay.pow == 8);
+    shop.hear(|kind| {
+        sells |= matches!(&kind, EventKind::State { state, .. } if state.sells());
+        read |= matches!(&kind, EventKind::Relay { relay } if relay.pow == 8);
         (sells && read).then_some(())
     })
     .await;
@@ -240,11 +240,11 @@ async fn a_relay_that_sends_no_eose_is_sold_through() {
     shop.relay.set(Fault::NoEose);
     shop.engine.ask(Command::GoOnline).await;
     let mut detail = String::new();
-    shop.hear(|news| {
-        if let News::Relay { relay } = &news {
+    shop.hear(|kind| {
+        if let EventKind::Relay { relay } = &kind {
             detail.clone_from(&relay.detail);
         }
-        matches!(news, News::State { state, .. } if state.sells()).then_some(())
+        matches!(kind, EventKind::State { state, .. } if state.sells()).then_some(())
     })
     .await;
     assert!(detail.contains("no EOSE"), "{detail}");

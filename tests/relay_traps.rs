@@ -3,15 +3,15 @@
 //! Two are shown on our side alone. A half-open socket is noticed by nostr-sdk after 55 to 110 seconds, which no test should
 //! wait for. `verify_subscriptions` loses an event only in a race between two threads, which can't be staged.
 
-#[path = "support/drill_relay.rs"]
-mod drill_relay;
+#[path = "support/fake_relay.rs"]
+mod fake_relay;
 
 use std::collections::{HashMap, HashSet};
 use std::io::Write;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use drill_relay::{DrillRelay, Fault, forged};
+use fake_relay::{FakeRelay, Fault, forged};
 use nostr::{
     Event, EventBuilder, Filter, Keys, Kind, PublicKey, RelayMessage, RelayUrl, SubscriptionId,
     Tag, Timestamp,
@@ -22,7 +22,7 @@ use nostr_sdk::{
     RelayStatus,
 };
 use tokio::sync::{broadcast, mpsc};
-use vend::nostr::{RelayNews, Relays, RelaysConfig, Timing, Verdict};
+use vend::nostr::{RelayEvent, Relays, RelaysConfig, Timing, Verdict};
 
 /// Far more than any of these tests needs.
 const LONG: Duration = Duration::from_secs(30);
@@ -81,18 +81,18 @@ fn config(urls: Vec<RelayUrl>) -> RelaysConfig {
     }
 }
 
-fn ours(relay: &DrillRelay) -> (Relays, mpsc::Receiver<RelayNews>) {
-    let (sender, news) = mpsc::channel(1_024);
-    (Relays::start(config(vec![relay.url()]), sender), news)
+fn ours(relay: &FakeRelay) -> (Relays, mpsc::Receiver<RelayEvent>) {
+    let (sender, kind) = mpsc::channel(1_024);
+    (Relays::start(config(vec![relay.url()]), sender), kind)
 }
 
 async fn next<T>(
-    news: &mut mpsc::Receiver<RelayNews>,
-    mut pick: impl FnMut(RelayNews) -> Option<T>,
+    kind: &mut mpsc::Receiver<RelayEvent>,
+    mut pick: impl FnMut(RelayEvent) -> Option<T>,
 ) -> T {
     let wait = async {
         loop {
-            if let Some(found) = pick(news.recv().await.unwrap()) {
+            if let Some(found) = pick(kind.recv().await.unwrap()) {
                 return found;
             }
         }
@@ -102,23 +102,23 @@ async fn next<T>(
         .expect("the news come in time")
 }
 
-async fn event(news: &mut mpsc::Receiver<RelayNews>) -> Event {
-    next(news, |news| match news {
-        RelayNews::Event { event, .. } => Some(event.into_event()),
+async fn event(kind: &mut mpsc::Receiver<RelayEvent>) -> Event {
+    next(kind, |kind| match kind {
+        RelayEvent::Event { event, .. } => Some(event.into_event()),
         _ => None,
     })
     .await
 }
 
-async fn state(news: &mut mpsc::Receiver<RelayNews>, word: &str) {
-    next(news, |news| {
-        matches!(news, RelayNews::Health(health) if health.state == word).then_some(())
+async fn state(kind: &mut mpsc::Receiver<RelayEvent>, word: &str) {
+    next(kind, |kind| {
+        matches!(kind, RelayEvent::Health(health) if health.state == word).then_some(())
     })
     .await;
 }
 
-async fn sees(news: &mut mpsc::Receiver<RelayNews>, job: &Event) {
-    assert_eq!(event(news).await.id, job.id);
+async fn sees(kind: &mut mpsc::Receiver<RelayEvent>, job: &Event) {
+    assert_eq!(event(kind).await.id, job.id);
 }
 
 // nostr-sdk as its examples use it.
@@ -145,7 +145,7 @@ impl Naive {
         Self { client, relay, sub }
     }
 
-    async fn at(relay: &DrillRelay) -> Self {
+    async fn at(relay: &FakeRelay) -> Self {
         let naive = Self::add(relay.url(), RelayOptions::new(), 4_096).await;
         naive.client.connect().await;
         naive.relay.wait_for_connection(LONG).await;
@@ -215,7 +215,7 @@ async fn naive_event(
 
 #[tokio::test]
 async fn closed_is_not_the_end_of_listening() {
-    let relay = DrillRelay::start(None).await;
+    let relay = FakeRelay::start(None).await;
     let naive = Naive::at(&relay).await;
     let mut notes = naive.client.notifications();
     relay.set(Fault::Close("error: shutting down".into()));
@@ -236,10 +236,10 @@ async fn closed_is_not_the_end_of_listening() {
     assert!(relay.subscriptions().is_empty());
     naive.close().await;
 
-    let (relays, mut news) = ours(&relay);
+    let (relays, mut kind) = ours(&relay);
     assert!(relay.wait_subscribed("vend-jobs", 1, LONG).await);
     relay.set(Fault::Close("error: shutting down".into()));
-    state(&mut news, "closed").await;
+    state(&mut kind, "closed").await;
     relay.heal();
     assert!(relay.wait_subscribed("vend-jobs", 1, LONG).await);
     relays.close().await;
@@ -249,7 +249,7 @@ async fn closed_is_not_the_end_of_listening() {
 
 #[tokio::test]
 async fn a_relay_that_is_down_at_first_is_listened_to_later() {
-    let relay = DrillRelay::start(None).await;
+    let relay = FakeRelay::start(None).await;
     relay.stop().await;
     let naive = Naive::add(relay.url(), RelayOptions::new(), 4_096).await;
     let mut statuses = naive.relay.notifications();
@@ -269,12 +269,12 @@ async fn a_relay_that_is_down_at_first_is_listened_to_later() {
     naive.close().await;
 
     relay.stop().await;
-    let (relays, mut news) = ours(&relay);
-    state(&mut news, "down").await;
+    let (relays, mut kind) = ours(&relay);
+    state(&mut kind, "down").await;
     relay.restart().await;
     let job = job("later");
     relay.inject(&job);
-    sees(&mut news, &job).await;
+    sees(&mut kind, &job).await;
     relays.close().await;
 }
 
@@ -282,7 +282,7 @@ async fn a_relay_that_is_down_at_first_is_listened_to_later() {
 
 #[tokio::test]
 async fn a_slow_reader_loses_nothing() {
-    let relay = DrillRelay::start(None).await;
+    let relay = FakeRelay::start(None).await;
     let jobs: Vec<Event> = (0..1_000).map(|n| job(&n.to_string())).collect();
     relay.store(jobs.clone());
 
@@ -308,19 +308,19 @@ async fn a_slow_reader_loses_nothing() {
     );
     naive.close().await;
 
-    let (sender, mut news) = mpsc::channel(16);
+    let (sender, mut kind) = mpsc::channel(16);
     let relays = Relays::start(config(vec![relay.url()]), sender);
     assert!(relay.wait_until(|relay| relay.requests() >= 2, LONG).await);
     let mut seen = HashSet::new();
     while seen.len() < jobs.len() {
-        assert!(seen.insert(event(&mut news).await.id), "each once");
+        assert!(seen.insert(event(&mut kind).await.id), "each once");
     }
     relays.close().await;
 }
 
 #[tokio::test]
 async fn more_stored_jobs_than_a_relay_sends_at_once_are_all_seen() {
-    let relay = DrillRelay::start(None).await;
+    let relay = FakeRelay::start(None).await;
     let keys = Keys::generate();
     let jobs: Vec<Event> = (0..350)
         .map(|n: u64| {
@@ -333,10 +333,10 @@ async fn more_stored_jobs_than_a_relay_sends_at_once_are_all_seen() {
         .collect();
     relay.store(jobs.clone());
     relay.set_cap(Some(120));
-    let (relays, mut news) = ours(&relay);
+    let (relays, mut kind) = ours(&relay);
     let mut seen = HashSet::new();
     while seen.len() < jobs.len() {
-        assert!(seen.insert(event(&mut news).await.id), "each once");
+        assert!(seen.insert(event(&mut kind).await.id), "each once");
     }
     relays.close().await;
 }
@@ -345,7 +345,7 @@ async fn more_stored_jobs_than_a_relay_sends_at_once_are_all_seen() {
 
 #[tokio::test]
 async fn a_known_id_does_not_make_a_forgery_genuine() {
-    let relay = DrillRelay::start(None).await;
+    let relay = FakeRelay::start(None).await;
     let naive = Naive::at(&relay).await;
     let mut notes = naive.client.notifications();
     let real = job("real");
@@ -359,13 +359,13 @@ async fn a_known_id_does_not_make_a_forgery_genuine() {
     );
     naive.close().await;
 
-    let (relays, mut news) = ours(&relay);
-    sees(&mut news, &real).await;
+    let (relays, mut kind) = ours(&relay);
+    sees(&mut kind, &real).await;
     assert!(relay.wait_subscribed("vend-jobs", 1, LONG).await);
     relay.send_on("vend-jobs", &forged(&real));
-    let blamed = next(&mut news, |news| match news {
-        RelayNews::Unverified { id, .. } => Some(id),
-        RelayNews::Event { event, .. } => panic!("{event:?}"),
+    let blamed = next(&mut kind, |kind| match kind {
+        RelayEvent::Unverified { id, .. } => Some(id),
+        RelayEvent::Event { event, .. } => panic!("{event:?}"),
         _ => None,
     })
     .await;
@@ -377,7 +377,7 @@ async fn a_known_id_does_not_make_a_forgery_genuine() {
 
 #[tokio::test]
 async fn what_we_did_not_ask_for_is_not_taken() {
-    let relay = DrillRelay::start(None).await;
+    let relay = FakeRelay::start(None).await;
     let naive = Naive::at(&relay).await;
     let mut notes = naive.client.notifications();
     relay.set(Fault::Unasked);
@@ -388,10 +388,10 @@ async fn what_we_did_not_ask_for_is_not_taken() {
     .await;
     naive.close().await;
 
-    let (relays, mut news) = ours(&relay);
-    let faults = next(&mut news, |news| match news {
-        RelayNews::Health(health) if health.faults >= 2 => Some(health.faults),
-        RelayNews::Event { event, .. } => panic!("{event:?}"),
+    let (relays, mut kind) = ours(&relay);
+    let faults = next(&mut kind, |kind| match kind {
+        RelayEvent::Health(health) if health.faults >= 2 => Some(health.faults),
+        RelayEvent::Event { event, .. } => panic!("{event:?}"),
         _ => None,
     })
     .await;
@@ -402,7 +402,7 @@ async fn what_we_did_not_ask_for_is_not_taken() {
 /// `verify_subscriptions`: the answer that comes at once is not lost.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_answer_that_comes_at_once_is_seen() {
-    let relay = DrillRelay::start(None).await;
+    let relay = FakeRelay::start(None).await;
     for n in 0..20 {
         let job = job(&n.to_string());
         let mut settings = config(vec![relay.url()]);
@@ -410,9 +410,9 @@ async fn an_answer_that_comes_at_once_is_seen() {
             .since
             .insert(relay.url(), Timestamp::now().as_secs());
         relay.store([job.clone()]);
-        let (sender, mut news) = mpsc::channel(1_024);
+        let (sender, mut kind) = mpsc::channel(1_024);
         let relays = Relays::start(settings, sender);
-        while event(&mut news).await.id != job.id {}
+        while event(&mut kind).await.id != job.id {}
         relays.close().await;
     }
 }
@@ -421,7 +421,7 @@ async fn an_answer_that_comes_at_once_is_seen() {
 
 #[tokio::test]
 async fn what_was_called_undelivered_is_not_delivered_behind_our_back() {
-    let relay = DrillRelay::start(None).await;
+    let relay = FakeRelay::start(None).await;
     let naive = Naive::at(&relay).await;
     let mut statuses = naive.relay.notifications();
     relay.stop().await;
@@ -442,15 +442,15 @@ async fn what_was_called_undelivered_is_not_delivered_behind_our_back() {
     );
     naive.close().await;
 
-    let (relays, mut news) = ours(&relay);
-    state(&mut news, "subscribed").await;
+    let (relays, mut kind) = ours(&relay);
+    state(&mut kind, "subscribed").await;
     relay.stop().await;
-    state(&mut news, "down").await;
+    state(&mut kind, "down").await;
     let kept = job("kept");
     let said = relays.publish(&relay.url(), &kept).await;
     assert!(matches!(said, Verdict::Down(_)), "{said:?}");
     relay.restart().await;
-    state(&mut news, "subscribed").await;
+    state(&mut kind, "subscribed").await;
     let other = job("other");
     assert_eq!(
         relays.publish(&relay.url(), &other).await,
@@ -470,7 +470,7 @@ async fn what_was_called_undelivered_is_not_delivered_behind_our_back() {
 
 #[tokio::test]
 async fn a_relay_that_does_not_answer_delays_no_other() {
-    let (good, bad) = (DrillRelay::start(None).await, DrillRelay::start(None).await);
+    let (good, bad) = (FakeRelay::start(None).await, FakeRelay::start(None).await);
     bad.set(Fault::NoOk);
     let naive = Naive::at(&good).await;
     naive
@@ -523,7 +523,7 @@ async fn a_relay_that_does_not_answer_delays_no_other() {
 
 impl Naive {
     /// One more exchange with this relay alone.
-    async fn settle_at(&self, relay: &DrillRelay) {
+    async fn settle_at(&self, relay: &FakeRelay) {
         self.client
             .send_event_to([relay.url()], &note("settle"))
             .await
@@ -535,7 +535,7 @@ impl Naive {
 
 #[tokio::test]
 async fn a_failed_first_try_is_not_the_last() {
-    let relay = DrillRelay::start(None).await;
+    let relay = FakeRelay::start(None).await;
     relay.stop().await;
     let naive = Naive::add(relay.url(), RelayOptions::new(), 4_096).await;
     naive.client.try_connect(LONG).await;
@@ -546,11 +546,11 @@ async fn a_failed_first_try_is_not_the_last() {
     );
     naive.close().await;
 
-    let (relays, mut news) = ours(&relay);
-    state(&mut news, "down").await;
-    state(&mut news, "connecting").await;
+    let (relays, mut kind) = ours(&relay);
+    state(&mut kind, "down").await;
+    state(&mut kind, "connecting").await;
     relay.restart().await;
-    state(&mut news, "subscribed").await;
+    state(&mut kind, "subscribed").await;
     relays.close().await;
 }
 
@@ -558,9 +558,9 @@ async fn a_failed_first_try_is_not_the_last() {
 
 #[tokio::test]
 async fn a_half_open_socket_is_noticed_by_its_silence() {
-    let relay = DrillRelay::start(None).await;
-    let (relays, mut news) = ours(&relay);
-    state(&mut news, "subscribed").await;
+    let relay = FakeRelay::start(None).await;
+    let (relays, mut kind) = ours(&relay);
+    state(&mut kind, "subscribed").await;
     relay.set(Fault::HalfOpen);
     assert!(
         relays
@@ -568,12 +568,12 @@ async fn a_half_open_socket_is_noticed_by_its_silence() {
             .await
             .may_come_later()
     );
-    state(&mut news, "deaf").await;
+    state(&mut kind, "deaf").await;
     relay.heal();
-    state(&mut news, "subscribed").await;
+    state(&mut kind, "subscribed").await;
     let job = job("after");
     relay.inject(&job);
-    sees(&mut news, &job).await;
+    sees(&mut kind, &job).await;
     relays.close().await;
 }
 
@@ -610,7 +610,7 @@ async fn a_strangers_message_does_not_reach_the_log() {
         .finish();
     let _guard = tracing::subscriber::set_default(subscriber);
     let secret = "a stranger's words";
-    let relay = DrillRelay::start(None).await;
+    let relay = FakeRelay::start(None).await;
     let naive = Naive::at(&relay).await;
     relay.inject_raw(secret);
     relay.send_on("naive", &forged(&job(secret)));
@@ -622,8 +622,8 @@ async fn a_strangers_message_does_not_reach_the_log() {
     naive.close().await;
 
     log.0.lock().unwrap().clear();
-    let (relays, mut news) = ours(&relay);
-    state(&mut news, "subscribed").await;
+    let (relays, mut kind) = ours(&relay);
+    state(&mut kind, "subscribed").await;
     relay.inject_raw(secret);
     relay.inject_raw(&format!("[\"NOTICE\",\"{secret}\"]"));
     relay.inject_raw(&format!("[\"AUTH\",\"x\",\"{secret}\"]"));
@@ -640,19 +640,19 @@ async fn a_strangers_message_does_not_reach_the_log() {
 
 #[tokio::test]
 async fn a_frame_of_twenty_megabytes_is_survived() {
-    let relay = DrillRelay::start(None).await;
-    let (relays, mut news) = ours(&relay);
-    state(&mut news, "subscribed").await;
+    let relay = FakeRelay::start(None).await;
+    let (relays, mut kind) = ours(&relay);
+    state(&mut kind, "subscribed").await;
     relay.set(Fault::Huge);
-    next(&mut news, |news| {
-        matches!(news, RelayNews::Health(health) if health.faults > 0 && health.state == "subscribed")
+    next(&mut kind, |kind| {
+        matches!(kind, RelayEvent::Health(health) if health.faults > 0 && health.state == "subscribed")
             .then_some(())
     })
     .await;
     relay.heal();
     let job = job("after");
     relay.inject(&job);
-    sees(&mut news, &job).await;
+    sees(&mut kind, &job).await;
     relays.close().await;
 }
 
@@ -660,7 +660,7 @@ async fn a_frame_of_twenty_megabytes_is_survived() {
 
 #[tokio::test]
 async fn a_job_of_our_own_key_keeps_its_p_tag_and_is_seen() {
-    let relay = DrillRelay::start(None).await;
+    let relay = FakeRelay::start(None).await;
     let mut settings = config(vec![relay.url()]);
     let keys = settings.keys.clone();
     let build =
@@ -677,11 +677,11 @@ async fn a_job_of_our_own_key_keeps_its_p_tag_and_is_seen() {
 
     let ours = build().allow_self_tagging().sign_with_keys(&keys).unwrap();
     settings.since.clear();
-    let (sender, mut news) = mpsc::channel(1_024);
+    let (sender, mut kind) = mpsc::channel(1_024);
     let relays = Relays::start(settings, sender);
     assert!(relay.wait_subscribed("vend-jobs", 1, LONG).await);
     assert_eq!(relays.publish(&relay.url(), &ours).await, Verdict::Accepted);
-    let seen = event(&mut news).await;
+    let seen = event(&mut kind).await;
     assert_eq!((seen.id, named(&seen)), (ours.id, vec![keys.public_key()]));
     relays.close().await;
 }
@@ -690,12 +690,12 @@ async fn a_job_of_our_own_key_keeps_its_p_tag_and_is_seen() {
 
 #[tokio::test]
 async fn a_flood_of_unwanted_and_forged_events_leaves_room_for_a_job() {
-    let relay = DrillRelay::start(None).await;
+    let relay = FakeRelay::start(None).await;
     let mut settings = config(vec![relay.url()]);
     (settings.timing.rate, settings.timing.burst) = (200, 200);
-    let (sender, mut news) = mpsc::channel(64);
+    let (sender, mut kind) = mpsc::channel(64);
     let relays = Relays::start(settings, sender);
-    state(&mut news, "subscribed").await;
+    state(&mut kind, "subscribed").await;
     let unwanted = EventBuilder::text_note("spam")
         .sign_with_keys(&Keys::generate())
         .unwrap();
@@ -709,6 +709,6 @@ async fn a_flood_of_unwanted_and_forged_events_leaves_room_for_a_job() {
     // The bucket is empty now: the job is dropped at first, and asked for again.
     let job = job("wanted");
     relay.inject(&job);
-    sees(&mut news, &job).await;
+    sees(&mut kind, &job).await;
     relays.close().await;
 }

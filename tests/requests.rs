@@ -95,7 +95,7 @@ fn every_request_of_the_cases_is_understood_or_declined_as_it_should() {
                     .collect())
             }
             "declined" | "served_or_counted" => {
-                Err(DropReason::from_word(case["reason"].as_str().unwrap()).unwrap())
+                Err(DropReason::parse(case["reason"].as_str().unwrap()).unwrap())
             }
             // How a relay or another request fares is for other tests.
             _ => continue,

@@ -1,14 +1,14 @@
 //! A copy of the ledger that is put back where payments are held: it lacks the secrets that take them, so each goes back to
 //! its payer, or is found taken already, and nobody is told anything else.
 
-#[path = "support/drill_lnd.rs"]
-mod drill_lnd;
-#[path = "support/drill_node.rs"]
-mod drill_node;
-#[path = "support/drill_ollama.rs"]
-mod drill_ollama;
-#[path = "support/drill_relay.rs"]
-mod drill_relay;
+#[path = "support/fake_lnd.rs"]
+mod fake_lnd;
+#[path = "support/fake_node.rs"]
+mod fake_node;
+#[path = "support/fake_ollama.rs"]
+mod fake_ollama;
+#[path = "support/fake_relay.rs"]
+mod fake_relay;
 #[path = "support/inside.rs"]
 mod inside;
 #[path = "support/shop.rs"]
@@ -16,9 +16,9 @@ mod shop;
 
 use std::path::PathBuf;
 
-use drill_node::{DrillNode, Fault, Life};
-use drill_ollama::{DrillOllama, Fault as Failure};
-use drill_relay::Fault as Relay;
+use fake_node::{FakeNode, Fault, Life};
+use fake_ollama::{FakeOllama, Fault as Failure};
+use fake_relay::Fault as Relay;
 use inside::{Inside, is_result, status_of};
 use nostr::{Event as Signed, Keys};
 use serde_json::Value;
@@ -29,7 +29,7 @@ use vend::wallet::sandbox::SandboxPayer;
 
 const SANDBOX: &str = "backend = \"sandbox\"\nnetwork = \"regtest\"\n";
 
-fn lnd(node: &DrillNode) -> String {
+fn lnd(node: &FakeNode) -> String {
     format!(
         "backend = \"lnd\"\nnetwork = \"regtest\"\nurl = \"{}\"\nmacaroon = \"{}\"\n",
         node.url(),
@@ -39,12 +39,12 @@ fn lnd(node: &DrillNode) -> String {
 
 struct World {
     inside: Inside,
-    model: DrillOllama,
+    model: FakeOllama,
 }
 
 impl World {
     async fn open(wallet: &str) -> Self {
-        let model = DrillOllama::start().await;
+        let model = FakeOllama::start().await;
         let url = model.url();
         let settings = |relay: &str| {
             format!(
@@ -130,7 +130,7 @@ async fn an_open_invoice_that_is_paid_then_goes_back() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_invoice_that_was_still_to_be_made_is_a_hold_invoice_all_the_same() {
-    let node = drill_lnd::start(None);
+    let node = fake_lnd::start(None);
     let mut world = World::open(&lnd(&node)).await;
     node.set_fault(Fault::Down);
     let request = world.inside.ask(&Keys::generate());
@@ -184,7 +184,7 @@ async fn a_payment_that_was_taken_after_the_copy_is_found_and_nobody_is_told_tha
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_delivered_and_can_t_be_taken_is_on_the_recovery_desk() {
-    let node = drill_lnd::start(None);
+    let node = fake_lnd::start(None);
     let mut world = World::open(&lnd(&node)).await;
     let (request, invoice) = world.asked().await;
     world.inside.relay.set(Relay::Refuse("error: later".into()));

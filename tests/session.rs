@@ -1,12 +1,12 @@
 //! A person's evening with the shop, over a line that may be lost.
 #![cfg(feature = "tui")]
 
-#[path = "support/drill_ollama.rs"]
-mod drill_ollama;
-#[path = "support/drill_relay.rs"]
-mod drill_relay;
-#[path = "support/drill_wallet.rs"]
-mod drill_wallet;
+#[path = "support/fake_ollama.rs"]
+mod fake_ollama;
+#[path = "support/fake_relay.rs"]
+mod fake_relay;
+#[path = "support/fake_wallet.rs"]
+mod fake_wallet;
 #[path = "support/shop.rs"]
 mod shop;
 #[path = "support/terminal.rs"]
@@ -18,9 +18,9 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use drill_ollama::{DrillOllama, Fault};
-use drill_relay::DrillRelay;
-use drill_wallet::DrillWallet;
+use fake_ollama::{FakeOllama, Fault};
+use fake_relay::FakeRelay;
+use fake_wallet::FakeWallet;
 use nostr::{Event, Keys, Kind};
 use portable_pty::{CommandBuilder, PtySize, native_pty_system};
 use shop::{Home, answers, bolt11};
@@ -33,16 +33,16 @@ const VEND: &str = env!("CARGO_BIN_EXE_vend");
 
 struct World {
     home: Home,
-    relay: DrillRelay,
-    wallet: DrillWallet,
-    model: DrillOllama,
+    relay: FakeRelay,
+    wallet: FakeWallet,
+    model: FakeOllama,
 }
 
 async fn world() -> World {
     let home = Home::new();
-    let relay = DrillRelay::start(None).await;
-    let wallet = DrillWallet::start(&home.folder.path().join("wallet.jsonl"));
-    let model = DrillOllama::start().await;
+    let relay = FakeRelay::start(None).await;
+    let wallet = FakeWallet::start(&home.folder.path().join("wallet.jsonl"));
+    let model = FakeOllama::start().await;
     let text = format!(
         "[nostr]\nrelays = [\"{}\"]\nkinds = [5050]\nannounce = false\n\
          [text]\nmodel = \"gemma2:latest\"\n[price]\nmin_price_sats = 10 # cheap\n\

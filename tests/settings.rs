@@ -462,7 +462,7 @@ fn what_only_goes_together_is_set_together() {
         ],
     )
     .unwrap();
-    assert_eq!(settings.wallet.backend.word(), "lnbits");
+    assert_eq!(settings.wallet.backend.as_str(), "lnbits");
     edit::set_all(
         &place.path,
         &[

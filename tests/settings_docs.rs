@@ -116,7 +116,7 @@ fn the_page_says_which_wallet_has_which_keys() {
         };
         let needs = row(&|field| wallet_needs(backend, field));
         let may = row(&|field| wallet_uses(backend, field) && !wallet_needs(backend, field));
-        let line = format!("| `{}` | {needs} | {may} |", backend.word()).replace("|  |", "| |");
+        let line = format!("| `{}` | {needs} | {may} |", backend.as_str()).replace("|  |", "| |");
         assert!(text.contains(&line), "{line}");
     }
 }

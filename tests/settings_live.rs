@@ -1,9 +1,9 @@
 //! A running shop takes a change of its settings at once, whoever makes it, and says what is in force and what waits.
 
-#[path = "support/drill_relay.rs"]
-mod drill_relay;
-#[path = "support/drill_wallet.rs"]
-mod drill_wallet;
+#[path = "support/fake_relay.rs"]
+mod fake_relay;
+#[path = "support/fake_wallet.rs"]
+mod fake_wallet;
 #[path = "support/inside.rs"]
 mod inside;
 #[path = "support/shop.rs"]
@@ -11,7 +11,7 @@ mod shop;
 
 use std::path::PathBuf;
 
-use drill_wallet::DrillWallet;
+use fake_wallet::FakeWallet;
 use inside::{Inside, LONGEST};
 use nostr::Keys;
 use nostr::nips::nip19::ToBech32;
@@ -23,14 +23,14 @@ use vend::control::client::Client;
 use vend::control::server::Server;
 use vend::demo::online;
 use vend::domain::command::{Command, Reply};
-use vend::domain::event::News;
+use vend::domain::event::EventKind;
 use vend::domain::health::ShopState;
 use vend::domain::job::{Encryption, Status};
 
 /// A shop that is online, with its control socket.
 struct World {
     inside: Inside,
-    wallet: DrillWallet,
+    wallet: FakeWallet,
     server: Server,
     lock: DataLock,
     asked: u32,
@@ -48,7 +48,7 @@ fn ask(inside: &Inside, buyer: &Keys, number: u32) -> nostr::Event {
 impl World {
     async fn online() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let wallet = DrillWallet::start(&folder.path().join("wallet.jsonl"));
+        let wallet = FakeWallet::start(&folder.path().join("wallet.jsonl"));
         let (url, key) = (wallet.url(), wallet.invoice_key());
         let inside = Inside::start(|relay| {
             format!(
@@ -102,8 +102,8 @@ impl World {
     }
 
     async fn told(&mut self) -> String {
-        let heard = |news| match news {
-            News::Settings { detail } => Some(detail),
+        let heard = |kind| match kind {
+            EventKind::Settings { detail } => Some(detail),
             _ => None,
         };
         self.inside.hear(heard).await
@@ -344,7 +344,7 @@ async fn another_wallet_waits_for_the_next_time_online_with_all_its_keys() {
             assert!(said.contains(&format!("wallet.{name}")), "{said}");
         }
         let wallet = &world.inside.engine.shop().settings().wallet;
-        assert_eq!(wallet.backend.word(), "lnbits", "the session's");
+        assert_eq!(wallet.backend.as_str(), "lnbits", "the session's");
     }
     // It sells on with the wallet that it went online with.
     let request = world.ask(&Keys::generate());
@@ -388,8 +388,8 @@ async fn a_price_a_list_and_a_limit_count_from_the_next_request_on() {
 impl World {
     /// The reason of the next drop.
     async fn dropped(&mut self) -> String {
-        let heard = |news| match news {
-            News::Dropped { reason, .. } => Some(reason),
+        let heard = |kind| match kind {
+            EventKind::Dropped { reason, .. } => Some(reason),
             _ => None,
         };
         self.inside.hear(heard).await
@@ -400,9 +400,9 @@ impl World {
         let request = self.ask(buyer);
         let hex = buyer.public_key().to_hex();
         self.inside
-            .hear(|news| match news {
-                News::Job { job, .. } if job.id.0 == request.id => Some(true),
-                News::Dropped { reason, buyer, .. } if buyer == hex => {
+            .hear(|kind| match kind {
+                EventKind::Job { job, .. } if job.id.0 == request.id => Some(true),
+                EventKind::Dropped { reason, buyer, .. } if buyer == hex => {
                     assert_eq!(reason, "blocked");
                     Some(false)
                 }
@@ -446,8 +446,8 @@ async fn a_decision_on_a_buyer_outlasts_saves_and_restarts() {
     online(&inside.engine).await.unwrap();
     let request = ask(&inside, &buyer, 1_000);
     // The relay shows the request that was served once more.
-    let dropped = |news| match news {
-        News::Dropped { reason, .. } if reason != "duplicate" => Some(reason),
+    let dropped = |kind| match kind {
+        EventKind::Dropped { reason, .. } if reason != "duplicate" => Some(reason),
         _ => None,
     };
     assert_eq!(inside.hear(dropped).await, "blocked", "{}", request.id);
@@ -526,8 +526,8 @@ async fn a_file_that_breaks_or_goes_changes_nothing_and_is_told() {
     let mut world = World::online().await;
     let good = std::fs::read_to_string(world.config()).unwrap();
     let before = world.inside.engine.shop().settings();
-    let complaint = |news| match news {
-        News::Notice {
+    let complaint = |kind| match kind {
+        EventKind::Notice {
             category, message, ..
         } if category == "settings" => Some(message),
         _ => None,

@@ -1,15 +1,15 @@
 //! The seller takes another wallet: what was asked for with the old one is looked at with the old one, until it is final.
 
-#[path = "support/drill_node.rs"]
-mod drill_node;
-#[path = "support/drill_ollama.rs"]
-mod drill_ollama;
-#[path = "support/drill_phoenixd.rs"]
-mod drill_phoenixd;
-#[path = "support/drill_relay.rs"]
-mod drill_relay;
-#[path = "support/drill_wallet.rs"]
-mod drill_wallet;
+#[path = "support/fake_node.rs"]
+mod fake_node;
+#[path = "support/fake_ollama.rs"]
+mod fake_ollama;
+#[path = "support/fake_phoenixd.rs"]
+mod fake_phoenixd;
+#[path = "support/fake_relay.rs"]
+mod fake_relay;
+#[path = "support/fake_wallet.rs"]
+mod fake_wallet;
 #[path = "support/inside.rs"]
 mod inside;
 #[path = "support/shop.rs"]
@@ -18,14 +18,14 @@ mod shop;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
-use drill_ollama::DrillOllama;
-use drill_wallet::{DrillWallet, Fault};
+use fake_ollama::FakeOllama;
+use fake_wallet::{FakeWallet, Fault};
 use inside::Inside;
 use nostr::{Event as Signed, Keys};
 use vend::demo::online;
 use vend::domain::command::Command;
-use vend::domain::event::News;
-use vend::domain::health::{Light, ShopState, WalletHealth};
+use vend::domain::event::EventKind;
+use vend::domain::health::{HealthLevel, ShopState, WalletHealth};
 use vend::domain::job::Status;
 use vend::domain::msat::Msat;
 
@@ -33,8 +33,8 @@ const PRICE: Msat = Msat(10_000);
 
 struct World {
     inside: Inside,
-    model: DrillOllama,
-    lnbits: DrillWallet,
+    model: FakeOllama,
+    lnbits: FakeWallet,
     folder: tempfile::TempDir,
 }
 
@@ -50,7 +50,7 @@ fn settings(relay: &str, model: &str, wallet: &str) -> String {
 }
 
 /// The key stands in a file beside the settings.
-fn lnbits(wallet: &DrillWallet) -> String {
+fn lnbits(wallet: &FakeWallet) -> String {
     format!(
         "backend = \"lnbits\"\nurl = \"{}\"\ninvoice_key = {{ file = \"lnbits.key\" }}\n",
         wallet.url()
@@ -61,14 +61,14 @@ impl World {
     /// Sells with the wallet lnbits; two results are delivered and not paid yet.
     async fn with_two_open() -> (Self, [(Signed, String); 2]) {
         let folder = tempfile::tempdir().unwrap();
-        let lnbits_drill = DrillWallet::start(&folder.path().join("lnbits.jsonl"));
-        let model = DrillOllama::start().await;
-        let (url, wallet) = (model.url(), lnbits(&lnbits_drill));
+        let lnbits_fake = FakeWallet::start(&folder.path().join("lnbits.jsonl"));
+        let model = FakeOllama::start().await;
+        let (url, wallet) = (model.url(), lnbits(&lnbits_fake));
         let inside = Inside::start(|relay| settings(relay, &url, &wallet)).await;
         let mut world = Self {
             inside,
             model,
-            lnbits: lnbits_drill,
+            lnbits: lnbits_fake,
             folder,
         };
         world.write_key();
@@ -104,8 +104,8 @@ impl World {
             .ask(Command::GoOffline { now: false })
             .await;
         self.inside
-            .hear(|news| match news {
-                News::State {
+            .hear(|kind| match kind {
+                EventKind::State {
                     state: ShopState::Offline,
                     ..
                 } => Some(()),
@@ -115,15 +115,15 @@ impl World {
     }
 
     /// Until the wallet's light says this.
-    async fn light(&mut self, fits: impl Fn(&WalletHealth) -> bool) -> WalletHealth {
+    async fn health(&mut self, fits: impl Fn(&WalletHealth) -> bool) -> WalletHealth {
         let shop = self.inside.engine.shop().clone();
-        let now = shop.tell_wallet().await;
+        let now = shop.emit_wallet().await;
         if fits(&now) {
             return now;
         }
         self.inside
-            .hear(|news| match news {
-                News::Wallet { wallet } if fits(&wallet) => Some(wallet),
+            .hear(|kind| match kind {
+                EventKind::Wallet { wallet } if fits(&wallet) => Some(wallet),
                 _ => None,
             })
             .await
@@ -155,7 +155,7 @@ impl World {
     }
 }
 
-fn phoenixd(node: &drill_node::DrillNode) -> String {
+fn phoenixd(node: &fake_node::FakeNode) -> String {
     format!(
         "backend = \"phoenixd\"\nurl = \"{}\"\npassword = \"{}\"\n",
         node.url(),
@@ -167,25 +167,25 @@ fn phoenixd(node: &drill_node::DrillNode) -> String {
 async fn invoices_of_the_old_wallet_are_paid_and_counted_while_the_new_one_sells() {
     let (mut world, [first, second]) = World::with_two_open().await;
     world.offline().await;
-    let node = drill_phoenixd::start();
+    let node = fake_phoenixd::start();
     world.set_wallet(&phoenixd(&node));
     online(&world.inside.engine).await.unwrap();
-    let light = world.light(|wallet| wallet.detail.contains("old")).await;
+    let health = world.health(|wallet| wallet.detail.contains("old")).await;
     assert!(
-        light.detail.ends_with(" are still watched"),
+        health.detail.ends_with(" are still watched"),
         "{}",
-        light.detail
+        health.detail
     );
     assert_eq!(
-        (light.backend.as_str(), light.light),
-        ("phoenixd", Light::Ok)
+        (health.backend.as_str(), health.health),
+        ("phoenixd", HealthLevel::Ok)
     );
 
     // One is paid before the new wallet sells, the other one after.
     world.lnbits.pay(&first.1).unwrap();
     world.paid(&first.0).await;
     world
-        .light(|wallet| {
+        .health(|wallet| {
             wallet
                 .detail
                 .contains("1 invoice of the old wallet lnbits ")
@@ -196,7 +196,7 @@ async fn invoices_of_the_old_wallet_are_paid_and_counted_while_the_new_one_sells
     world.paid(&third.0).await;
     world.lnbits.pay(&second.1).unwrap();
     world.paid(&second.0).await;
-    world.light(|wallet| !wallet.detail.contains("old")).await;
+    world.health(|wallet| !wallet.detail.contains("old")).await;
     assert_eq!(world.revenue(), 3 * PRICE.0);
     world.inside.close().await;
 }
@@ -211,7 +211,7 @@ async fn the_old_wallet_is_found_again_after_a_restart_and_forgotten_when_it_is_
     let mode = std::fs::metadata(&kept[0]).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
 
-    let other = DrillWallet::start(&world.folder.path().join("other.jsonl"));
+    let other = FakeWallet::start(&world.folder.path().join("other.jsonl"));
     let inline = format!(
         "backend = \"lnbits\"\nurl = \"{}\"\ninvoice_key = \"{}\"\n",
         other.url(),
@@ -241,31 +241,33 @@ async fn the_old_wallet_is_found_again_after_a_restart_and_forgotten_when_it_is_
 async fn an_old_wallet_that_is_gone_for_ever_holds_nothing_up_and_is_never_judged() {
     let (mut world, [first, _]) = World::with_two_open().await;
     world.lnbits.set_fault(Fault::Down);
-    let node = drill_phoenixd::start();
+    let node = fake_phoenixd::start();
     world.set_wallet(&phoenixd(&node));
     world.inside = world.inside.restart().await;
     online(&world.inside.engine).await.unwrap();
     let third = world.deliver().await;
     node.pay(&third.1).unwrap();
     world.paid(&third.0).await;
-    let light = world
-        .light(|wallet| wallet.detail.contains("does not answer"))
+    let health = world
+        .health(|wallet| wallet.detail.contains("does not answer"))
         .await;
     assert!(
-        light.detail.contains("2 invoices of the old wallet lnbits"),
+        health
+            .detail
+            .contains("2 invoices of the old wallet lnbits"),
         "{}",
-        light.detail
+        health.detail
     );
-    assert_eq!(light.light, Light::Warn);
+    assert_eq!(health.health, HealthLevel::Warn);
 
     // Its key is gone as well: it can't even be opened.
     std::fs::remove_file(world.inside.home.folder.path().join("lnbits.key")).unwrap();
     world.inside = world.inside.restart().await;
     online(&world.inside.engine).await.unwrap();
-    let light = world
-        .light(|wallet| wallet.detail.contains("can't be looked at"))
+    let health = world
+        .health(|wallet| wallet.detail.contains("can't be looked at"))
         .await;
-    assert_eq!(light.light, Light::Warn);
+    assert_eq!(health.health, HealthLevel::Warn);
     let shown = world.inside.json(&["jobs", "show", &first.0.id.to_hex()]);
     assert_eq!(shown["status"], "pending_payment");
     assert_eq!(world.revenue(), PRICE.0);
@@ -283,7 +285,7 @@ async fn an_old_wallet_that_is_gone_for_ever_holds_nothing_up_and_is_never_judge
 async fn an_invoice_of_another_wallet_says_so_and_is_never_judged_by_this_one() {
     let (mut world, [first, _]) = World::with_two_open().await;
     let kept = world.kept().remove(0);
-    let other = DrillWallet::start(&world.folder.path().join("other.jsonl"));
+    let other = FakeWallet::start(&world.folder.path().join("other.jsonl"));
     world.set_wallet(&format!(
         "backend = \"lnbits\"\nurl = \"{}\"\ninvoice_key = \"{}\"\n",
         other.url(),
@@ -294,10 +296,10 @@ async fn an_invoice_of_another_wallet_says_so_and_is_never_judged_by_this_one() 
     std::fs::remove_file(&kept).unwrap();
     world.inside = world.inside.restart().await;
     online(&world.inside.engine).await.unwrap();
-    let light = world
-        .light(|wallet| wallet.detail.contains("of another wallet (lnbits "))
+    let health = world
+        .health(|wallet| wallet.detail.contains("of another wallet (lnbits "))
         .await;
-    assert_eq!(light.light, Light::Warn);
+    assert_eq!(health.health, HealthLevel::Warn);
     // That the one which is open now does not know them says nothing of them.
     let third = world.deliver().await;
     other.pay(&third.1).unwrap();
@@ -320,10 +322,10 @@ async fn a_wallet_that_is_renamed_while_an_invoice_is_open_is_the_same_wallet() 
     online(&world.inside.engine).await.unwrap();
     world.lnbits.pay(&second.1).unwrap();
     world.paid(&second.0).await;
-    let light = world.light(|wallet| wallet.detail.contains("Bob's")).await;
+    let health = world.health(|wallet| wallet.detail.contains("Bob's")).await;
     assert_eq!(
-        (light.detail.as_str(), light.light),
-        ("Bob's till", Light::Ok)
+        (health.detail.as_str(), health.health),
+        ("Bob's till", HealthLevel::Ok)
     );
     assert_eq!(world.kept().len(), 1);
     assert_eq!(world.revenue(), 2 * PRICE.0);
@@ -346,7 +348,7 @@ async fn a_wallet_with_a_renewed_key_still_finds_what_it_made_with_the_old_one()
     online(&world.inside.engine).await.unwrap();
     world.paid(&first.0).await;
     // Nothing is said of an old wallet: it is this one.
-    world.light(|wallet| wallet.detail == "drill").await;
+    world.health(|wallet| wallet.detail == "fake").await;
     world.lnbits.pay(&second.1).unwrap();
     world.paid(&second.0).await;
     assert_eq!(world.revenue(), 2 * PRICE.0);
@@ -357,7 +359,7 @@ async fn a_wallet_with_a_renewed_key_still_finds_what_it_made_with_the_old_one()
 async fn a_wallet_that_states_another_network_sells_nothing() {
     let (mut world, _) = World::with_two_open().await;
     world.offline().await;
-    let node = drill_phoenixd::start();
+    let node = fake_phoenixd::start();
     world.set_wallet(&phoenixd(&node).replace("backend", "network = \"signet\"\nbackend"));
     let text = std::fs::read_to_string(world.inside.home.config()).unwrap();
     let text = text.replacen("network = \"regtest\"\n", "", 1);

@@ -2,10 +2,10 @@
 //! stays small, and whoever pays is served as before. `VEND_UNPAID` says how many (160 unless told).
 #![cfg(target_os = "linux")]
 
-#[path = "support/drill_relay.rs"]
-mod drill_relay;
-#[path = "support/drill_wallet.rs"]
-mod drill_wallet;
+#[path = "support/fake_relay.rs"]
+mod fake_relay;
+#[path = "support/fake_wallet.rs"]
+mod fake_wallet;
 #[path = "support/shop.rs"]
 mod shop;
 
@@ -13,8 +13,8 @@ use std::fs;
 use std::io::Write;
 use std::time::Duration;
 
-use drill_relay::DrillRelay;
-use drill_wallet::DrillWallet;
+use fake_relay::FakeRelay;
+use fake_wallet::FakeWallet;
 use futures::StreamExt;
 use nostr::{Event, Keys, Kind};
 use serde_json::Value;
@@ -84,7 +84,7 @@ impl Shop {
     }
 }
 
-async fn asks_and_pays(home: &Home, relay: &DrillRelay, wallet: &DrillWallet) {
+async fn asks_and_pays(home: &Home, relay: &FakeRelay, wallet: &FakeWallet) {
     let request = home.request(&Keys::generate(), Encryption::Plain, "What is a shop?");
     let id = request.id.to_hex();
     relay.inject(&request);
@@ -100,8 +100,8 @@ async fn requests_that_are_never_paid_cost_next_to_nothing() {
     let strangers = std::env::var("VEND_UNPAID").ok();
     let strangers: usize = strangers.and_then(|n| n.parse().ok()).unwrap_or(160);
     let home = Home::new();
-    let relay = DrillRelay::start(None).await;
-    let wallet = DrillWallet::start(&home.folder.path().join("wallet.jsonl"));
+    let relay = FakeRelay::start(None).await;
+    let wallet = FakeWallet::start(&home.folder.path().join("wallet.jsonl"));
     let url = relay.url();
     home.configure("before", url.as_str(), &wallet.url(), &wallet.invoice_key());
     let mut settings = fs::OpenOptions::new()

@@ -1,16 +1,16 @@
 //! Gifts for a result (NIP-57): shown in the job's history when the address' provider vouches for them, never counted as paid.
 
-#[path = "support/drill_relay.rs"]
-mod drill_relay;
-#[path = "support/drill_wallet.rs"]
-mod drill_wallet;
+#[path = "support/fake_relay.rs"]
+mod fake_relay;
+#[path = "support/fake_wallet.rs"]
+mod fake_wallet;
 #[path = "support/shop.rs"]
 mod shop;
 
 use std::time::Duration;
 
-use drill_relay::DrillRelay;
-use drill_wallet::DrillWallet;
+use fake_relay::FakeRelay;
+use fake_wallet::FakeWallet;
 use lightning_invoice::{Currency, InvoiceBuilder, PaymentSecret};
 use nostr::hashes::{Hash, sha256};
 use nostr::secp256k1::{Secp256k1, SecretKey};
@@ -90,9 +90,9 @@ async fn a_gift_is_shown_once_and_pays_nothing() {
         ))
         .mount(&server)
         .await;
-    let relay = DrillRelay::start(None).await;
+    let relay = FakeRelay::start(None).await;
     let home = Home::new();
-    let wallet = DrillWallet::start(&home.folder.path().join("wallet.jsonl"));
+    let wallet = FakeWallet::start(&home.folder.path().join("wallet.jsonl"));
     let (url, key) = (wallet.url(), wallet.invoice_key());
     home.configure("after", relay.url().as_str(), &url, &key);
     let address = format!("me@{}", server.address());

@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 use vend::config::place::{DataLock, Places};
 use vend::control::server::Server;
 use vend::domain::command::Command;
-use vend::domain::event::{Level, News};
+use vend::domain::event::{EventKind, Level};
 use vend::domain::id::{Buyer, RequestId};
 use vend::domain::job::{JobView, Status};
 use vend::domain::msat::Msat;
@@ -130,13 +130,13 @@ async fn tell(engine: &Engine, loud: &AtomicBool, told: &AtomicU64) {
         }
         for _ in 0..LINES {
             let number = told.fetch_add(1, Ordering::Relaxed);
-            shop.tell(line(number));
+            shop.emit(line(number));
         }
         for _ in 0..CHANGES {
             let number = told.fetch_add(1, Ordering::Relaxed);
             let job = job(number);
-            let what = job.status.word().to_owned();
-            shop.tell(News::Job {
+            let what = job.status.as_str().to_owned();
+            shop.emit(EventKind::Job {
                 job: Box::new(job),
                 what,
             });
@@ -144,8 +144,8 @@ async fn tell(engine: &Engine, loud: &AtomicBool, told: &AtomicU64) {
     }
 }
 
-fn line(number: u64) -> News {
-    News::Notice {
+fn line(number: u64) -> EventKind {
+    EventKind::Notice {
         level: if number.is_multiple_of(50) {
             Level::Warn
         } else {

@@ -11,7 +11,7 @@ use super::{Heard, decrypt};
 use crate::domain::buyer::{is_pong, read_answer};
 use crate::domain::id::RequestId;
 use crate::domain::time::Time;
-use crate::nostr::RelayNews;
+use crate::nostr::RelayEvent;
 
 /// Answers to one request that may wait to be read; beyond it a flood is dropped.
 const INBOX: usize = 256;
@@ -116,7 +116,7 @@ impl Drop for Inbox {
 
 /// Reads the relays' news until cancelled.
 pub(super) async fn run(
-    mut news: mpsc::Receiver<RelayNews>,
+    mut news: mpsc::Receiver<RelayEvent>,
     keys: Keys,
     routes: Routes,
     late: Option<mpsc::Sender<Heard>>,
@@ -134,7 +134,7 @@ pub(super) async fn run(
         };
         match item {
             None => return,
-            Some(RelayNews::Event { event, .. }) => {
+            Some(RelayEvent::Event { event, .. }) => {
                 let read = read_answer(&event, &|scheme, from, text| {
                     decrypt(&keys, scheme, from, text)
                 });
@@ -157,7 +157,7 @@ pub(super) async fn run(
                     tracing::debug!("too many late answers at once: one was dropped");
                 }
             }
-            Some(RelayNews::Health(health)) => {
+            Some(RelayEvent::Health(health)) => {
                 let listening = matches!(health.state.as_str(), "subscribed" | "refusing");
                 let settled = !matches!(health.state.as_str(), "connecting" | "connected");
                 if let Some(state) = states.get_mut(&health.url) {

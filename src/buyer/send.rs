@@ -20,7 +20,7 @@ const AGAIN_CAP: Duration = Duration::from_secs(10);
 const WORDS: usize = 120;
 
 /// A relay's last word: taken, or why not.
-type Word = (RelayUrl, Result<(), (String, bool)>);
+type RelayAnswer = (RelayUrl, Result<(), (String, bool)>);
 
 pub(super) async fn to_all(
     relays: &Relays,
@@ -81,7 +81,7 @@ fn why(relays: &Relays, own: &[RelayUrl], words: &[(RelayUrl, String)]) -> Strin
     each.collect::<Vec<_>>().join("; ")
 }
 
-async fn to_one(relays: &Relays, relay: RelayUrl, event: &Event, tell: &mpsc::Sender<Word>) {
+async fn to_one(relays: &Relays, relay: RelayUrl, event: &Event, tell: &mpsc::Sender<RelayAnswer>) {
     let mut pause = AGAIN_FIRST;
     loop {
         let (word, is_last) = match relays.publish(&relay, event).await {

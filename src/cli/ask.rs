@@ -128,7 +128,7 @@ fn print(status: &Status) -> Outcome {
         say(&format!("paused: {}", status.detail))?;
         say(&format!("  since {}", status.since))?;
     } else {
-        say(&format!("{} since {}", status.state.word(), status.since))?;
+        say(&format!("{} since {}", status.state.as_str(), status.since))?;
         if !status.detail.is_empty() {
             say(&format!("  {}", status.detail))?;
         }

@@ -7,7 +7,7 @@ use super::{Global, host, settings};
 use crate::domain::text::clean;
 use crate::domain::time::Time;
 use crate::engine::Place;
-use crate::engine::audit::{Sheet, audit};
+use crate::engine::audit::{Report, audit};
 use crate::engine::preflight::open_wallet;
 use crate::ledger::Ledger;
 
@@ -37,17 +37,17 @@ pub fn main(global: &Global, args: &Args) -> Outcome {
         pace: None,
         timing: crate::nostr::Timing::default(),
     };
-    let sheet = runtime()?.block_on(async {
+    let report = runtime()?.block_on(async {
         let wallet = open_wallet(&settings, &place).map_err(|error| Exit::failed(&error))?;
-        let sheet = compared(&ledger, &*wallet, args).await;
+        let report = compared(&ledger, &*wallet, args).await;
         wallet.close().await;
-        sheet
+        report
     })?;
-    let ok = sheet.ok;
+    let ok = report.ok;
     if args.json {
-        json(&sheet)?;
+        json(&report)?;
     } else {
-        print(&sheet)?;
+        print(&report)?;
     }
     if ok { Ok(()) } else { Err(Exit::silent()) }
 }
@@ -56,7 +56,7 @@ async fn compared(
     ledger: &Ledger,
     wallet: &dyn crate::wallet::Wallet,
     args: &Args,
-) -> Result<Sheet, Exit> {
+) -> Result<Report, Exit> {
     let since = args.since.unwrap_or(Time(i64::MIN));
     let until = args.until.unwrap_or(Time(i64::MAX));
     // Five a second: a person is told how far it is.
@@ -66,12 +66,12 @@ async fn compared(
             eprintln!("{done} of {all}");
         }
     };
-    let sheet = audit(ledger, wallet, since, until, told).await;
-    sheet.map_err(|error| Exit::failed(&error))
+    let report = audit(ledger, wallet, since, until, told).await;
+    report.map_err(|error| Exit::failed(&error))
 }
 
-fn print(sheet: &Sheet) -> Outcome {
-    for one in &sheet.differences {
+fn print(report: &Report) -> Outcome {
+    for one in &report.differences {
         let hash = one
             .payment_hash
             .map_or_else(String::new, |hash| hash.to_string());
@@ -79,33 +79,33 @@ fn print(sheet: &Sheet) -> Outcome {
         let ledger = ledger.as_ref().and_then(|word| word.as_str()).unwrap_or("");
         say(&format!(
             "{:<12} job {}  {}  ledger: {ledger} {}  wallet: {}  {hash}",
-            one.differs.word(),
+            one.differs.as_str(),
             one.job,
             one.amount_msat.display(),
             one.ledger_msat.display(),
             clean(&one.wallet, 200),
         ))?;
     }
-    for one in &sheet.errors {
+    for one in &report.errors {
         say(&format!(
             "no answer    job {}  {}",
             one.job,
             clean(&one.error, 200)
         ))?;
     }
-    if !sheet.cut.is_empty() {
-        say(&format!("ended early: {}", sheet.cut))?;
+    if !report.cut.is_empty() {
+        say(&format!("ended early: {}", report.cut))?;
     }
     say(&format!(
         "{} invoices: {} agree, {} expired and forgotten by the wallet, {} differ, {} without an answer ({} {})",
-        sheet.invoices,
-        sheet.agree,
-        sheet.forgotten,
-        sheet.differences.len(),
-        sheet.errors.len(),
-        sheet.wallet,
+        report.invoices,
+        report.agree,
+        report.forgotten,
+        report.differences.len(),
+        report.errors.len(),
+        report.wallet,
         clean(
-            sheet
+            report
                 .identity
                 .as_deref()
                 .unwrap_or("which does not say who it is"),

@@ -62,9 +62,9 @@ mod screen {
     use crate::config::place::read_lock;
     use crate::control::client::Client;
     use crate::domain::command::Command;
-    use crate::domain::event::{Event, News};
+    use crate::domain::event::{Event, EventKind};
     use crate::engine::{Order, ask};
-    use crate::ui::{self, Leave, Link, Options};
+    use crate::ui::{self, EngineLink, Leave, Options};
 
     /// How the screen is shown, as flags and settings say.
     fn options(
@@ -78,7 +78,7 @@ mod screen {
             ascii: global.ascii || !environment::is_utf8(),
             color: !global.no_color && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty()),
             theme: settings.screen.theme,
-            light: environment::is_light(),
+            health: environment::is_light(),
             config_path: places.config.clone(),
             banner: banner.map(str::to_owned),
             mouse: settings.screen.mouse,
@@ -98,7 +98,7 @@ mod screen {
         let options = options(global, places, banner, true)?;
         let signals = Signals::listen()?;
         let viewer = client.watch().await.map_err(|error| Exit::failed(&error))?;
-        let link = Link {
+        let link = EngineLink {
             commands: viewer.commands,
             events: viewer.events,
             told_to_end: signals.times(),
@@ -158,7 +158,7 @@ mod screen {
         if online {
             ask(&orders, Command::GoOnline).await;
         }
-        let link = Link {
+        let link = EngineLink {
             commands: orders,
             events,
             told_to_end: signals.times(),
@@ -217,7 +217,7 @@ mod screen {
                     let orders = orders.clone();
                     // Not awaited here: the snapshot's own events must be read meanwhile.
                     tokio::spawn(async move { ask(&orders, Command::Snapshot).await });
-                    Event::now(News::Resync { missed })
+                    Event::now(EventKind::Resync { missed })
                 }
             };
             if tell.send(event).await.is_err() {

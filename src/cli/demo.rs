@@ -8,7 +8,7 @@ use super::host::Host;
 use super::run;
 use super::signals::Signals;
 use crate::config::place::Places;
-use crate::demo::{self, BANNER, DemoRelay, NOTE, Regular, Sheet};
+use crate::demo::{self, BANNER, DemoRelay, NOTE, Regular, Report};
 use crate::gateway::{LISTEN, gateway_key};
 
 /// Why there is no sheet.
@@ -95,28 +95,28 @@ fn behind_gateway(global: &Global) -> Outcome {
 
 fn headless(global: &Global, args: &Args) -> Outcome {
     let (_folder, places) = own_places(global)?;
-    let sheet = runtime()?.block_on(async {
+    let report = runtime()?.block_on(async {
         let relay = DemoRelay::start().await.map_err(|e| Exit::failed(&e))?;
         demo::settings(&places.config, &relay.url, false).map_err(|e| Exit::failed(&e))?;
         let host = Host::start(&places, &global.log, None).await?;
         let mut signals = Signals::listen()?;
         let orders = host.engine.orders();
-        let sheet = tokio::select! {
-            sheet = demo::sell(&host.engine, &relay.url, &places.data, args.jobs) => sheet.map_err(|error| Exit::failed(&error)),
+        let report = tokio::select! {
+            report = demo::sell(&host.engine, &relay.url, &places.data, args.jobs) => report.map_err(|error| Exit::failed(&error)),
             () = orders.closed() => Err(Exit::failed(&STOPPED)),
             _ = signals.next() => Err(Exit::failed(&STOPPED)),
         };
         drop(orders);
-        let ended = run::serve(host, signals, Some(sheet.is_err())).await;
+        let ended = run::serve(host, signals, Some(report.is_err())).await;
         relay.stop();
-        ended.and(sheet)
+        ended.and(report)
     })?;
     if args.json {
-        json(&sheet)?;
+        json(&report)?;
     } else {
-        print(&sheet)?;
+        print(&report)?;
     }
-    if sheet.ok {
+    if report.ok {
         return Ok(());
     }
     Err(Exit::failed(
@@ -124,27 +124,27 @@ fn headless(global: &Global, args: &Args) -> Outcome {
     ))
 }
 
-fn print(sheet: &Sheet) -> Outcome {
+fn print(report: &Report) -> Outcome {
     say(NOTE)?;
-    for job in &sheet.jobs {
+    for job in &report.jobs {
         let price = job.price_msat.unwrap_or_default().display();
         say(&format!(
             "{}  {:<16} {:>10}  {}",
             &job.id.short(),
-            job.status.word(),
+            job.status.as_str(),
             price,
             job.error.as_deref().unwrap_or("")
         ))?;
     }
     say(&format!(
         "buyer: {} sent, {} delivered, {} paid; seller: {} confirmed; {} ms",
-        sheet.buyer.sent,
-        sheet.buyer.delivered,
-        sheet.buyer.paid_msat.display(),
-        sheet.seller.confirmed_msat.display(),
-        sheet.elapsed_ms
+        report.buyer.sent,
+        report.buyer.delivered,
+        report.buyer.paid_msat.display(),
+        report.seller.confirmed_msat.display(),
+        report.elapsed_ms
     ))?;
-    say(if sheet.ok {
+    say(if report.ok {
         "every job was delivered, paid and reconciled"
     } else {
         "NOT every job was delivered, paid and reconciled"

@@ -17,7 +17,7 @@ use crate::identity;
 use crate::ledger::Ledger;
 
 #[derive(Serialize)]
-struct Sheet {
+struct Report {
     ok: bool,
     checks: Vec<Check>,
 }
@@ -31,16 +31,16 @@ pub fn main(global: &Global, as_json: Json) -> Outcome {
     };
     let checks = runtime()?.block_on(look(&places, &settings));
     let ok = checks.iter().all(|check| check.status != CheckStatus::Fail);
-    show(&Sheet { ok, checks }, as_json)?;
+    show(&Report { ok, checks }, as_json)?;
     if ok { Ok(()) } else { Err(Exit::silent()) }
 }
 
-fn show(sheet: &Sheet, as_json: Json) -> Outcome {
+fn show(report: &Report, as_json: Json) -> Outcome {
     if as_json.json {
-        return json(sheet);
+        return json(report);
     }
-    print(sheet.checks.iter().collect())?;
-    say(&summary(&sheet.checks))
+    print(report.checks.iter().collect())?;
+    say(&summary(&report.checks))
 }
 
 /// Without settings nothing else can be looked at: each fault of the file is a row.
@@ -60,7 +60,7 @@ fn invalid(places: &Places, as_json: Json, exit: Exit) -> Outcome {
     } else {
         wrong.iter().map(|error| row(&error.to_string())).collect()
     };
-    json(&Sheet { ok: false, checks })?;
+    json(&Report { ok: false, checks })?;
     Err(exit)
 }
 
@@ -73,7 +73,7 @@ fn print(mut checks: Vec<&Check>) -> Outcome {
     for (at, check) in checks.iter().enumerate() {
         say(&format!(
             "{:<4}  {:<8} {}  {}",
-            check.status.word(),
+            check.status.as_str(),
             kind(check),
             check.target,
             check.detail

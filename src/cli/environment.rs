@@ -79,7 +79,7 @@ mod tests {
 
     #[test]
     fn the_ground_is_the_last_number() {
-        for (value, light) in [
+        for (value, health) in [
             (None, false),
             (Some("15;0"), false),
             (Some("0;15"), true),
@@ -89,7 +89,7 @@ mod tests {
             (Some("15;default"), false),
             (Some("junk"), false),
         ] {
-            assert_eq!(is_light_by(value), light, "{value:?}");
+            assert_eq!(is_light_by(value), health, "{value:?}");
         }
     }
 }

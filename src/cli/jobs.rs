@@ -54,8 +54,8 @@ enum Show {
 }
 
 fn status(word: &str) -> Result<Status, String> {
-    Status::from_word(word).ok_or_else(|| {
-        let words: Vec<_> = Status::ALL.iter().map(|status| status.word()).collect();
+    Status::parse(word).ok_or_else(|| {
+        let words: Vec<_> = Status::ALL.iter().map(|status| status.as_str()).collect();
         format!("one of {}", words.join(", "))
     })
 }
@@ -154,7 +154,7 @@ fn line(job: &JobView) -> String {
         "{}  {}  {:<16} {:>12}  {:<20} {}",
         job.created_at,
         job.id,
-        job.status.word(),
+        job.status.as_str(),
         price,
         clean(job.model.as_deref().unwrap_or("-"), 20),
         clean(job.error.as_deref().unwrap_or(""), 80)
@@ -203,7 +203,7 @@ async fn show(ledger: Option<&Ledger>, id: &IdBeginning, as_json: bool) -> Outco
 fn print(whole: &Whole) -> Outcome {
     let job = &whole.job;
     say(&format!("job     {}", job.id))?;
-    say(&format!("status  {}", job.status.word()))?;
+    say(&format!("status  {}", job.status.as_str()))?;
     say(&format!("buyer   {}", crate::identity::npub(&job.buyer.0)))?;
     let price = job.price_msat.unwrap_or_default();
     say(&format!("price   {}", price.display()))?;

@@ -61,8 +61,11 @@ fn worded(command: Command) -> Command {
 
 fn words(arg: Arg) -> Arg {
     let values: Vec<&'static str> = match arg.get_id().as_str() {
-        "status" => Status::ALL.iter().map(|status| status.word()).collect(),
-        "action" => DeskAction::ALL.iter().map(|action| action.word()).collect(),
+        "status" => Status::ALL.iter().map(|status| status.as_str()).collect(),
+        "action" => DeskAction::ALL
+            .iter()
+            .map(|action| action.as_str())
+            .collect(),
         "log" => vec!["error", "warn", "info", "debug"],
         "key" | "pairs" => return arg.value_parser(PossibleValuesParser::new(settings())),
         _ => Vec::new(),

@@ -8,7 +8,7 @@ use super::rows::Array;
 use super::{Global, host, settings};
 use crate::config::place::Places;
 use crate::config::{Settings, secret};
-use crate::domain::books::{RATES_MAX, Rates, Receipt, cell};
+use crate::domain::accounting::{RATES_MAX, Rates, Receipt, cell};
 use crate::domain::text::{clean, plain};
 use crate::domain::time::Time;
 

@@ -10,7 +10,7 @@ use crate::domain::desk::{Case, CaseKind, Decision, Desk, DeskAction};
 use crate::domain::id::IdBeginning;
 use crate::domain::text::clean;
 use crate::domain::time::Time;
-use crate::engine::cases::{self, Order};
+use crate::engine::recovery_desk::{self, Order};
 use crate::ledger::Ledger;
 
 /// Decisions that a person is shown; JSON has all that are told.
@@ -43,8 +43,11 @@ pub struct Args {
 }
 
 fn action(word: &str) -> Result<DeskAction, String> {
-    DeskAction::from_word(word).ok_or_else(|| {
-        let words: Vec<_> = DeskAction::ALL.iter().map(|action| action.word()).collect();
+    DeskAction::parse(word).ok_or_else(|| {
+        let words: Vec<_> = DeskAction::ALL
+            .iter()
+            .map(|action| action.as_str())
+            .collect();
         format!("one of {}", words.join(", "))
     })
 }
@@ -73,7 +76,7 @@ pub fn main(global: &Global, args: &Args) -> Outcome {
 
 async fn look(places: &Places) -> Result<Desk, Exit> {
     match host::look(&places.database())? {
-        Some(ledger) => cases::of(&ledger, Time::now())
+        Some(ledger) => recovery_desk::of(&ledger, Time::now())
             .await
             .map_err(|error| Exit::failed(&error)),
         None => Ok(Desk::default()),
@@ -115,7 +118,7 @@ fn confirmed(order: &Order, case: Option<&Case>) -> Result<bool, Exit> {
     if !std::io::stdin().is_terminal() {
         let line = format!(
             "{} can't be undone: add --yes where nobody can be asked",
-            order.action.word()
+            order.action.as_str()
         );
         return Err(Exit::usage(line));
     }
@@ -166,7 +169,7 @@ async fn alone(global: &Global, places: &Places, order: &Order) -> Outcome {
         LockError::Io { .. } => Exit::failed(&error),
     })?;
     let ledger = Ledger::open(&places.database()).map_err(|error| Exit::failed(&error))?;
-    let done = cases::act_without_shop(&ledger, &settings, order).await;
+    let done = recovery_desk::act_without_shop(&ledger, &settings, order).await;
     ledger.close().await;
     say(&done.map_err(|error| Exit::failed(&error))?)
 }
@@ -184,11 +187,11 @@ fn print(desk: &Desk) -> Outcome {
         ))?;
     }
     for case in &desk.cases {
-        let words: Vec<_> = case.actions.iter().map(|action| action.word()).collect();
+        let words: Vec<_> = case.actions.iter().map(|action| action.as_str()).collect();
         say(&format!(
             "{}  {:<11} {}  {}",
             case.id.short(),
-            case.kind.word(),
+            case.kind.as_str(),
             case.since,
             clean(&case.text, 300)
         ))?;
@@ -219,11 +222,11 @@ fn show(case: &Case) -> Outcome {
     let known = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
     let time = |at: Option<Time>| known(at.map(|at| at.to_string()));
     let mut rows = vec![
-        ("case", case.kind.word().to_owned()),
+        ("case", case.kind.as_str().to_owned()),
         ("what", clean(&case.text, 400)),
         ("since", case.since.to_string()),
         ("job", case.id.to_string()),
-        ("status", case.status.word().to_owned()),
+        ("status", case.status.as_str().to_owned()),
         ("buyer", crate::identity::npub(&case.buyer.0)),
         ("model", clean(&case.model, 100)),
         (
@@ -263,6 +266,6 @@ fn show(case: &Case) -> Outcome {
     for (name, value) in rows {
         say(&format!("{name:<8} {value}"))?;
     }
-    let words: Vec<_> = case.actions.iter().map(|action| action.word()).collect();
+    let words: Vec<_> = case.actions.iter().map(|action| action.as_str()).collect();
     say(&format!("can be done: {}", words.join(", ")))
 }

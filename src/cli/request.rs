@@ -92,7 +92,7 @@ enum Pay {
 }
 
 #[derive(Debug, Default, Serialize)]
-struct Sheet {
+struct Report {
     ok: bool,
     id: Option<RequestId>,
     seller: Option<PublicKey>,
@@ -124,20 +124,20 @@ pub fn main(args: &Args, global: &Global) -> Outcome {
     let relays = relays(args, &places)?;
     let order = order(args, &relays)?;
     let runtime = super::exit::runtime()?;
-    let sheet = runtime.block_on(async {
+    let report = runtime.block_on(async {
         let till = till(args, &places)?;
         shop(args, global, relays, &order, till, began).await
     });
     // A name that does not resolve must not keep a buyer whose time is over.
     runtime.shutdown_background();
-    let sheet = sheet?;
+    let report = report?;
     if args.json {
-        json(&sheet)?;
+        json(&report)?;
     }
-    if sheet.ok {
+    if report.ok {
         return Ok(());
     }
-    let why = sheet
+    let why = report
         .error
         .unwrap_or_else(|| "there is no answer".to_owned());
     Err(Exit::failed(&why))
@@ -227,7 +227,7 @@ async fn shop(
     order: &Order,
     till: Option<Till>,
     began: Instant,
-) -> Result<Sheet, Exit> {
+) -> Result<Report, Exit> {
     let failed = |error| Exit::failed(&error);
     let until = began + Duration::from_secs(args.timeout);
     let keys = till
@@ -283,12 +283,12 @@ async fn shop(
             None => (&mut buying).await,
         }
     };
-    let sheet = match end {
-        Ok(end) => Ok(screen.sheet(end)),
+    let report = match end {
+        Ok(end) => Ok(screen.report(end)),
         Err(error) => Err(Exit::failed(&error)),
     };
     buyer.leave().await;
-    sheet
+    report
 }
 
 fn begun(request: &Event, order: &Order) -> NewPurchase {
@@ -324,7 +324,7 @@ struct Screen {
     play_money: bool,
     /// Characters of the answer that are printed already.
     printed: usize,
-    sheet: Sheet,
+    report: Report,
 }
 
 impl Screen {
@@ -335,9 +335,9 @@ impl Screen {
             ascii: global.ascii,
             play_money: args.pay == Some(Pay::Sandbox),
             printed: 0,
-            sheet: Sheet {
+            report: Report {
                 id: Some(RequestId(id)),
-                ..Sheet::default()
+                ..Report::default()
             },
         }
     }
@@ -361,12 +361,12 @@ impl Screen {
                 status,
                 words,
             } => {
-                self.sheet.seller = Some(*seller);
+                self.report.seller = Some(*seller);
                 let text = words.as_deref().unwrap_or("");
-                self.line(&format!("{}: {text}", status.word()));
-                self.sheet.feedback.push(Told {
+                self.line(&format!("{}: {text}", status.as_str()));
+                self.report.feedback.push(Told {
                     at: Time::now(),
-                    status: status.word(),
+                    status: status.as_str(),
                     extra: words.clone(),
                     seller: *seller,
                 });
@@ -378,8 +378,8 @@ impl Screen {
             }
             Act::Invoice { due, .. } => self.invoice(due),
             Act::Pay { due, .. } => {
-                self.sheet.amount_msat = Some(due.amount);
-                self.sheet.bolt11 = Some(due.bolt11.clone());
+                self.report.amount_msat = Some(due.amount);
+                self.report.bolt11 = Some(due.bolt11.clone());
                 self.line(&format!("paying {}", due.amount.display()));
             }
             Act::End(_) => {}
@@ -398,8 +398,8 @@ impl Screen {
     }
 
     fn invoice(&mut self, due: &Due) {
-        self.sheet.amount_msat = Some(due.amount);
-        self.sheet.bolt11 = Some(due.bolt11.clone());
+        self.report.amount_msat = Some(due.amount);
+        self.report.bolt11 = Some(due.bolt11.clone());
         self.line(&format!(
             "to pay: {}, until {}",
             due.amount.display(),
@@ -413,7 +413,7 @@ impl Screen {
         }
     }
 
-    fn sheet(mut self, end: End) -> Sheet {
+    fn report(mut self, end: End) -> Report {
         match end {
             End::Delivered {
                 delivery,
@@ -421,31 +421,33 @@ impl Screen {
                 unsure,
             } => {
                 self.answer(&delivery.content);
-                let sheet = &mut self.sheet;
-                sheet.ok = unsure.is_none();
-                sheet.seller = Some(delivery.seller);
-                sheet.result_id = Some(delivery.event.to_hex());
-                sheet.content = Some(delivery.content);
-                sheet.model = delivery.model;
-                sheet.amount_msat = delivery.amount.or(sheet.amount_msat);
-                sheet.bolt11 = delivery.bolt11.or(sheet.bolt11.take());
-                sheet.error = unsure;
+                let report = &mut self.report;
+                report.ok = unsure.is_none();
+                report.seller = Some(delivery.seller);
+                report.result_id = Some(delivery.event.to_hex());
+                report.content = Some(delivery.content);
+                report.model = delivery.model;
+                report.amount_msat = delivery.amount.or(report.amount_msat);
+                report.bolt11 = delivery.bolt11.or(report.bolt11.take());
+                report.error = unsure;
                 if let Some(paid) = paid {
                     self.paid(&paid);
                 }
             }
-            End::Failed { words, .. } | End::Unsure { words, .. } => self.sheet.error = Some(words),
+            End::Failed { words, .. } | End::Unsure { words, .. } => {
+                self.report.error = Some(words);
+            }
             End::Lost {
                 seller,
                 paid,
                 words,
             } => {
-                self.sheet.seller = Some(seller);
+                self.report.seller = Some(seller);
                 self.paid(&paid);
-                self.sheet.error = Some(words);
+                self.report.error = Some(words);
             }
         }
-        self.sheet
+        self.report
     }
 
     /// The answer, or the rest of it where its beginning was printed as it came.
@@ -461,9 +463,9 @@ impl Screen {
     }
 
     fn paid(&mut self, paid: &crate::domain::purchase::Paid) {
-        self.sheet.paid_msat = paid.amount;
-        self.sheet.fee_msat = paid.fee;
-        self.sheet.preimage = paid.preimage.map(|preimage| preimage.0);
+        self.report.paid_msat = paid.amount;
+        self.report.fee_msat = paid.fee;
+        self.report.preimage = paid.preimage.map(|preimage| preimage.0);
         let fee = paid.fee.map_or_else(String::new, |fee| {
             format!(" and {} for the way", fee.display())
         });

@@ -11,7 +11,7 @@ use super::exit::{self, Exit, Outcome, block_on};
 use super::host::Host;
 use super::signals::Signals;
 use crate::domain::command::{Command, Reply};
-use crate::domain::event::{Event, News};
+use crate::domain::event::{Event, EventKind};
 use crate::domain::health::ShopState;
 use crate::domain::text;
 use crate::engine::Order;
@@ -108,7 +108,7 @@ async fn keep_trying(mut events: broadcast::Receiver<Event>, orders: mpsc::Sende
         };
         tokio::select! {
             event = events.recv() => match event {
-                Ok(Event { news: News::State { state, detail, .. }, .. }) => {
+                Ok(Event { kind: EventKind::State { state, detail, .. }, .. }) => {
                     if state != ShopState::Offline || detail.is_empty() {
                         due = None;
                     } else if due.is_none() {
@@ -161,7 +161,7 @@ async fn print(mut events: broadcast::Receiver<Event>) {
             }
             Err(RecvError::Closed) => break,
         };
-        if missed > 0 && put(&lines, &Event::now(News::Resync { missed })) == Some(true) {
+        if missed > 0 && put(&lines, &Event::now(EventKind::Resync { missed })) == Some(true) {
             missed = 0;
         }
         match put(&lines, &event) {

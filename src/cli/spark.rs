@@ -159,7 +159,7 @@ fn address(wallet: &Wallet, setup: &Setup, as_json: Json) -> Outcome {
     if wallet.backend != Backend::Spark {
         note(&format!(
             "the shop sells with {}; this is the Spark wallet of the data directory",
-            wallet.backend.word()
+            wallet.backend.as_str()
         ));
     }
     let account = wallet.account.unwrap_or(DEFAULT_ACCOUNT);
@@ -170,7 +170,7 @@ fn address(wallet: &Wallet, setup: &Setup, as_json: Json) -> Outcome {
         return json(&Shown {
             spark_address: found.spark_address,
             identity: found.identity,
-            network: wallet.network.word(),
+            network: wallet.network.as_str(),
             account,
         });
     }

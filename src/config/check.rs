@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::path::Path;
 
 use super::load::walk;
-use super::problem::{Problem, SettingsError, Spot, Step, quoted, spot};
+use super::problem::{PathPart, Problem, SettingsError, Spot, quoted, spot};
 use super::schema::{Backend, Endpoint, EndpointKind, SecretSource, Settings, Wallet};
 
 /// Checks settings that did not come from a file, or that were changed since: ranges, and what goes together.
@@ -99,8 +99,8 @@ fn repeated<'a>(keys: &[&str], names: impl Iterator<Item = &'a str>) -> Vec<Prob
 
 fn in_list(keys: &[&str], index: usize, field: &str) -> Spot {
     let mut spot = spot(keys);
-    spot.push(Step::Index(index));
-    spot.push(Step::Key(field.to_owned()));
+    spot.push(PathPart::Index(index));
+    spot.push(PathPart::Key(field.to_owned()));
     spot
 }
 
@@ -132,12 +132,12 @@ fn foreign(backend: Backend, field: &str) -> Problem {
     let owners: Vec<&str> = Backend::ALL
         .into_iter()
         .filter(|owner| wallet_uses(*owner, field))
-        .map(Backend::word)
+        .map(Backend::as_str)
         .collect();
     Problem::new(
         spot(&["wallet", field]),
         format!("a key of {}", owners.join(", ")),
-        format!("nothing here while wallet.backend is {}", backend.word()),
+        format!("nothing here while wallet.backend is {}", backend.as_str()),
         "remove it, or set the backend it belongs to",
     )
 }
@@ -146,8 +146,8 @@ fn missing(backend: Backend, field: &str) -> Problem {
     Problem::new(
         spot(&["wallet", field]),
         "nothing",
-        format!("a value, as wallet.backend is {}", backend.word()),
-        format!("{} needs wallet.{field}", backend.word()),
+        format!("a value, as wallet.backend is {}", backend.as_str()),
+        format!("{} needs wallet.{field}", backend.as_str()),
     )
 }
 
@@ -156,14 +156,14 @@ fn network(wallet: &Wallet, problems: &mut Vec<Problem>) {
     if has.is_empty() || has.contains(&wallet.network) {
         return;
     }
-    let words: Vec<&str> = has.iter().map(|network| network.word()).collect();
+    let words: Vec<&str> = has.iter().map(|network| network.as_str()).collect();
     problems.push(Problem::new(
         spot(&["wallet", "network"]),
-        quoted(wallet.network.word()),
+        quoted(wallet.network.as_str()),
         format!(
             "{} while wallet.backend is {}",
             words.join(" or "),
-            wallet.backend.word()
+            wallet.backend.as_str()
         ),
         why,
     ));

@@ -7,7 +7,7 @@ use toml_edit::TableLike;
 
 use super::keys::{self, KEYS, Key, Section};
 use super::schema::{
-    Books, Endpoints, Gateway, KeyNames, Limits, Log, Machine, Market, Nostr, Payment, Price,
+    Accounting, Endpoints, Gateway, KeyNames, Limits, Log, Machine, Market, Nostr, Payment, Price,
     Privacy, Screen, Settings, Text, Wallet,
 };
 
@@ -81,7 +81,7 @@ parts! {
     Machine: AtOnce,
     Market: AtOnce,
     Privacy: AtOnce,
-    Books: AtOnce,
+    Accounting: AtOnce,
     Screen: AtOnce,
     Log: NextStart,
 }
@@ -115,7 +115,7 @@ impl Section {
             Self::Machine => Machine::APPLIES,
             Self::Market => Market::APPLIES,
             Self::Privacy => Privacy::APPLIES,
-            Self::Books => Books::APPLIES,
+            Self::Accounting => Accounting::APPLIES,
             Self::Gateway => Gateway::APPLIES,
             Self::Screen => Screen::APPLIES,
             Self::Log => Log::APPLIES,

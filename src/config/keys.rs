@@ -47,7 +47,7 @@ pub enum Section {
     /// `[privacy]`
     Privacy,
     /// `[books]`
-    Books,
+    Accounting,
     /// `[gateway]`
     Gateway,
     /// `[screen]`
@@ -73,7 +73,7 @@ impl Section {
         Self::Machine,
         Self::Market,
         Self::Privacy,
-        Self::Books,
+        Self::Accounting,
         Self::Gateway,
         Self::Screen,
         Self::Log,
@@ -96,7 +96,7 @@ impl Section {
             Self::Machine => &["machine"],
             Self::Market => &["market"],
             Self::Privacy => &["privacy"],
-            Self::Books => &["books"],
+            Self::Accounting => &["books"],
             Self::Gateway => &["gateway"],
             Self::Screen => &["screen"],
             Self::Log => &["log"],
@@ -143,7 +143,7 @@ impl Section {
             Self::Machine => "Machine",
             Self::Market => "Market",
             Self::Privacy => "Privacy",
-            Self::Books => "Books",
+            Self::Accounting => "Books",
             Self::Gateway => "Gateway",
             Self::Screen => "Screen",
             Self::Log => "Log",
@@ -177,7 +177,7 @@ impl Section {
             }
             Self::Market => "What `vend market` tells of the relays.",
             Self::Privacy => "What is kept.",
-            Self::Books => {
+            Self::Accounting => {
                 "What payments are worth in the seller's own money (docs/operations.md)."
             }
             Self::Gateway => {

@@ -8,7 +8,7 @@ use toml_edit::{Document, DocumentMut, Item, TableLike, Value};
 
 use super::check;
 use super::keys::{self, Key, Section, Wrong, did_you_mean};
-use super::problem::{Problem, SettingsError, Spot, Step, line_of, shown, spot};
+use super::problem::{PathPart, Problem, SettingsError, Spot, line_of, shown, spot};
 use super::schema::Settings;
 
 /// The largest settings file, bytes.
@@ -173,26 +173,26 @@ fn beside(text: &str, wrong: &[Problem]) -> Vec<Problem> {
 }
 
 /// Takes the value at a spot out.
-fn cut(item: &mut Item, spot: &[Step]) {
+fn cut(item: &mut Item, spot: &[PathPart]) {
     match spot {
         // Of a list with a wrong entry all of it goes: what is left of it would not be what was meant.
-        [Step::Key(last)] | [Step::Key(last), Step::Index(_)] => {
+        [PathPart::Key(last)] | [PathPart::Key(last), PathPart::Index(_)] => {
             if let Some(table) = item.as_table_like_mut() {
                 table.remove(last);
             }
         }
-        [Step::Key(word), Step::Index(index), rest @ ..] => {
+        [PathPart::Key(word), PathPart::Index(index), rest @ ..] => {
             let inner = item.get_mut(word.as_str());
             if let Some(inner) = inner.and_then(|list| list.get_mut(*index)) {
                 cut(inner, rest);
             }
         }
-        [Step::Key(word), rest @ ..] => {
+        [PathPart::Key(word), rest @ ..] => {
             if let Some(inner) = item.get_mut(word.as_str()) {
                 cut(inner, rest);
             }
         }
-        [] | [Step::Index(_), ..] => {}
+        [] | [PathPart::Index(_), ..] => {}
     }
 }
 
@@ -222,7 +222,7 @@ pub(super) fn walk(root: &dyn TableLike) -> Vec<Problem> {
 fn table(section: Section, table: &dyn TableLike, at: &Spot, problems: &mut Vec<Problem>) {
     for (word, item) in table.iter() {
         let mut spot = at.clone();
-        spot.push(Step::Key(word.to_owned()));
+        spot.push(PathPart::Key(word.to_owned()));
         let named = |key: &&keys::Key| section.free() || key.field == word;
         if let Some(key) = keys::of(section).find(named) {
             problems.extend(value(key, item, spot));
@@ -235,7 +235,7 @@ fn table(section: Section, table: &dyn TableLike, at: &Spot, problems: &mut Vec<
     for key in keys::of(section).filter(|key| key.required()) {
         if !table.contains_key(key.field) {
             let mut spot = at.clone();
-            spot.push(Step::Key(key.field.to_owned()));
+            spot.push(PathPart::Key(key.field.to_owned()));
             problems.push(Problem::new(spot, "nothing", key.allowed(), ""));
         }
     }
@@ -251,7 +251,7 @@ fn address_missing(table: &dyn TableLike, at: &Spot) -> Option<Problem> {
         return None;
     }
     let mut spot = at.clone();
-    spot.push(Step::Key("url".to_owned()));
+    spot.push(PathPart::Key("url".to_owned()));
     let allowed = "the server's address as http://127.0.0.1:8080";
     Some(Problem::new(spot, "nothing", allowed, ""))
 }
@@ -282,7 +282,7 @@ fn subtable(section: Section, item: &Item, spot: Spot, problems: &mut Vec<Proble
     }
     for (index, inner) in all.into_iter().enumerate() {
         let mut spot = spot.clone();
-        spot.push(Step::Index(index));
+        spot.push(PathPart::Index(index));
         table(section, inner, &spot, problems);
     }
 }
@@ -316,7 +316,7 @@ fn value(key: &Key, item: &Item, mut spot: Spot) -> Option<Problem> {
             entry: None,
         },
     };
-    spot.extend(wrong.entry.map(Step::Index));
+    spot.extend(wrong.entry.map(PathPart::Index));
     Some(Problem::new(spot, wrong.found, wrong.allowed, wrong.hint))
 }
 

@@ -74,7 +74,7 @@ impl SettingsError {
 
 /// One step on the way to a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Step {
+pub(super) enum PathPart {
     /// Into a table.
     Key(String),
     /// Into a list, from 0.
@@ -82,12 +82,12 @@ pub(super) enum Step {
 }
 
 /// Where a value is in the document.
-pub(super) type Spot = Vec<Step>;
+pub(super) type Spot = Vec<PathPart>;
 
 /// Makes a spot of keys alone.
 pub(super) fn spot(keys: &[&str]) -> Spot {
     keys.iter()
-        .map(|key| Step::Key((*key).to_owned()))
+        .map(|key| PathPart::Key((*key).to_owned()))
         .collect()
 }
 
@@ -137,7 +137,7 @@ pub(super) fn line_of(text: &str, at: usize) -> usize {
 /// The dotted key of a spot, and the byte at which the deepest part of it that exists begins.
 ///
 /// A table in a list is called by its `name`, as `config set` does; where it has none, by its number from 1.
-fn locate(root: &dyn TableLike, spot: &[Step]) -> (String, Option<usize>) {
+fn locate(root: &dyn TableLike, spot: &[PathPart]) -> (String, Option<usize>) {
     let mut words: Vec<String> = Vec::new();
     let mut at = None;
     let mut here = Some(Place::Table(root));
@@ -145,8 +145,8 @@ fn locate(root: &dyn TableLike, spot: &[Step]) -> (String, Option<usize>) {
         let next = here.as_ref().and_then(|place| place.step(step));
         let entry = next.as_ref().map(|(place, _)| place);
         match step {
-            Step::Key(key) => words.push(clean(key, SHOWN)),
-            Step::Index(index) => words.extend(table_word(entry, *index)),
+            PathPart::Key(key) => words.push(clean(key, SHOWN)),
+            PathPart::Index(index) => words.extend(table_word(entry, *index)),
         }
         at = next.as_ref().and_then(|(_, start)| *start).or(at);
         here = next.map(|(place, _)| place);
@@ -176,9 +176,9 @@ enum Place<'a> {
 }
 
 impl<'a> Place<'a> {
-    fn step(&self, step: &Step) -> Option<(Place<'a>, Option<usize>)> {
+    fn step(&self, step: &PathPart) -> Option<(Place<'a>, Option<usize>)> {
         match step {
-            Step::Key(key) => {
+            PathPart::Key(key) => {
                 let table = match self {
                     Place::Table(table) => *table,
                     Place::Item(item) => item.as_table_like()?,
@@ -188,7 +188,7 @@ impl<'a> Place<'a> {
                 let start = name.span().or_else(|| item.span()).map(|span| span.start);
                 Some((Place::Item(item), start))
             }
-            Step::Index(index) => {
+            PathPart::Index(index) => {
                 let Place::Item(item) = self else { return None };
                 if let Some(tables) = item.as_array_of_tables() {
                     let table = tables.get(*index)?;

@@ -38,7 +38,7 @@ pub struct Settings {
     /// What is kept.
     pub privacy: Privacy,
     /// What payments are worth in the seller's money.
-    pub books: Books,
+    pub books: Accounting,
     /// Buying with any program that speaks to OpenAI.
     pub gateway: Gateway,
     /// How the dashboard looks.
@@ -321,7 +321,7 @@ impl Backend {
 
     /// The word in the settings.
     #[must_use]
-    pub const fn word(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Spark => "spark",
             Self::Nwc => "nwc",
@@ -351,7 +351,7 @@ pub enum Network {
 impl Network {
     /// The word in the settings.
     #[must_use]
-    pub const fn word(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Bitcoin => "bitcoin",
             Self::Testnet => "testnet",
@@ -484,7 +484,7 @@ pub enum EndpointKind {
 impl EndpointKind {
     /// The word in the settings.
     #[must_use]
-    pub const fn word(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Ollama => "ollama",
             Self::Openai => "openai",
@@ -631,7 +631,7 @@ impl Default for Privacy {
 /// `[books]`
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Books {
+pub struct Accounting {
     /// Path of a CSV file with the price of one bitcoin by day; none: receipts have no value.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rates: Option<String>,
@@ -639,7 +639,7 @@ pub struct Books {
     pub currency: String,
 }
 
-impl Default for Books {
+impl Default for Accounting {
     fn default() -> Self {
         Self {
             rates: None,

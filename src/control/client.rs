@@ -8,7 +8,7 @@ use tokio::net::UnixStream;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::codec::{Framed, LinesCodec};
 
-use super::{Call, MAX_LINE, Watch, What, Word};
+use super::{Call, ControlMessage, MAX_LINE, Watch, What};
 use crate::domain::command::{Command, Reply};
 use crate::domain::event::Event;
 
@@ -56,7 +56,7 @@ impl Client {
         Ok(self.calls)
     }
 
-    async fn hear(&mut self) -> io::Result<Option<Word>> {
+    async fn hear(&mut self) -> io::Result<Option<ControlMessage>> {
         match self.line.next().await {
             None => Ok(None),
             Some(Err(error)) => Err(strange(error)),
@@ -72,7 +72,7 @@ impl Client {
         let call = self.send(What::Command(command)).await?;
         loop {
             match self.hear().await? {
-                Some(Word::Reply { id, reply }) if id == call => return Ok(reply),
+                Some(ControlMessage::Reply { id, reply }) if id == call => return Ok(reply),
                 Some(_) => {}
                 None => return Err(io::ErrorKind::UnexpectedEof.into()),
             }
@@ -98,13 +98,13 @@ impl Client {
         let (tell, events) = mpsc::channel(4_096);
         loop {
             match self.hear().await? {
-                Some(Word::Reply {
+                Some(ControlMessage::Reply {
                     id,
                     reply: Reply::Refused { detail },
                 }) if id == call => return Err(io::Error::other(detail)),
-                Some(Word::Reply { id, .. }) if id == call => break,
-                Some(Word::Reply { .. }) => {}
-                Some(Word::Event { event }) => {
+                Some(ControlMessage::Reply { id, .. }) if id == call => break,
+                Some(ControlMessage::Reply { .. }) => {}
+                Some(ControlMessage::Event { event }) => {
                     // Nobody reads yet: what has no room follows with the state that a viewer asks for.
                     let _ = tell.try_send(event);
                 }
@@ -132,8 +132,8 @@ impl Client {
                     }
                 }
                 word = self.hear() => match word {
-                    Ok(Some(Word::Event { event })) => if tell.send(event).await.is_err() { return },
-                    Ok(Some(Word::Reply { id, reply })) => if let Some(back) = waiting.remove(&id) {
+                    Ok(Some(ControlMessage::Event { event })) => if tell.send(event).await.is_err() { return },
+                    Ok(Some(ControlMessage::Reply { id, reply })) => if let Some(back) = waiting.remove(&id) {
                         // Whoever asked may be gone.
                         let _ = back.send(reply);
                     },

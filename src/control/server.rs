@@ -16,9 +16,9 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::codec::{Framed, LinesCodec};
 use tokio_util::sync::CancellationToken;
 
-use super::{Call, MAX_LINE, What, Word};
+use super::{Call, ControlMessage, MAX_LINE, What};
 use crate::domain::command::{Command, Reply};
-use crate::domain::event::{Event, News};
+use crate::domain::event::{Event, EventKind};
 use crate::engine::{Engine, Order, ask};
 
 /// Screens and other watchers at once; one more is refused, so that nobody is shown an empty shop.
@@ -136,7 +136,7 @@ async fn serve(stream: UnixStream, hub: Hub, stop: CancellationToken) {
     let mut line = Framed::new(stream, LinesCodec::new_with_max_length(MAX_LINE));
     let mut watch: Option<Watching> = None;
     // Answers that take their time: events and other commands go on meanwhile.
-    let mut slow: FuturesUnordered<BoxFuture<'static, Word>> = FuturesUnordered::new();
+    let mut slow: FuturesUnordered<BoxFuture<'static, ControlMessage>> = FuturesUnordered::new();
     loop {
         let said = tokio::select! {
             () = stop.cancelled() => return,
@@ -168,13 +168,13 @@ async fn serve(stream: UnixStream, hub: Hub, stop: CancellationToken) {
                 let orders = hub.orders.clone();
                 let reply = async move {
                     let reply = ask(&orders, command).await;
-                    Word::Reply { id, reply }
+                    ControlMessage::Reply { id, reply }
                 };
                 slow.push(reply.boxed());
                 continue;
             }
             Ok(call) => answer(call, &hub, &mut watch, &mut line).await,
-            Err(error) => Word::Reply {
+            Err(error) => ControlMessage::Reply {
                 id: called(&said),
                 reply: Reply::Refused {
                     detail: format!("not a command: {error}"),
@@ -203,12 +203,17 @@ struct Watching {
 
 type Line = Framed<UnixStream, LinesCodec>;
 
-async fn answer(call: Call, hub: &Hub, watch: &mut Option<Watching>, line: &mut Line) -> Word {
+async fn answer(
+    call: Call,
+    hub: &Hub,
+    watch: &mut Option<Watching>,
+    line: &mut Line,
+) -> ControlMessage {
     let reply = match call.what {
         What::Watch { .. } => begin_watch(hub, watch).await,
         // A stop ends the engine and this server with it: the client must hear of it before that.
         What::Command(Command::Stop { now }) => {
-            let going = Word::Reply {
+            let going = ControlMessage::Reply {
                 id: call.id,
                 reply: Reply::Done {
                     detail: "stopping".to_owned(),
@@ -221,7 +226,7 @@ async fn answer(call: Call, hub: &Hub, watch: &mut Option<Watching>, line: &mut 
         }
         What::Command(command) => ask(&hub.orders, command).await,
     };
-    Word::Reply { id: call.id, reply }
+    ControlMessage::Reply { id: call.id, reply }
 }
 
 async fn begin_watch(hub: &Hub, watch: &mut Option<Watching>) -> Reply {
@@ -249,11 +254,11 @@ async fn next(watch: &mut Option<Watching>) -> Result<Event, RecvError> {
 
 async fn tell(line: &mut Line, hub: &Hub, event: Result<Event, RecvError>) -> bool {
     match event {
-        Ok(event) => send(line, &Word::Event { event }).await,
+        Ok(event) => send(line, &ControlMessage::Event { event }).await,
         Err(RecvError::Closed) => false,
         Err(RecvError::Lagged(missed)) => {
-            let event = Event::now(News::Resync { missed });
-            send(line, &Word::Event { event }).await
+            let event = Event::now(EventKind::Resync { missed });
+            send(line, &ControlMessage::Event { event }).await
                 && matches!(
                     ask(&hub.orders, Command::Snapshot).await,
                     Reply::Done { .. } | Reply::Refused { .. }
@@ -262,7 +267,7 @@ async fn tell(line: &mut Line, hub: &Hub, event: Result<Event, RecvError>) -> bo
     }
 }
 
-async fn send(line: &mut Line, word: &Word) -> bool {
+async fn send(line: &mut Line, word: &ControlMessage) -> bool {
     match serde_json::to_string(word) {
         Ok(text) => line.send(text).await.is_ok(),
         Err(error) => {

@@ -17,8 +17,8 @@ use super::message::{self, Message, Role};
 use super::msat::Msat;
 use super::refusal::DropReason;
 use super::request::{self, Agreed, Decrypt, Offer, Part, Request};
-use super::step;
 use super::time::Time;
+use super::transition;
 
 /// Requests of one buyer whose inputs are fetched at once.
 pub const FETCHED_OF_ONE: u32 = 2;
@@ -270,7 +270,7 @@ pub fn quote(job: &mut Job, preimage: Option<Preimage>) {
     job.state = State::Quoting;
     job.invoice = Some(Invoice {
         preimage,
-        ..step::intent(job, amount)
+        ..transition::intent(job, amount)
     });
 }
 

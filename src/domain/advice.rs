@@ -76,7 +76,7 @@ pub const fn advice(reason: DropReason) -> Advice {
 /// The advice for the word of a reason; none for a word that this vend does not know.
 #[must_use]
 pub fn of_word(word: &str) -> Option<Advice> {
-    DropReason::from_word(word).map(advice)
+    DropReason::parse(word).map(advice)
 }
 
 #[cfg(test)]
@@ -86,7 +86,7 @@ mod tests {
     #[test]
     fn every_reason_has_a_short_advice_that_names_its_setting() {
         for reason in DropReason::ALL {
-            let advice = of_word(reason.word()).unwrap();
+            let advice = of_word(reason.as_str()).unwrap();
             assert!(!advice.todo.is_empty(), "{reason}");
             assert!(advice.todo.chars().count() <= 60, "{reason}");
             assert!(advice.key.is_none_or(|key| advice.todo.contains(key)));

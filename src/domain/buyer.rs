@@ -182,7 +182,7 @@ pub enum Status {
 impl Status {
     /// The word on the wire.
     #[must_use]
-    pub const fn word(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::PaymentRequired => "payment-required",
             Self::Processing => "processing",
@@ -194,7 +194,7 @@ impl Status {
 
     /// The word read back; an underscore is read as a hyphen, and capitals do not matter.
     #[must_use]
-    pub fn from_word(word: &str) -> Option<Self> {
+    pub fn parse(word: &str) -> Option<Self> {
         let word = word.trim().to_ascii_lowercase().replace('_', "-");
         [
             Self::PaymentRequired,
@@ -204,7 +204,7 @@ impl Status {
             Self::Partial,
         ]
         .into_iter()
-        .find(|status| status.word() == word)
+        .find(|status| status.as_str() == word)
     }
 }
 
@@ -269,7 +269,7 @@ pub fn read_answer(event: &Event, decrypt: &Decrypt) -> Option<(RequestId, Answe
         }
     } else {
         let tag = named(event, "status").next()?;
-        let status = Status::from_word(tags::value(tag))?;
+        let status = Status::parse(tags::value(tag))?;
         Answer::Feedback {
             status,
             extra: match status {

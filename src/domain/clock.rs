@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::drift;
-use super::health::Light;
+use super::health::HealthLevel;
 use super::time::Time;
 
 /// A smaller step is how clocks are kept in step with each other.
@@ -29,8 +29,8 @@ pub fn step(should_be: Time, wall: Time) -> Option<i64> {
 /// How far this machine's clock is off, by what others say.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
-    /// [`Light::Warn`], or [`Light::Down`] where requests can't be judged by it.
-    pub light: Light,
+    /// [`HealthLevel::Warn`], or [`HealthLevel::Down`] where requests can't be judged by it.
+    pub health: HealthLevel,
     /// How many seconds the others are ahead of us; below zero: behind. Zero where only a relay's refusal tells.
     pub off_secs: i64,
     /// In words, with who says so.
@@ -68,10 +68,10 @@ pub fn judge(said: &Witnesses, max_age_secs: u64) -> Option<Fault> {
         && let Some(off) = drift::noted(off)
     {
         let limit = if off > 0 { AHEAD_SECS } else { max_age_secs };
-        let light = if off.unsigned_abs() > limit {
-            Light::Down
+        let health = if off.unsigned_abs() > limit {
+            HealthLevel::Down
         } else {
-            Light::Warn
+            HealthLevel::Warn
         };
         let by = if who == "relays" {
             format!("{count} of our relays")
@@ -83,14 +83,14 @@ pub fn judge(said: &Witnesses, max_age_secs: u64) -> Option<Fault> {
             apart(-off)
         );
         return Some(Fault {
-            light,
+            health,
             off_secs: off,
             words,
         });
     }
     let words = said.refused.as_ref()?;
     Some(Fault {
-        light: Light::Warn,
+        health: HealthLevel::Warn,
         off_secs: 0,
         words: format!(
             "a relay refuses our events for their date ({words}): compare this machine's clock, or run `{FIX}`"
@@ -176,14 +176,14 @@ mod tests {
     #[test]
     fn a_minute_off_is_yellow_and_more_than_the_age_limits_red() {
         assert_eq!(by_relays(&[60, -60, 0]), None);
-        let light = |relays: &[i64]| by_relays(relays).unwrap().light;
-        assert_eq!(light(&[61, 61, 61]), Light::Warn);
+        let health = |relays: &[i64]| by_relays(relays).unwrap().health;
+        assert_eq!(health(&[61, 61, 61]), HealthLevel::Warn);
         // We are ahead: requests look older than they are.
-        assert_eq!(light(&[-600, -600]), Light::Warn);
-        assert_eq!(light(&[-601, -601]), Light::Down);
+        assert_eq!(health(&[-600, -600]), HealthLevel::Warn);
+        assert_eq!(health(&[-601, -601]), HealthLevel::Down);
         // We are behind: they look dated ahead.
-        assert_eq!(light(&[900]), Light::Warn);
-        assert_eq!(light(&[901]), Light::Down);
+        assert_eq!(health(&[900]), HealthLevel::Warn);
+        assert_eq!(health(&[901]), HealthLevel::Down);
         let words = by_relays(&[-7_200; 3]).unwrap().words;
         assert!(
             words.contains("2 hours ahead") && words.contains(FIX),

@@ -15,12 +15,12 @@ use super::id::{Buyer, PaymentHash, RequestId};
 use super::invoice::UNKNOWN_LOOKS;
 use super::job::{Invoice, InvoiceState, Job, PayOrder, State, Status};
 use super::msat::Msat;
-use super::step::{self, Input};
 use super::text::clean;
 use super::time::Time;
+use super::transition::{self, JobEvent};
 
 pub use plan::{NoPlan, Plan, plan};
-pub use words::{CaseKind, DeskAction, DoubtKind};
+pub use words::{CaseKind, DeskAction, DisputeKind};
 
 /// A paid job whose state has not changed for this long is stuck.
 pub const STUCK_AFTER: Duration = Duration::from_secs(600);
@@ -37,9 +37,9 @@ pub const TOLD_MAX: u32 = 200;
 
 /// What the wallet last said of an invoice, where that settles nothing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Doubt {
+pub struct Dispute {
     /// What sort of word.
-    pub kind: DoubtKind,
+    pub kind: DisputeKind,
     /// Its words, cleaned.
     pub words: String,
     /// When it first said so.
@@ -53,11 +53,11 @@ pub struct Doubt {
     pub decided: bool,
 }
 
-impl Doubt {
+impl Dispute {
     /// Is it more than a passing word? A wallet that has just started may not know an invoice for a moment.
     #[must_use]
     pub const fn counts(&self) -> bool {
-        !self.decided && (!matches!(self.kind, DoubtKind::Unknown) || self.times >= UNKNOWN_LOOKS)
+        !self.decided && (!matches!(self.kind, DisputeKind::Unknown) || self.times >= UNKNOWN_LOOKS)
     }
 }
 
@@ -103,7 +103,7 @@ pub struct Facts {
     /// The job.
     pub job: Job,
     /// What the wallet last said, where that settles nothing.
-    pub doubt: Option<Doubt>,
+    pub dispute: Option<Dispute>,
     /// Invoices that are with nobody.
     pub asked: Option<Asked>,
     /// Are the result's signed bytes still kept?
@@ -158,7 +158,7 @@ pub struct Case {
     /// What that wallet calls the invoice.
     pub wallet_ref: Option<String>,
     /// What the wallet said, and when.
-    pub wallet_said: Option<Doubt>,
+    pub wallet_said: Option<Dispute>,
     /// How many invoices were asked for and are with nobody.
     pub lost_invoices: u32,
     /// The result event's id.
@@ -246,7 +246,7 @@ pub fn case(facts: &Facts, now: Time) -> Option<Case> {
         wallet_ref: invoice
             .and_then(|invoice| invoice.backend_ref.as_deref())
             .map(|name| clean(name, 200)),
-        wallet_said: facts.doubt.clone(),
+        wallet_said: facts.dispute.clone(),
         lost_invoices: facts.asked.as_ref().map_or(0, |asked| lost(job, asked)),
         result_id: job.result_id.map(|id| id.to_hex()),
         result_kept: facts.result_kept,
@@ -275,7 +275,7 @@ fn kind(facts: &Facts, now: Time) -> Option<CaseKind> {
     }
     let invoice = job.invoice.as_ref();
     let is_paid = invoice.is_some_and(|invoice| invoice.state == InvoiceState::Paid);
-    if !is_paid && facts.doubt.as_ref().is_some_and(Doubt::counts) {
+    if !is_paid && facts.dispute.as_ref().is_some_and(Dispute::counts) {
         return Some(CaseKind::Disputed);
     }
     if is_late(facts, now) {
@@ -326,7 +326,7 @@ fn lost(job: &Job, asked: &Asked) -> u32 {
 }
 
 fn can_retry(job: &Job, now: Time) -> bool {
-    step::step(job, Input::Retry, now).is_ok()
+    transition::transition(job, JobEvent::Retry, now).is_ok()
 }
 
 fn since(kind: CaseKind, facts: &Facts) -> Time {
@@ -334,7 +334,7 @@ fn since(kind: CaseKind, facts: &Facts) -> Time {
     let paid_at = job.invoice.as_ref().and_then(|invoice| invoice.paid_at);
     match kind {
         CaseKind::Undelivered | CaseKind::Owed | CaseKind::Late => paid_at,
-        CaseKind::Disputed => facts.doubt.as_ref().map(|doubt| doubt.first_at),
+        CaseKind::Disputed => facts.dispute.as_ref().map(|dispute| dispute.first_at),
         CaseKind::Orphan => facts.asked.as_ref().map(|asked| asked.at),
     }
     .unwrap_or(job.updated_at)
@@ -343,7 +343,7 @@ fn since(kind: CaseKind, facts: &Facts) -> Time {
 fn text(kind: CaseKind, facts: &Facts) -> String {
     let job = &facts.job;
     let why = job.error.as_deref().map_or_else(
-        || format!("the job is {}", job.state.status().word()),
+        || format!("the job is {}", job.state.status().as_str()),
         |error| clean(error, 200),
     );
     let paid = job.paid.display();
@@ -401,15 +401,15 @@ fn disputed(facts: &Facts) -> String {
             "{given}{asks} held: the secret that takes them is not in this ledger, as in every copy made by vend backup; in time they go back by themselves"
         );
     }
-    let Some(doubt) = &facts.doubt else {
+    let Some(dispute) = &facts.dispute else {
         return String::new();
     };
-    match doubt.kind {
-        DoubtKind::Attention => format!("{given}{asks} asked: {}", clean(&doubt.words, 200)),
-        DoubtKind::Unknown => {
+    match dispute.kind {
+        DisputeKind::Attention => format!("{given}{asks} asked: {}", clean(&dispute.words, 200)),
+        DisputeKind::Unknown => {
             format!("{given}{asks} asked: the wallet does not know the invoice")
         }
-        DoubtKind::OtherWallet => format!(
+        DisputeKind::OtherWallet => format!(
             "{given}{asks} asked: the invoice was made by another wallet, which can't be asked now"
         ),
     }
@@ -418,11 +418,11 @@ fn disputed(facts: &Facts) -> String {
 fn actions(kind: CaseKind, facts: &Facts, now: Time) -> Vec<DeskAction> {
     use DeskAction::{Deliver, Refunded, Retry, Waive};
     let job = &facts.job;
-    let looks = (job.invoice.as_ref()).is_some_and(|i| i.bolt11.is_some());
+    let polls = (job.invoice.as_ref()).is_some_and(|i| i.bolt11.is_some());
     let settled = job.state.is_final();
     let offered = |action: &DeskAction| match (kind, action) {
         (CaseKind::Undelivered, Retry) => can_retry(job, now),
-        (CaseKind::Disputed, Retry) => looks,
+        (CaseKind::Disputed, Retry) => polls,
         (CaseKind::Owed | CaseKind::Late | CaseKind::Orphan, Retry)
         | (CaseKind::Orphan, Deliver | Refunded) => false,
         (_, Deliver) => facts.result_kept,

@@ -72,7 +72,7 @@ macro_rules! class {
 
             /// The stable word for ledgers and logs.
             #[must_use]
-            pub const fn word(self) -> &'static str {
+            pub const fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $word,)+ }
             }
 
@@ -287,12 +287,12 @@ impl DvmError {
     #[must_use]
     pub const fn code(&self) -> &'static str {
         match self {
-            Self::Config(e) => e.code.word(),
-            Self::Connection(e) => e.code.word(),
-            Self::JobRequest(e) => e.code.word(),
-            Self::JobProcessing(e) => e.code.word(),
-            Self::Payment(e) => e.code.word(),
-            Self::Invocation(e) => e.code.word(),
+            Self::Config(e) => e.code.as_str(),
+            Self::Connection(e) => e.code.as_str(),
+            Self::JobRequest(e) => e.code.as_str(),
+            Self::JobProcessing(e) => e.code.as_str(),
+            Self::Payment(e) => e.code.as_str(),
+            Self::Invocation(e) => e.code.as_str(),
         }
     }
 

@@ -17,16 +17,16 @@ pub struct Event {
     pub at: Time,
     /// What.
     #[serde(flatten)]
-    pub news: News,
+    pub kind: EventKind,
 }
 
 impl Event {
     /// News that happened now.
     #[must_use]
-    pub fn now(news: News) -> Self {
+    pub fn now(kind: EventKind) -> Self {
         Self {
             at: Time::now(),
-            news,
+            kind,
         }
     }
 }
@@ -34,7 +34,7 @@ impl Event {
 /// What an event tells. docs/protocol.md lists each with its fields.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
-pub enum News {
+pub enum EventKind {
     /// The shop's state changed.
     State {
         /// The actual state.

@@ -42,7 +42,7 @@ impl ShopState {
 
     /// The word in JSON and on the screen.
     #[must_use]
-    pub const fn word(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Offline => "offline",
             Self::Starting => "starting",
@@ -55,10 +55,10 @@ impl ShopState {
     }
 }
 
-/// A light: what a glance must tell.
+/// A health level: what a glance must tell.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Light {
+pub enum HealthLevel {
     /// Not looked at yet, or not wanted now.
     #[default]
     Unknown,
@@ -120,7 +120,7 @@ pub enum CheckStatus {
 impl CheckStatus {
     /// The word in front of a row.
     #[must_use]
-    pub const fn word(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Ok => "ok",
             Self::Warn => "warn",
@@ -137,7 +137,7 @@ pub struct RelayHealth {
     /// One word: connecting, connected, subscribed, deaf, `needs_auth`, refusing, down, closed, off (offline: not looked at).
     pub state: String,
     /// The light.
-    pub light: Light,
+    pub health: HealthLevel,
     /// Plain words: the reason and, where it is down, the next try. Strangers' text in it is already clean.
     pub detail: String,
     /// Since when it has been in this state.
@@ -162,8 +162,8 @@ pub struct RelayHealth {
 impl RelayHealth {
     /// What is seen of it, without what its counters say.
     #[must_use]
-    pub fn sight(&self) -> (&str, Light, &str) {
-        (&self.state, self.light, &self.detail)
+    pub fn sight(&self) -> (&str, HealthLevel, &str) {
+        (&self.state, self.health, &self.detail)
     }
 }
 
@@ -179,7 +179,7 @@ pub struct EndpointHealth {
     /// One word: `up`, `loading`, `down`, `needs_attention`, `resting`, `unknown`, `off` (offline: not looked at).
     pub state: String,
     /// The light.
-    pub light: Light,
+    pub health: HealthLevel,
     /// Plain words: version, or what is wrong and the fix.
     pub detail: String,
     /// Models it can serve now.
@@ -195,8 +195,8 @@ pub struct EndpointHealth {
 impl EndpointHealth {
     /// What is seen of it, without what its counters say.
     #[must_use]
-    pub fn sight(&self) -> (&str, Light, &str) {
-        (&self.state, self.light, &self.detail)
+    pub fn sight(&self) -> (&str, HealthLevel, &str) {
+        (&self.state, self.health, &self.detail)
     }
 }
 
@@ -208,7 +208,7 @@ pub struct WalletHealth {
     /// One word: up, down, unknown.
     pub state: String,
     /// The light.
-    pub light: Light,
+    pub health: HealthLevel,
     /// Plain words: alias, or what is wrong and the fix.
     pub detail: String,
     /// bitcoin, testnet, signet, regtest; none where the wallet does not say.
@@ -226,8 +226,8 @@ pub struct WalletHealth {
 impl WalletHealth {
     /// What is seen of it, without what its counters say.
     #[must_use]
-    pub fn sight(&self) -> (&str, Light, &str) {
-        (&self.state, self.light, &self.detail)
+    pub fn sight(&self) -> (&str, HealthLevel, &str) {
+        (&self.state, self.health, &self.detail)
     }
 }
 

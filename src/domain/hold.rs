@@ -106,7 +106,7 @@ pub fn deliver_by(job: &Job) -> Option<Time> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Duty {
     /// A look whether it is still held, until this moment.
-    Look {
+    Poll {
         /// Then it [`Duty::Ends`].
         until: Time,
     },
@@ -125,7 +125,7 @@ pub fn duty(job: &Job, now: Time) -> Option<Duty> {
         InvoiceState::Held => {
             let until = last_chance(job)?;
             Some(if now < until {
-                Duty::Look { until }
+                Duty::Poll { until }
             } else {
                 Duty::Ends
             })

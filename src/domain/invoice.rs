@@ -18,7 +18,7 @@ use super::msat::Msat;
 use super::text::clean;
 use super::time::Time;
 
-pub use schedule::{LATE_LOOKS, MAY_CLOSE_AFTER, UNKNOWN_LOOKS, is_due, may_close, next_look};
+pub use schedule::{LATE_LOOKS, MAY_CLOSE_AFTER, UNKNOWN_LOOKS, is_due, may_close, next_poll};
 pub use watched::Watched;
 
 /// The longest text that is taken for an invoice, bytes. Real ones are below 2,000.
@@ -49,7 +49,7 @@ pub enum Network {
 impl Network {
     /// The word in the settings.
     #[must_use]
-    pub const fn word(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Bitcoin => "bitcoin",
             Self::Testnet => "testnet",
@@ -60,16 +60,16 @@ impl Network {
 
     /// The network of that word, as the settings write it.
     #[must_use]
-    pub fn from_word(word: &str) -> Option<Self> {
+    pub fn parse(word: &str) -> Option<Self> {
         [Self::Bitcoin, Self::Testnet, Self::Signet, Self::Regtest]
             .into_iter()
-            .find(|network| network.word() == word)
+            .find(|network| network.as_str() == word)
     }
 }
 
 impl fmt::Display for Network {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.word())
+        f.pad(self.as_str())
     }
 }
 
@@ -302,7 +302,7 @@ pub fn network_word(invoice: &SignedRawBolt11Invoice) -> &'static str {
 
 fn check_network(invoice: &SignedRawBolt11Invoice, asked: Network) -> Result<(), InvoiceFault> {
     let found = network_word(invoice);
-    if found == asked.word() {
+    if found == asked.as_str() {
         Ok(())
     } else {
         Err(InvoiceFault::OtherNetwork { asked, found })

@@ -62,7 +62,7 @@ impl State {
 
     /// The word in the ledger.
     #[must_use]
-    pub const fn word(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Queued => "queued",
             Self::Quoting => "quoting",
@@ -81,8 +81,8 @@ impl State {
 
     /// The word read back.
     #[must_use]
-    pub fn from_word(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|state| state.word() == word)
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|state| state.as_str() == word)
     }
 
     /// What people see.
@@ -151,7 +151,7 @@ impl Status {
 
     /// The word in JSON.
     #[must_use]
-    pub const fn word(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Queued => "queued",
             Self::AwaitingPayment => "awaiting_payment",
@@ -167,8 +167,8 @@ impl Status {
 
     /// The word read back.
     #[must_use]
-    pub fn from_word(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|status| status.word() == word)
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|status| status.as_str() == word)
     }
 }
 
@@ -322,11 +322,11 @@ pub struct Invoice {
     /// When that was confirmed.
     pub paid_at: Option<Time>,
     /// Looks at the wallet so far.
-    pub looks: u32,
+    pub polls: u32,
     /// Looks after expiry that the wallet answered.
-    pub late_looks: u32,
+    pub late_polls: u32,
     /// The next look.
-    pub next_look_at: Option<Time>,
+    pub next_poll_at: Option<Time>,
 }
 
 /// The wallet that made an invoice.

@@ -40,7 +40,7 @@ impl Sort {
 
     /// The word on the screen and in JSON.
     #[must_use]
-    pub const fn word(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Time => "time",
             Self::Amount => "amount",
@@ -70,7 +70,7 @@ impl Sort {
         match self {
             Self::Time => (job.created_at.0, ""),
             Self::Amount => (number(job.price_msat.map(|price| price.0)), ""),
-            Self::Status => (0, job.status.word()),
+            Self::Status => (0, job.status.as_str()),
             Self::Tokens => (number(job.completion_tokens.map(u64::from)), ""),
             Self::Seconds => (number(job.elapsed_ms), ""),
         }

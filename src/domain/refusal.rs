@@ -74,7 +74,7 @@ impl DropReason {
 
     /// The word in JSON and in the ledger.
     #[must_use]
-    pub const fn word(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Duplicate => "duplicate",
             Self::Stale => "stale",
@@ -98,8 +98,8 @@ impl DropReason {
 
     /// The word read back.
     #[must_use]
-    pub fn from_word(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|reason| reason.word() == word)
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| reason.as_str() == word)
     }
 
     /// The plain sentence for a buyer who asked us alone; none where an answer would be noise or a leak.
@@ -127,6 +127,6 @@ impl DropReason {
 
 impl fmt::Display for DropReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.word())
+        f.write_str(self.as_str())
     }
 }

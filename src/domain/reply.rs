@@ -70,7 +70,7 @@ impl Role {
 
     /// The word in the ledger.
     #[must_use]
-    pub const fn word(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Queued => "queued",
             Self::Processing => "processing",
@@ -83,8 +83,8 @@ impl Role {
 
     /// The word read back.
     #[must_use]
-    pub fn from_word(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|role| role.word() == word)
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|role| role.as_str() == word)
     }
 }
 
@@ -204,14 +204,14 @@ pub fn compose(
     if !REQUEST_KINDS.contains(&request_kind) {
         return Err(format!("an event of kind {request_kind} is no job request"));
     }
-    let pen = Pen {
+    let writer = ReplyWriter {
         request: request_event,
         encryption,
         encrypt,
         way,
     };
-    let mut tags = pen.addressed(way.hint);
-    let content = pen.write(reply, &mut tags)?;
+    let mut tags = writer.addressed(way.hint);
+    let content = writer.write(reply, &mut tags)?;
     let kind = match reply {
         Reply::Result { .. } => request_kind + RESULT_ABOVE_REQUEST,
         _ => FEEDBACK,
@@ -228,14 +228,14 @@ pub fn compose(
     ))
 }
 
-struct Pen<'a> {
+struct ReplyWriter<'a> {
     request: &'a Event,
     encryption: Encryption,
     encrypt: &'a Encrypt<'a>,
     way: Way<'a>,
 }
 
-impl Pen<'_> {
+impl ReplyWriter<'_> {
     /// Exactly one `e` and one `p`.
     fn addressed(&self, relay_hint: &str) -> Vec<Tag> {
         let id = self.request.id.to_hex();
@@ -416,10 +416,10 @@ mod tests {
     #[test]
     fn a_role_is_read_back_from_its_word() {
         for role in Role::ALL {
-            assert_eq!(Role::from_word(role.word()), Some(role));
-            let json = format!("\"{}\"", role.word());
+            assert_eq!(Role::parse(role.as_str()), Some(role));
+            let json = format!("\"{}\"", role.as_str());
             assert_eq!(serde_json::to_string(&role).unwrap(), json);
         }
-        assert_eq!(Role::from_word("partial"), None);
+        assert_eq!(Role::parse("partial"), None);
     }
 }

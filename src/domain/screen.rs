@@ -23,16 +23,16 @@ impl ThemeName {
 
     /// The theme on the ground that the terminal tells of itself: letters for a dark ground are not drawn on a light one.
     #[must_use]
-    pub const fn on(self, light: bool) -> Self {
+    pub const fn on(self, health: bool) -> Self {
         match self {
-            Self::Dark if light => Self::Light,
+            Self::Dark if health => Self::Light,
             other => other,
         }
     }
 
     /// The word in the settings.
     #[must_use]
-    pub const fn word(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Dark => "dark",
             Self::Light => "light",
@@ -42,8 +42,8 @@ impl ThemeName {
 
     /// The word read back.
     #[must_use]
-    pub fn from_word(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|name| name.word() == word)
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|name| name.as_str() == word)
     }
 }
 
@@ -54,7 +54,7 @@ pub enum BellKind {
     /// Not at all.
     #[default]
     Off,
-    /// By the terminal's bell.
+    /// By the terminal's waker.
     Bell,
     /// By the desktop, where the terminal passes it on (OSC 9).
     Notify,
@@ -62,6 +62,6 @@ pub enum BellKind {
 
 impl fmt::Display for ThemeName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.word())
+        f.write_str(self.as_str())
     }
 }

@@ -1,14 +1,14 @@
 //! An event as one line of telemetry: what an operator reads in the feed and in the log.
 //!
-//! Pure, and total over [`News`]. It never holds a prompt, an answer, an invoice, a preimage or a secret: none of them is
+//! Pure, and total over [`EventKind`]. It never holds a prompt, an answer, an invoice, a preimage or a secret: none of them is
 //! an event's business, and the invoice that a job carries is left out here.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::event::{Event, Level, News};
-use super::health::{CheckStatus, Light, ShopState};
+use super::event::{Event, EventKind, Level};
+use super::health::{CheckStatus, HealthLevel, ShopState};
 use super::job::{JobView, Status};
 use super::text::clean;
 use super::time::Time;
@@ -76,12 +76,12 @@ pub fn telemetry(event: &Event) -> Telemetry {
     let line = |level, category: &str, action: &str, label: &str| {
         Telemetry::new(at, level, category, action, label)
     };
-    match &event.news {
-        News::State { state, detail, .. } => {
-            line(state_level(*state), "shop", state.word(), detail)
+    match &event.kind {
+        EventKind::State { state, detail, .. } => {
+            line(state_level(*state), "shop", state.as_str(), detail)
         }
-        News::Job { job, what } => of_job(at, job, what),
-        News::Progress {
+        EventKind::Job { job, what } => of_job(at, job, what),
+        EventKind::Progress {
             id,
             tokens,
             elapsed_ms,
@@ -92,7 +92,7 @@ pub fn telemetry(event: &Event) -> Telemetry {
                 .value(f64::from(*tokens))
                 .with("job", id)
         }
-        News::Paid {
+        EventKind::Paid {
             id,
             amount_msat,
             late,
@@ -107,7 +107,7 @@ pub fn telemetry(event: &Event) -> Telemetry {
                 .value(lossy(amount_msat.0) / MSAT_PER_SAT)
                 .with("job", id)
         }
-        News::Dropped {
+        EventKind::Dropped {
             reason,
             count,
             buyer,
@@ -115,75 +115,76 @@ pub fn telemetry(event: &Event) -> Telemetry {
             .value(lossy(*count))
             .with("reason", reason)
             .with("buyer", buyer),
-        News::Published { .. } => of_publication(event),
-        News::Totals { totals } => line(
+        EventKind::Published { .. } => of_publication(event),
+        EventKind::Totals { totals } => line(
             Level::Debug,
             "ledger",
             "totals",
             &format!("{} jobs, {}", totals.jobs, totals.revenue_msat.display()),
         )
         .value(lossy(totals.jobs)),
-        News::Queue { waiting, running } => line(
+        EventKind::Queue { waiting, running } => line(
             Level::Debug,
             "job",
             "queue",
             &format!("{waiting} waiting, {running} running"),
         )
         .value(f64::from(*waiting)),
-        News::Load { load } => line(
+        EventKind::Load { load } => line(
             Level::Debug,
             "shop",
             "load",
             &format!("processors {} %", load.cpu_percent),
         )
         .value(f64::from(load.cpu_percent)),
-        News::Settings { detail } => line(Level::Info, "shop", "settings", detail),
-        News::Notice {
+        EventKind::Settings { detail } => line(Level::Info, "shop", "settings", detail),
+        EventKind::Notice {
             level,
             category,
             message,
         } => line(*level, category, "notice", message),
-        News::Resync { missed } => {
+        EventKind::Resync { missed } => {
             let label = format!("{missed} events missed; the whole state was given again");
             line(Level::Warn, "shop", "resync", &label).value(lossy(*missed))
         }
-        News::Check { .. } | News::Relay { .. } | News::Endpoint { .. } | News::Wallet { .. } => {
-            of_health(event)
-        }
+        EventKind::Check { .. }
+        | EventKind::Relay { .. }
+        | EventKind::Endpoint { .. }
+        | EventKind::Wallet { .. } => of_health(event),
     }
 }
 
 fn of_health(event: &Event) -> Telemetry {
     let at = event.at;
-    match &event.news {
-        News::Check { check } => {
+    match &event.kind {
+        EventKind::Check { check } => {
             let level = match check.status {
                 CheckStatus::Ok => Level::Info,
                 CheckStatus::Warn => Level::Warn,
                 CheckStatus::Fail => Level::Error,
             };
             let kind = format!("{:?}", check.check).to_lowercase();
-            let label = format!("{kind} {}: {}", check.status.word(), check.detail);
+            let label = format!("{kind} {}: {}", check.status.as_str(), check.detail);
             Telemetry::new(at, level, "shop", "check", &label)
                 .with("target", &check.target)
                 .with("fix", &check.fix)
         }
-        News::Relay { relay } => {
+        EventKind::Relay { relay } => {
             let label = format!("{} {}", relay.url, relay.detail);
-            Telemetry::new(at, light_level(relay.light), "relay", &relay.state, &label)
+            Telemetry::new(at, light_level(relay.health), "relay", &relay.state, &label)
                 .value(relay.latency_ms.map(lossy))
                 .with("relay", &relay.url)
         }
-        News::Endpoint { endpoint } => {
+        EventKind::Endpoint { endpoint } => {
             let label = format!("{} {}", endpoint.name, endpoint.detail);
-            let level = light_level(endpoint.light);
+            let level = light_level(endpoint.health);
             Telemetry::new(at, level, "model", &endpoint.state, &label)
                 .value(endpoint.tokens_per_second)
                 .with("endpoint", &endpoint.name)
         }
-        News::Wallet { wallet } => {
+        EventKind::Wallet { wallet } => {
             let label = format!("{} {}", wallet.backend, wallet.detail);
-            let level = light_level(wallet.light);
+            let level = light_level(wallet.health);
             Telemetry::new(at, level, "wallet", &wallet.state, &label)
                 .with("wallet", &wallet.backend)
         }
@@ -198,23 +199,23 @@ fn of_job(at: Time, job: &JobView, what: &str) -> Telemetry {
         _ => Level::Info,
     };
     let why = job.error.as_deref().unwrap_or_default();
-    let label = format!("{} {} {why}", job.id.short(), job.status.word());
+    let label = format!("{} {} {why}", job.id.short(), job.status.as_str());
     Telemetry::new(at, level, "job", what, &label)
         .value(job.price_msat.map(|price| lossy(price.0) / MSAT_PER_SAT))
         .with("job", &job.id)
         .with("buyer", &job.buyer)
-        .with("status", job.status.word())
+        .with("status", job.status.as_str())
         .with("model", job.model.as_deref().unwrap_or_default())
 }
 
 fn of_publication(event: &Event) -> Telemetry {
-    let News::Published {
+    let EventKind::Published {
         id,
         role,
         relay,
         outcome,
         detail,
-    } = &event.news
+    } = &event.kind
     else {
         return Telemetry::new(event.at, Level::Debug, "relay", "published", "");
     };
@@ -240,11 +241,11 @@ const fn state_level(state: ShopState) -> Level {
     }
 }
 
-const fn light_level(light: Light) -> Level {
-    match light {
-        Light::Unknown | Light::Ok => Level::Info,
-        Light::Warn => Level::Warn,
-        Light::Down => Level::Error,
+const fn light_level(health: HealthLevel) -> Level {
+    match health {
+        HealthLevel::Unknown | HealthLevel::Ok => Level::Info,
+        HealthLevel::Warn => Level::Warn,
+        HealthLevel::Down => Level::Error,
     }
 }
 
@@ -261,12 +262,12 @@ mod tests {
 
     #[test]
     fn an_event_says_who_what_and_how_bad_it_is() {
-        let news = News::Notice {
+        let kind = EventKind::Notice {
             level: Level::Warn,
             category: "wallet".to_owned(),
             message: "slow\u{1b}[2J".to_owned(),
         };
-        let line = telemetry(&Event { at: Time(7), news });
+        let line = telemetry(&Event { at: Time(7), kind });
         assert_eq!(
             (
                 line.at,
@@ -280,14 +281,14 @@ mod tests {
 
     #[test]
     fn strangers_text_is_clean_and_bounded() {
-        let news = News::Published {
+        let kind = EventKind::Published {
             id: None,
             role: "result".to_owned(),
             relay: "wss://r\u{202e}".to_owned(),
             outcome: "refused".to_owned(),
             detail: "x\u{7}".repeat(10_000),
         };
-        let line = telemetry(&Event::now(news));
+        let line = telemetry(&Event::now(kind));
         assert!(line.label.chars().count() <= LABEL);
         let values = line.context.values().chain([&line.label]);
         assert!(values.flat_map(|text| text.chars()).all(|c| !is_hostile(c)));
@@ -297,7 +298,7 @@ mod tests {
     fn a_line_reads_back_from_json() {
         let line = telemetry(&Event {
             at: Time(1_000),
-            news: News::Resync { missed: 3 },
+            kind: EventKind::Resync { missed: 3 },
         });
         let json = serde_json::to_string(&line).unwrap();
         assert_eq!(serde_json::from_str::<Telemetry>(&json).unwrap(), line);

@@ -24,18 +24,18 @@ pub(super) use self::counts::Counts;
 use self::fetching::Slots;
 use self::refuse::{Refusals, Refuser, refusals};
 pub use self::terms::price_rule;
+use super::context::{Connections, EngineContext};
 use super::crash;
-use super::desk::StepError;
 use super::held_back::HeldBack;
 use super::radar::Radar;
-use super::shop::{Market, Shop};
 use super::signs;
+use super::transition::ApplyError;
 use super::zaps::Zaps;
 use crate::config::Settings;
 use crate::domain::admission::{self, Admit, Facts, Open};
-use crate::domain::event::News;
+use crate::domain::event::EventKind;
 use crate::domain::fair::Gate;
-use crate::domain::health::Light;
+use crate::domain::health::HealthLevel;
 use crate::domain::id::Buyer;
 use crate::domain::job::{Job, State, Texts};
 use crate::domain::message;
@@ -45,7 +45,7 @@ use crate::domain::reply::{Draft, Reply, Role};
 use crate::domain::request;
 use crate::domain::time::Time;
 use crate::ledger::{LedgerError, NewJob, SignedDraft};
-use crate::nostr::{Inlets, RelayNews};
+use crate::nostr::{Inlets, RelayEvent};
 
 /// How long relays have to give the inputs of one request, all together.
 const FETCH_TIME: Duration = Duration::from_secs(5);
@@ -54,8 +54,8 @@ const AT_ONCE: usize = 8;
 
 /// Counts and limits; lives as long as the shop is online.
 pub struct Admission {
-    shop: Arc<Shop>,
-    market: Market,
+    shop: Arc<EngineContext>,
+    connections: Connections,
     gate: Mutex<Gate>,
     began: Instant,
     counts: Counts,
@@ -75,16 +75,16 @@ struct Arrived {
 impl Admission {
     /// Takes what the relays bring until `stop`; `early` came while the shop was still starting.
     pub async fn work(
-        shop: Arc<Shop>,
-        market: Market,
-        early: Vec<RelayNews>,
+        shop: Arc<EngineContext>,
+        connections: Connections,
+        early: Vec<RelayEvent>,
         news: Inlets,
         stop: CancellationToken,
     ) {
         let (refusals, refuser) = refusals(shop.clone());
         let zaps = Zaps::new(shop.clone());
         let admission = Arc::new(Self {
-            market,
+            connections,
             gate: Mutex::default(),
             began: Instant::now(),
             counts: Counts::new(shop.clone()),
@@ -110,7 +110,7 @@ impl Admission {
 
     async fn take_requests(
         self: &Arc<Self>,
-        mut news: mpsc::Receiver<RelayNews>,
+        mut news: mpsc::Receiver<RelayEvent>,
         stop: &CancellationToken,
     ) {
         let mut beside: JoinSet<()> = JoinSet::new();
@@ -128,11 +128,11 @@ impl Admission {
                 }
             };
             match item {
-                Some(RelayNews::Event { relay, event }) => {
+                Some(RelayEvent::Event { relay, event }) => {
                     let event = Box::new(event.into_event());
                     self.take(Arrived { relay, event }, &mut beside).await;
                 }
-                Some(RelayNews::TooLong { relay, event }) => {
+                Some(RelayEvent::TooLong { relay, event }) => {
                     let event = Box::new(event.into_event());
                     self.too_long(Arrived { relay, event }).await;
                 }
@@ -207,7 +207,7 @@ impl Admission {
         record.known |= self.cancels.has(event.id, event.pubkey);
         let us = self.shop.keys.public_key();
         let available = |model: &str| {
-            let mut names = self.market.pool.models().into_iter();
+            let mut names = self.connections.pool.models().into_iter();
             names.find(|name| same_model(name, model))
         };
         let price_of = |model: &str| price_rule(settings, model);
@@ -224,11 +224,11 @@ impl Admission {
             fetching: self.slots.now(buyer),
             open: Open {
                 sells: self.shop.sells(),
-                wallet_down: self.shop.wallet_health.borrow().light == Light::Down,
+                wallet_down: self.shop.wallet_health.borrow().health == HealthLevel::Down,
                 cramped: self.shop.cramped().is_some(),
                 paused: self.shop.pauses(),
             },
-            closed: &|model| self.market.pool.closed(model).is_some(),
+            closed: &|model| self.connections.pool.closed(model).is_some(),
         };
         let judged = {
             let mut gate = self.gate.lock().unwrap_or_else(PoisonError::into_inner);
@@ -257,7 +257,7 @@ impl Admission {
             .iter()
             .filter_map(|url| RelayUrl::parse(url).ok())
             .collect();
-        let found = self.market.relays.fetch(ids, hints, FETCH_TIME).await;
+        let found = self.connections.relays.fetch(ids, hints, FETCH_TIME).await;
         found
             .into_iter()
             .map(|event| (event.id, event.content))
@@ -325,7 +325,7 @@ impl Admission {
         crash::point("admit.after");
         self.shop.ledger_works();
         let job = entered?;
-        self.shop.tell(News::Job {
+        self.shop.emit(EventKind::Job {
             job: Box::new(job.view()),
             what: "admitted".to_owned(),
         });
@@ -342,7 +342,7 @@ impl Admission {
             return Ok(Vec::new());
         }
         let (waiting, _) = self.shop.ledger.queue_counts();
-        if waiting == 0 && self.market.pool.free_slots(&job.terms.model) > 0 {
+        if waiting == 0 && self.connections.pool.free_slots(&job.terms.model) > 0 {
             return Ok(Vec::new());
         }
         let draft = Draft {
@@ -376,7 +376,7 @@ enum Failure {
     Dropped(DropReason),
     /// It may not be too old at all: it is judged again when the clock is right.
     HeldBack,
-    Ledger(StepError),
+    Ledger(ApplyError),
 }
 
 impl From<DropReason> for Failure {
@@ -391,8 +391,8 @@ impl From<LedgerError> for Failure {
     }
 }
 
-impl From<StepError> for Failure {
-    fn from(error: StepError) -> Self {
+impl From<ApplyError> for Failure {
+    fn from(error: ApplyError) -> Self {
         Self::Ledger(error)
     }
 }

@@ -12,11 +12,11 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::admission::price_rule;
+use super::context::{Connections, EngineContext};
 use super::mint;
-use super::shop::{Market, Shop};
 use crate::config::Settings;
 use crate::domain::announce::{self, HEARTBEAT_SECS, Handler, Sold};
-use crate::domain::event::{Level, News};
+use crate::domain::event::{EventKind, Level};
 use crate::domain::time::Time;
 use crate::nostr::Verdict;
 
@@ -34,8 +34,8 @@ const SPEED_EVERY: Duration = Duration::from_secs(600);
 const FAREWELL: Duration = Duration::from_secs(3);
 
 /// Announces for as long as the shop is online, and takes it back at the end.
-pub async fn work(shop: Arc<Shop>, market: Market, stop: CancellationToken) {
-    let mut board = Board::new(shop, market);
+pub async fn work(shop: Arc<EngineContext>, connections: Connections, stop: CancellationToken) {
+    let mut board = Board::new(shop, connections);
     loop {
         if board.shop.settings().nostr.announce {
             board.renew().await;
@@ -73,7 +73,7 @@ struct Try {
 }
 
 /// One announcement as it stands.
-struct Said {
+struct Notice {
     event: Signed,
     /// What it says; the same again is not told again.
     says: (Vec<Vec<String>>, String),
@@ -83,9 +83,9 @@ struct Said {
 }
 
 struct Board {
-    shop: Arc<Shop>,
-    market: Market,
-    said: HashMap<u16, Said>,
+    shop: Arc<EngineContext>,
+    connections: Connections,
+    said: HashMap<u16, Notice>,
     speeds: HashMap<String, f64>,
     measured: Option<Instant>,
     beat: Option<Instant>,
@@ -95,10 +95,10 @@ struct Board {
 }
 
 impl Board {
-    fn new(shop: Arc<Shop>, market: Market) -> Self {
+    fn new(shop: Arc<EngineContext>, connections: Connections) -> Self {
         Self {
             shop,
-            market,
+            connections,
             said: HashMap::new(),
             speeds: HashMap::new(),
             measured: None,
@@ -173,7 +173,7 @@ impl Board {
         let stale = false;
         self.said.insert(
             kind,
-            Said {
+            Notice {
                 event,
                 says,
                 stale,
@@ -195,7 +195,7 @@ impl Board {
             return;
         }
         let mut speeds: HashMap<String, f64> = HashMap::new();
-        for endpoint in self.market.pool.health() {
+        for endpoint in self.connections.pool.health() {
             let Some(speed) = endpoint.tokens_per_second else {
                 continue;
             };
@@ -251,7 +251,7 @@ impl Board {
             for (relay, one) in said.tries.iter_mut().filter(|(_, one)| due(one)) {
                 one.under_way = true;
                 let (kind, relay, event) = (*kind, relay.clone(), said.event.clone());
-                let relays = self.market.relays.clone();
+                let relays = self.connections.relays.clone();
                 self.sending.spawn(async move {
                     let verdict = relays.publish(&relay, &event).await;
                     (kind, relay, event, verdict)
@@ -271,7 +271,7 @@ impl Board {
             | Verdict::Down(words)
             | Verdict::Ended(words) => ("retry", words.clone()),
         };
-        self.shop.tell(News::Published {
+        self.shop.emit(EventKind::Published {
             id: None,
             role: format!("kind {kind}"),
             relay: relay.to_string(),
@@ -324,10 +324,10 @@ impl Board {
             let Some(event) = self.sign(unsigned).await else {
                 return;
             };
-            let relays = self.market.relays.own();
+            let relays = self.connections.relays.own();
             let sent = relays
                 .iter()
-                .map(|relay| self.market.relays.publish(relay, &event));
+                .map(|relay| self.connections.relays.publish(relay, &event));
             futures::future::join_all(sent).await;
         });
         futures::future::join_all(farewell).await;

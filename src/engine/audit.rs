@@ -13,7 +13,7 @@ use crate::domain::msat::Msat;
 use crate::domain::text::clean;
 use crate::domain::time::Time;
 use crate::ledger::{Ledger, LedgerError};
-use crate::wallet::{Issued, Seen, Wallet, WalletError};
+use crate::wallet::{Issued, PaymentStatus, Wallet, WalletError};
 
 /// Between two questions: at most five a second.
 const GAP: Duration = Duration::from_millis(200);
@@ -47,7 +47,7 @@ pub enum Differs {
 impl Differs {
     /// The word in JSON.
     #[must_use]
-    pub const fn word(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::LedgerPaid => "ledger_paid",
             Self::WalletPaid => "wallet_paid",
@@ -95,7 +95,7 @@ pub struct Unanswered {
 
 /// The audit's result.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Sheet {
+pub struct Report {
     /// Every invoice was looked at, and none differs.
     pub ok: bool,
     /// The wallet's backend.
@@ -128,10 +128,10 @@ pub async fn audit(
     since: Time,
     until: Time,
     mut told: impl FnMut(u64, u64),
-) -> Result<Sheet, LedgerError> {
+) -> Result<Report, LedgerError> {
     let health = wallet.health().await;
     let who = health.identity;
-    let mut sheet = Sheet {
+    let mut report = Report {
         ok: false,
         wallet: wallet.backend().to_owned(),
         identity: who.clone(),
@@ -152,31 +152,31 @@ pub async fn audit(
         after = made_at(last).map(|at| (at, last.id));
         for job in page {
             if !is_its_own(&job, wallet, who.as_deref()) {
-                sheet.note(
+                report.note(
                     &job,
                     Differs::OtherWallet,
                     "made by another wallet".to_owned(),
                     None,
                 );
             } else if let Some(issued) = issued(&job) {
-                sheet.asked += 1;
+                report.asked += 1;
                 match ask(wallet, issued, &mut pace).await {
                     Ok(seen) => {
                         in_a_row = 0;
                         // Read again: the shop may have booked the payment meanwhile.
                         let now = ledger.job(job.id).await?.unwrap_or(job);
-                        sheet.compare(&now, &seen);
+                        report.compare(&now, &seen);
                     }
                     Err(error) => {
                         in_a_row += 1;
-                        sheet.unanswered(&job, &error);
+                        report.unanswered(&job, &error);
                     }
                 }
             }
             done += 1;
-            told(done, sheet.invoices);
+            told(done, report.invoices);
             if in_a_row >= ERRORS_MAX {
-                sheet.cut = format!("{ERRORS_MAX} questions in a row had no answer");
+                report.cut = format!("{ERRORS_MAX} questions in a row had no answer");
                 break 'pages;
             }
         }
@@ -185,10 +185,10 @@ pub async fn audit(
         }
     }
     if wallet.health().await.identity != who {
-        "another wallet answered at the end than at the beginning".clone_into(&mut sheet.cut);
+        "another wallet answered at the end than at the beginning".clone_into(&mut report.cut);
     }
-    sheet.ok = sheet.differences.is_empty() && sheet.errors.is_empty() && sheet.cut.is_empty();
-    Ok(sheet)
+    report.ok = report.differences.is_empty() && report.errors.is_empty() && report.cut.is_empty();
+    Ok(report)
 }
 
 fn made_at(job: &Job) -> Option<Time> {
@@ -199,7 +199,7 @@ async fn ask(
     wallet: &dyn Wallet,
     issued: Issued,
     pace: &mut tokio::time::Interval,
-) -> Result<Seen, WalletError> {
+) -> Result<PaymentStatus, WalletError> {
     let mut tries = 0;
     loop {
         pace.tick().await;
@@ -215,11 +215,11 @@ async fn ask(
     }
 }
 
-impl Sheet {
-    fn compare(&mut self, job: &Job, seen: &Seen) {
+impl Report {
+    fn compare(&mut self, job: &Job, seen: &PaymentStatus) {
         let Some(invoice) = &job.invoice else { return };
         let amount = match seen {
-            Seen::Paid { amount, .. } => *amount,
+            PaymentStatus::Paid { amount, .. } => *amount,
             _ => None,
         };
         match compare(invoice, seen) {
@@ -269,7 +269,7 @@ enum Found {
 }
 
 /// Do ledger and wallet say the same of an invoice?
-fn compare(invoice: &Invoice, seen: &Seen) -> Found {
+fn compare(invoice: &Invoice, seen: &PaymentStatus) -> Found {
     let paid = invoice.state == InvoiceState::Paid;
     let gone = matches!(
         invoice.state,
@@ -277,7 +277,7 @@ fn compare(invoice: &Invoice, seen: &Seen) -> Found {
     );
     let differs = |how, words: &str| Found::Differs(how, clean(words, 300));
     match seen {
-        Seen::Paid {
+        PaymentStatus::Paid {
             amount, preimage, ..
         } => {
             let Some(hash) = &invoice.payment_hash else {
@@ -295,18 +295,21 @@ fn compare(invoice: &Invoice, seen: &Seen) -> Found {
                 Verdict::Paid { .. } => Found::Agrees,
             }
         }
-        Seen::Attention(words) => differs(Differs::Attention, words),
-        Seen::Unknown if gone => Found::Forgotten,
-        Seen::Unknown => differs(Differs::Unknown, "the wallet does not know the invoice"),
-        Seen::Pending if paid => differs(Differs::LedgerPaid, "not paid"),
-        Seen::Held { .. } if paid => differs(Differs::LedgerPaid, "held, not taken"),
-        Seen::Expired if paid => differs(Differs::LedgerPaid, "expired, not paid"),
-        Seen::Canceled if paid => differs(Differs::LedgerPaid, "canceled"),
-        Seen::Held { .. } if invoice.state == InvoiceState::GivenBack => differs(
+        PaymentStatus::Attention(words) => differs(Differs::Attention, words),
+        PaymentStatus::Unknown if gone => Found::Forgotten,
+        PaymentStatus::Unknown => differs(Differs::Unknown, "the wallet does not know the invoice"),
+        PaymentStatus::Pending if paid => differs(Differs::LedgerPaid, "not paid"),
+        PaymentStatus::Held { .. } if paid => differs(Differs::LedgerPaid, "held, not taken"),
+        PaymentStatus::Expired if paid => differs(Differs::LedgerPaid, "expired, not paid"),
+        PaymentStatus::Canceled if paid => differs(Differs::LedgerPaid, "canceled"),
+        PaymentStatus::Held { .. } if invoice.state == InvoiceState::GivenBack => differs(
             Differs::Attention,
             "held, and the ledger says that it went back",
         ),
-        Seen::Pending | Seen::Held { .. } | Seen::Expired | Seen::Canceled => Found::Agrees,
+        PaymentStatus::Pending
+        | PaymentStatus::Held { .. }
+        | PaymentStatus::Expired
+        | PaymentStatus::Canceled => Found::Agrees,
     }
 }
 
@@ -335,14 +338,14 @@ mod tests {
             expires_at: None,
             paid: if paid { Msat(10_000) } else { Msat::ZERO },
             paid_at: None,
-            looks: 0,
-            late_looks: 0,
-            next_look_at: None,
+            polls: 0,
+            late_polls: 0,
+            next_poll_at: None,
         }
     }
 
-    fn paid(msat: Option<u64>, preimage: Option<Preimage>) -> Seen {
-        Seen::Paid {
+    fn paid(msat: Option<u64>, preimage: Option<Preimage>) -> PaymentStatus {
+        PaymentStatus::Paid {
             amount: msat.map(Msat),
             at: None,
             preimage,
@@ -361,25 +364,29 @@ mod tests {
             (Paid, paid(Some(11_000), None), Some(Amount)),
             (Paid, paid(Some(9_000), None), Some(Amount)),
             (Paid, paid(None, wrong), Some(Attention)),
-            (Paid, Seen::Pending, Some(LedgerPaid)),
-            (Paid, Seen::Held { amount: None }, Some(LedgerPaid)),
-            (Paid, Seen::Expired, Some(LedgerPaid)),
-            (Paid, Seen::Canceled, Some(LedgerPaid)),
-            (Paid, Seen::Unknown, Some(Unknown)),
-            (Open, Seen::Pending, None),
-            (Open, Seen::Held { amount: None }, None),
-            (Open, Seen::Expired, None),
-            (Held, Seen::Held { amount: None }, None),
-            (GivenBack, Seen::Held { amount: None }, Some(Attention)),
-            (GivenBack, Seen::Canceled, None),
-            (Open, Seen::Unknown, Some(Unknown)),
+            (Paid, PaymentStatus::Pending, Some(LedgerPaid)),
+            (Paid, PaymentStatus::Held { amount: None }, Some(LedgerPaid)),
+            (Paid, PaymentStatus::Expired, Some(LedgerPaid)),
+            (Paid, PaymentStatus::Canceled, Some(LedgerPaid)),
+            (Paid, PaymentStatus::Unknown, Some(Unknown)),
+            (Open, PaymentStatus::Pending, None),
+            (Open, PaymentStatus::Held { amount: None }, None),
+            (Open, PaymentStatus::Expired, None),
+            (Held, PaymentStatus::Held { amount: None }, None),
+            (
+                GivenBack,
+                PaymentStatus::Held { amount: None },
+                Some(Attention),
+            ),
+            (GivenBack, PaymentStatus::Canceled, None),
+            (Open, PaymentStatus::Unknown, Some(Unknown)),
             (Open, paid(None, None), Some(WalletPaid)),
             (Open, paid(Some(9_000), None), Some(Amount)),
             (Expired, paid(Some(12_000), None), Some(WalletPaid)),
-            (Expired, Seen::Canceled, None),
+            (Expired, PaymentStatus::Canceled, None),
             (
                 Expired,
-                Seen::Attention("FAILED".to_owned()),
+                PaymentStatus::Attention("FAILED".to_owned()),
                 Some(Attention),
             ),
         ] {
@@ -389,7 +396,7 @@ mod tests {
             };
             assert_eq!(found, differs, "{ledger:?} {wallet:?}");
         }
-        let forgotten = compare(&invoice(Expired), &Seen::Unknown);
+        let forgotten = compare(&invoice(Expired), &PaymentStatus::Unknown);
         assert_eq!(forgotten, Found::Forgotten);
     }
 }

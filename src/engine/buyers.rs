@@ -6,10 +6,10 @@ use std::sync::{Arc, PoisonError, RwLock};
 use nostr::PublicKey;
 use nostr::nips::nip19::ToBech32;
 
-use super::shop::Shop;
+use super::context::EngineContext;
 use crate::config::Settings;
 use crate::domain::command::Reply;
-use crate::domain::event::{Level, News};
+use crate::domain::event::{EventKind, Level};
 use crate::domain::id::Buyer;
 use crate::domain::standing::{Decision, Standing};
 use crate::ledger::LedgerError;
@@ -29,7 +29,7 @@ impl Standings {
     }
 }
 
-impl Shop {
+impl EngineContext {
     /// How a buyer stands by what was decided about it; a list in the settings may block it all the same.
     #[must_use]
     pub fn standing(&self, buyer: &PublicKey) -> Standing {
@@ -47,7 +47,7 @@ impl Shop {
 }
 
 /// Writes a decision down, and brings it into force at once.
-pub async fn decide(shop: Arc<Shop>, buyer: String, decision: Decision) -> Reply {
+pub async fn decide(shop: Arc<EngineContext>, buyer: String, decision: Decision) -> Reply {
     let Ok(key) = PublicKey::parse(&buyer) else {
         return Reply::Refused {
             detail: "a buyer is an npub or 64 hex digits".to_owned(),
@@ -68,7 +68,7 @@ pub async fn decide(shop: Arc<Shop>, buyer: String, decision: Decision) -> Reply
         shop.ledger_failed(&error);
     }
     let detail = told(&key, standing, &shop.settings());
-    shop.tell(News::Notice {
+    shop.emit(EventKind::Notice {
         level: Level::Info,
         category: "shop".to_owned(),
         message: detail.clone(),

@@ -2,18 +2,20 @@
 
 use nostr::Event as Signed;
 
-use super::shop::Shop;
+use super::context::EngineContext;
 use crate::domain::job::Job;
 use crate::domain::refusal::DropReason;
 use crate::domain::request::{self, Agreed};
 use crate::domain::size::{self, COMMON_LONGEST, Shell};
 use crate::domain::work::work_of;
 
-impl Shop {
+impl EngineContext {
     /// The work that relays want and the settings allow, each once.
     #[must_use]
     pub fn work_wanted(&self) -> Vec<u8> {
-        let wants = self.market().map(|market| market.relays.wants());
+        let wants = self
+            .connections()
+            .map(|connections| connections.relays.wants());
         let kept = wants.into_iter().flatten().filter(|relay| !relay.left_out);
         kept.map(|relay| relay.pow).collect()
     }
@@ -21,7 +23,9 @@ impl Shop {
     /// The longest message that each of our relays takes, bytes.
     #[must_use]
     pub fn longest(&self) -> Vec<usize> {
-        let wants = self.market().map(|market| market.relays.wants());
+        let wants = self
+            .connections()
+            .map(|connections| connections.relays.wants());
         let kept = wants.into_iter().flatten().filter(|relay| !relay.left_out);
         let longest: Vec<usize> = kept.map(|relay| relay.longest).collect();
         if longest.is_empty() {
@@ -35,7 +39,9 @@ impl Shop {
     /// # Errors
     /// [`DropReason::PromptTooLong`] where no relay of ours would take a result.
     pub fn carry(&self, event: &Signed, hint: &str, agreed: &mut Agreed) -> Result<(), DropReason> {
-        let wants = self.market().map(|market| market.relays.wants());
+        let wants = self
+            .connections()
+            .map(|connections| connections.relays.wants());
         if wants.is_some_and(|wants| wants.iter().all(|relay| relay.left_out)) {
             // Each of our relays wants more work for an event than the settings allow.
             return Err(DropReason::Offline);
@@ -65,7 +71,9 @@ impl Shop {
     /// Where this very event goes: our relays that take it, and the request's own.
     #[must_use]
     pub fn targets_of(&self, event: &Signed, more: &[String]) -> Vec<String> {
-        let wants = self.market().map(|market| market.relays.wants());
+        let wants = self
+            .connections()
+            .map(|connections| connections.relays.wants());
         let work = work_of(event);
         let bytes = size::message(event);
         let out: Vec<_> = wants
@@ -84,8 +92,8 @@ impl Shop {
     /// Our relays and the request's own, each once.
     #[must_use]
     pub fn targets(&self, more: &[String]) -> Vec<String> {
-        let mut relays: Vec<String> = match self.market() {
-            Some(market) => market
+        let mut relays: Vec<String> = match self.connections() {
+            Some(connections) => connections
                 .relays
                 .own()
                 .iter()

@@ -9,12 +9,12 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use super::shop::Shop;
+use super::context::EngineContext;
 use crate::domain::clock::{self, Fault, Witnesses};
-use crate::domain::event::{Level, News};
-use crate::domain::health::{Check, CheckKind, CheckStatus, Light};
-use crate::domain::step::Input;
+use crate::domain::event::{EventKind, Level};
+use crate::domain::health::{Check, CheckKind, CheckStatus, HealthLevel};
 use crate::domain::time::{Anchor, Time};
+use crate::domain::transition::JobEvent;
 
 /// Between two looks at the wall clock.
 const EVERY: Duration = Duration::from_secs(1);
@@ -65,7 +65,7 @@ fn held<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Shop {
+impl EngineContext {
     /// The date for an event that is signed now; `request`: the date of what it answers.
     pub fn signed_at(&self, request: Option<Time>) -> Time {
         clock::signed_at(Time::now(), self.clock.fault().as_ref(), request)
@@ -82,8 +82,8 @@ pub fn start() {
 }
 
 /// Watches until `stop`.
-pub async fn work(shop: Arc<Shop>, stop: CancellationToken) {
-    let mut looks = 0_u32;
+pub async fn work(shop: Arc<EngineContext>, stop: CancellationToken) {
+    let mut polls = 0_u32;
     let mut open = 0_u32;
     let mut slept = Slept::start();
     loop {
@@ -95,11 +95,15 @@ pub async fn work(shop: Arc<Shop>, stop: CancellationToken) {
         }
         slept = Slept::start();
         let sure = shop.clock.sure.load(Ordering::SeqCst);
-        if step.is_some() || !sure || looks.is_multiple_of(JUDGED_EVERY) {
-            open = if shop.market().is_some() { open + 1 } else { 0 };
+        if step.is_some() || !sure || polls.is_multiple_of(JUDGED_EVERY) {
+            open = if shop.connections().is_some() {
+                open + 1
+            } else {
+                0
+            };
             judge(&shop, open > SURE_AFTER);
         }
-        looks = looks.wrapping_add(1);
+        polls = polls.wrapping_add(1);
         tokio::select! {
             () = stop.cancelled() => return,
             () = tokio::time::sleep(EVERY) => {}
@@ -144,7 +148,7 @@ fn awake_and_asleep() -> Option<Duration> {
 }
 
 /// The wall clock was set by `ms`, of which the machine slept a part.
-async fn stepped(shop: &Arc<Shop>, ms: i64, slept: Duration) {
+async fn stepped(shop: &Arc<EngineContext>, ms: i64, slept: Duration) {
     let slept = i64::try_from(slept.as_millis()).unwrap_or(i64::MAX);
     // What is due after a sleep is due: only what the clock was set by moves.
     let set = if ms > 0 { (ms - slept).max(0) } else { ms };
@@ -171,8 +175,8 @@ async fn stepped(shop: &Arc<Shop>, ms: i64, slept: Duration) {
     if set < 0 {
         reopen(shop).await;
     }
-    if let Some(market) = shop.market() {
-        market.relays.clock_stepped(ms);
+    if let Some(connections) = shop.connections() {
+        connections.relays.clock_stepped(ms);
     }
     let words = if set == 0 {
         format!("this machine slept for {} s", ms / 1_000)
@@ -184,14 +188,14 @@ async fn stepped(shop: &Arc<Shop>, ms: i64, slept: Duration) {
         )
     };
     shop.notice(Level::Warn, "clock", &words);
-    let bells = &shop.bells;
+    let wakers = &shop.wakers;
     for bell in [
-        &bells.queue,
-        &bells.invoices,
-        &bells.outbox,
-        &bells.looks,
-        &bells.holds,
-        &bells.lights,
+        &wakers.queue,
+        &wakers.invoices,
+        &wakers.outbox,
+        &wakers.polls,
+        &wakers.holds,
+        &wakers.health,
         &shop.clock.changed,
     ] {
         bell.notify_one();
@@ -199,32 +203,32 @@ async fn stepped(shop: &Arc<Shop>, ms: i64, slept: Duration) {
 }
 
 /// Invoices that were called unpaid while the clock was ahead can be paid still.
-async fn reopen(shop: &Arc<Shop>) {
+async fn reopen(shop: &Arc<EngineContext>) {
     let ids = match shop.ledger.closed_too_early(Time::now()).await {
         Ok(ids) => ids,
         Err(error) => return shop.ledger_failed(&error),
     };
     for id in ids {
-        match shop.apply(id, Input::NotExpired).await {
-            Ok(_) | Err(super::desk::StepError::No(_)) => {}
+        match shop.apply(id, JobEvent::NotExpired).await {
+            Ok(_) | Err(super::transition::ApplyError::No(_)) => {}
             Err(error) => shop.ledger_failed(&error),
         }
     }
 }
 
 /// Weighs what others say about the clock, and tells where it changed.
-fn judge(shop: &Shop, long_open: bool) {
-    let market = shop.market();
+fn judge(shop: &EngineContext, long_open: bool) {
+    let connections = shop.connections();
     let lately = |said: &(Instant, String)| said.0.elapsed() < REFUSED_FOR;
     let said = Witnesses {
-        relays: market
+        relays: connections
             .as_ref()
-            .map(|market| market.relays.clocks())
+            .map(|connections| connections.relays.clocks())
             .unwrap_or_default(),
         wallet: shop.wallet().and_then(|wallet| wallet.clock_off_secs()),
-        endpoints: market
-            .map(|market| {
-                market
+        endpoints: connections
+            .map(|connections| {
+                connections
                     .pool
                     .clocks()
                     .into_iter()
@@ -243,24 +247,24 @@ fn judge(shop: &Shop, long_open: bool) {
     if (heard || long_open) && !shop.clock.sure.swap(true, Ordering::SeqCst) {
         shop.clock.changed.notify_one();
     }
-    let sight = |fault: &Option<Fault>| fault.as_ref().map(|fault| fault.light);
+    let sight = |fault: &Option<Fault>| fault.as_ref().map(|fault| fault.health);
     if sight(&before) == sight(&fault) {
         return;
     }
-    shop.tell(News::Check {
+    shop.emit(EventKind::Check {
         check: check(fault.as_ref()),
     });
     if let Some(fault) = &fault {
         shop.notice(Level::Warn, "clock", &fault.words);
     }
-    shop.bells.lights.notify_one();
+    shop.wakers.health.notify_one();
     shop.clock.changed.notify_one();
 }
 
 fn check(fault: Option<&Fault>) -> Check {
     let (status, detail, fix) = match fault {
         None => (CheckStatus::Ok, "as others have it", ""),
-        Some(fault) if fault.light == Light::Down => {
+        Some(fault) if fault.health == HealthLevel::Down => {
             (CheckStatus::Fail, fault.words.as_str(), clock::FIX)
         }
         Some(fault) => (CheckStatus::Warn, fault.words.as_str(), clock::FIX),

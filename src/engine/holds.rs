@@ -11,18 +11,18 @@ use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::context::{EngineContext, LEDGER_PAUSE};
 use super::crash;
-use super::desk::StepError;
 use super::payments::{Came, Told, issued, learned};
-use super::shop::{LEDGER_PAUSE, Shop};
+use super::transition::ApplyError;
 use crate::domain::event::Level;
-use crate::domain::evidence::Look;
 use crate::domain::health::ShopState;
 use crate::domain::hold::{self, Duty};
 use crate::domain::id::RequestId;
 use crate::domain::job::{InvoiceState, Job, State};
-use crate::domain::step::Input;
+use crate::domain::payment_status::Poll;
 use crate::domain::time::Time;
+use crate::domain::transition::JobEvent;
 use crate::wallet::{Wallet, WalletError};
 
 /// Payments looked after at once.
@@ -47,7 +47,7 @@ struct Care {
 }
 
 /// Works until `stop`.
-pub async fn work(shop: Arc<Shop>, stop: CancellationToken) {
+pub async fn work(shop: Arc<EngineContext>, stop: CancellationToken) {
     let mut cares: HashMap<RequestId, Care> = HashMap::new();
     let mut acting: JoinSet<(RequestId, Care)> = JoinSet::new();
     let mut busy: HashSet<RequestId> = HashSet::new();
@@ -65,7 +65,7 @@ pub async fn work(shop: Arc<Shop>, stop: CancellationToken) {
         let wait = launch(&shop, &mut cares, &mut acting, &mut busy, closed);
         tokio::select! {
             () = stop.cancelled() => {}
-            () = shop.bells.holds.notified() => {}
+            () = shop.wakers.holds.notified() => {}
             Some(done) = acting.join_next(), if !acting.is_empty() => match done {
                 Ok((id, care)) => {
                     busy.remove(&id);
@@ -81,7 +81,7 @@ pub async fn work(shop: Arc<Shop>, stop: CancellationToken) {
 }
 
 /// Since when nobody works for what is held. A shop that drains has begun to close a while ago.
-fn closed_since(shop: &Shop, before: Option<Instant>) -> Option<Instant> {
+fn closed_since(shop: &EngineContext, before: Option<Instant>) -> Option<Instant> {
     match shop.now.borrow().state {
         ShopState::Offline => before.or_else(|| Some(Instant::now())),
         ShopState::Draining | ShopState::Stopping => {
@@ -95,7 +95,7 @@ fn closed_since(shop: &Shop, before: Option<Instant>) -> Option<Instant> {
 
 /// Starts what is due; tells how long nothing is.
 fn launch(
-    shop: &Arc<Shop>,
+    shop: &Arc<EngineContext>,
     cares: &mut HashMap<RequestId, Care>,
     acting: &mut JoinSet<(RequestId, Care)>,
     busy: &mut HashSet<RequestId>,
@@ -138,23 +138,28 @@ fn launch(
 /// When a held payment's time is over, whatever the wallet says.
 fn ends(job: &Job) -> Time {
     match hold::duty(job, Time::now()) {
-        Some(Duty::Look { until }) => until,
+        Some(Duty::Poll { until }) => until,
         Some(Duty::Ends) => Time(0),
         _ => Time(i64::MAX),
     }
 }
 
 /// Does what one payment asks for now.
-async fn tend(shop: &Arc<Shop>, job: Job, mut care: Care, closed: Option<Instant>) -> Care {
+async fn tend(
+    shop: &Arc<EngineContext>,
+    job: Job,
+    mut care: Care,
+    closed: Option<Instant>,
+) -> Care {
     let now = Time::now();
     let Some(duty) = hold::duty(&job, now) else {
         care.next = now.plus(LOOK_EVERY);
         return care;
     };
     let nobody_works = closed.is_some_and(|since| since.elapsed() >= CLOSED_FOR);
-    if nobody_works && matches!(duty, Duty::Look { .. }) && job.state == State::Queued {
-        match shop.apply(job.id, Input::ShopCloses).await {
-            Ok(_) | Err(StepError::No(_)) => {}
+    if nobody_works && matches!(duty, Duty::Poll { .. }) && job.state == State::Queued {
+        match shop.apply(job.id, JobEvent::ShopCloses).await {
+            Ok(_) | Err(ApplyError::No(_)) => {}
             Err(error) => shop.ledger_failed(&error),
         }
         care.next = now.plus(LEDGER_PAUSE);
@@ -163,8 +168,8 @@ async fn tend(shop: &Arc<Shop>, job: Job, mut care: Care, closed: Option<Instant
     let asked = ask(shop, &job, duty, &mut care.told).await;
     if duty == Duty::Ends && !matches!(asked, Ok(true)) {
         // Not even an answer is waited for any longer.
-        match shop.apply(job.id, Input::HoldEnds).await {
-            Ok(_) | Err(StepError::No(_)) => {}
+        match shop.apply(job.id, JobEvent::HoldEnds).await {
+            Ok(_) | Err(ApplyError::No(_)) => {}
             Err(error) => {
                 shop.ledger_failed(&error);
                 // Its time is over, so it is due at once.
@@ -176,7 +181,7 @@ async fn tend(shop: &Arc<Shop>, job: Job, mut care: Care, closed: Option<Instant
     }
     match asked {
         Ok(true) => care.fails = 0,
-        Ok(false) if matches!(duty, Duty::Look { .. }) => {
+        Ok(false) if matches!(duty, Duty::Poll { .. }) => {
             care.fails = 0;
             care.next = Time::now().plus(LOOK_EVERY);
             return care;
@@ -185,7 +190,7 @@ async fn tend(shop: &Arc<Shop>, job: Job, mut care: Care, closed: Option<Instant
         Err(error) => {
             care.fails += 1;
             care.told
-                .tell(shop, Level::Warn, job.id, &error.to_string());
+                .emit(shop, Level::Warn, job.id, &error.to_string());
         }
     }
     let pause = AGAIN * (1 << care.fails.min(8));
@@ -195,7 +200,7 @@ async fn tend(shop: &Arc<Shop>, job: Job, mut care: Care, closed: Option<Instant
 
 /// Tells the wallet what was decided, and looks at what it shows then. True where the job changed.
 async fn ask(
-    shop: &Arc<Shop>,
+    shop: &Arc<EngineContext>,
     job: &Job,
     duty: Duty,
     told: &mut Told,
@@ -203,9 +208,9 @@ async fn ask(
     let (Some(invoice), Some(issued)) = (&job.invoice, issued(job)) else {
         return Err(WalletError::Protocol("the invoice is gone".to_owned()));
     };
-    let purse = shop.purse_of(&invoice.made_by()).await;
-    let purse = purse.map_err(WalletError::Unreachable)?;
-    let wallet = &purse.wallet;
+    let handle = shop.wallet_handle_of(&invoice.made_by()).await;
+    let handle = handle.map_err(WalletError::Unreachable)?;
+    let wallet = &handle.wallet;
     let said = match duty {
         Duty::Take => take(job, &**wallet).await,
         Duty::GiveBack => {
@@ -214,17 +219,17 @@ async fn ask(
             crash::point("hold.after_cancel");
             said
         }
-        Duty::Look { .. } | Duty::Ends => Ok(()),
+        Duty::Poll { .. } | Duty::Ends => Ok(()),
     };
-    let look = Look {
+    let look = Poll {
         canceled: duty == Duty::GiveBack && said.is_ok(),
-        ..Look::at(Time::now())
+        ..Poll::at(Time::now())
     };
     // Whatever it answered: what counts is what it shows.
     let seen = wallet.lookup(issued).await;
-    purse.heard(&seen);
+    handle.heard(&seen);
     match learned(shop, job, seen, &look, told).await {
-        Ok(Came::Step(_)) => Ok(true),
+        Ok(Came::Transition(_)) => Ok(true),
         // Nothing has come of it: then what it answered before tells why.
         Ok(Came::Nothing) => said.map(|()| false),
         // Told already; it is tried again.

@@ -7,14 +7,14 @@ use std::time::Duration;
 
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 
+use super::context::EngineContext;
 use super::preflight;
-use super::shop::Shop;
 use super::status;
 use crate::config::force::{self, told};
 use crate::config::watch::Watch;
 use crate::config::{self, Settings};
 use crate::domain::command::Reply;
-use crate::domain::event::{Level, News};
+use crate::domain::event::{EventKind, Level};
 use crate::domain::size;
 
 /// A file that changed is read once nothing has changed for so long: not every editor writes it in one step.
@@ -100,7 +100,7 @@ impl InForce {
     ///
     /// # Errors
     /// The file can't be used; the sentence says where and why.
-    pub fn read(&mut self, shop: &Shop) -> Result<(), String> {
+    pub fn read(&mut self, shop: &EngineContext) -> Result<(), String> {
         let new = self.load()?;
         self.file = new.clone();
         put(shop, new);
@@ -108,12 +108,12 @@ impl InForce {
     }
 
     /// The shop is offline: what waited for that is in force.
-    pub fn settle(&self, shop: &Shop) {
+    pub fn settle(&self, shop: &EngineContext) {
         put(shop, self.file.clone());
     }
 
     /// Brings what the file says into force, as far as that can be while the shop is online, and says which did.
-    pub fn apply(&mut self, shop: &Shop, online: bool) -> Reply {
+    pub fn apply(&mut self, shop: &EngineContext, online: bool) -> Reply {
         match self.applied(shop, online) {
             Ok(detail) => Reply::Done { detail },
             Err(detail) => Reply::Refused { detail },
@@ -121,7 +121,7 @@ impl InForce {
     }
 
     /// The file has changed: the same, told as an event.
-    pub fn follow(&mut self, shop: &Shop, online: bool) {
+    pub fn follow(&mut self, shop: &EngineContext, online: bool) {
         if let Err(words) = self.applied(shop, online)
             && self.trouble != words
         {
@@ -145,7 +145,7 @@ impl InForce {
         Ok(new)
     }
 
-    fn applied(&mut self, shop: &Shop, online: bool) -> Result<String, String> {
+    fn applied(&mut self, shop: &EngineContext, online: bool) -> Result<String, String> {
         let new = self.load()?;
         let wallet = shop.wallet().filter(|_| online);
         if let Some(why) = wallet.and_then(|wallet| preflight::cant_hold(&new, &*wallet)) {
@@ -158,11 +158,11 @@ impl InForce {
             return Ok(self.said_before());
         }
         if !online {
-            status::tell_wallet(shop);
+            status::emit_wallet(shop);
         }
         let detail = told(&changed, online);
         self.last = Some((Instant::now(), detail.clone()));
-        shop.tell(News::Settings {
+        shop.emit(EventKind::Settings {
             detail: detail.clone(),
         });
         Ok(detail)
@@ -177,18 +177,18 @@ impl InForce {
 }
 
 /// Puts settings in force, and wakes whoever must do something about it rather than read them at its next step.
-fn put(shop: &Shop, settings: Settings) {
+fn put(shop: &EngineContext, settings: Settings) {
     if shop.set_settings(settings) {
-        if let Some(market) = shop.market() {
+        if let Some(connections) = shop.connections() {
             let limits = &shop.settings().limits;
-            market.relays.set_limits(
+            connections.relays.set_limits(
                 Duration::from_secs(limits.max_request_age_secs),
                 size::longest_request(limits.prompt_bytes as usize),
             );
         }
         // A buyer may have more jobs at once, texts may be kept for a shorter time.
-        shop.bells.queue.notify_one();
-        shop.bells.figures.notify_one();
+        shop.wakers.queue.notify_one();
+        shop.wakers.stats.notify_one();
     }
 }
 

@@ -7,10 +7,10 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::context::{EngineContext, LEDGER_PAUSE};
 use super::crash;
-use super::desk::StepError;
-use super::purse::Purse;
-use super::shop::{LEDGER_PAUSE, Shop};
+use super::transition::ApplyError;
+use super::wallets::WalletHandle;
 use crate::domain::Hex32;
 use crate::domain::error::PaymentCode;
 use crate::domain::event::Level;
@@ -18,10 +18,10 @@ use crate::domain::hold;
 use crate::domain::id::{PaymentHash, Preimage, RequestId};
 use crate::domain::invoice::{self, Expected};
 use crate::domain::job::{Job, MadeBy, PayOrder, State};
-use crate::domain::step::Input;
 use crate::domain::text::clean;
 use crate::domain::time::Time;
-use crate::ledger::Unheard;
+use crate::domain::transition::JobEvent;
+use crate::ledger::LostInvoice;
 use crate::wallet::{Issued, NewInvoice, Wallet, WalletError};
 
 /// Wallet calls at once.
@@ -34,7 +34,7 @@ const BAD_INVOICES: u32 = 3;
 const MEMO: &str = "Text generation";
 
 /// Works until `stop`; calls under way are finished, as each ends within 30 s.
-pub async fn work(shop: Arc<Shop>, stop: CancellationToken) {
+pub async fn work(shop: Arc<EngineContext>, stop: CancellationToken) {
     let mut asking: JoinSet<RequestId> = JoinSet::new();
     let mut busy = std::collections::HashSet::new();
     while !stop.is_cancelled() {
@@ -52,7 +52,7 @@ pub async fn work(shop: Arc<Shop>, stop: CancellationToken) {
         let due = next_due(&shop);
         tokio::select! {
             () = stop.cancelled() => {}
-            () = shop.bells.invoices.notified() => {}
+            () = shop.wakers.invoices.notified() => {}
             Some(done) = asking.join_next(), if !asking.is_empty() => match done {
                 Ok(id) => { busy.remove(&id); }
                 // A call that panicked: forget which are busy, so that its job is asked for again.
@@ -64,7 +64,7 @@ pub async fn work(shop: Arc<Shop>, stop: CancellationToken) {
     while asking.join_next().await.is_some() {}
 }
 
-fn next_due(shop: &Shop) -> Duration {
+fn next_due(shop: &EngineContext) -> Duration {
     let due = shop.ledger.next_due([State::Inferred, State::Quoting]);
     due.map_or(Duration::from_secs(3_600), |at| {
         let wait = at.since(Time::now()).min(LONGEST_WAIT);
@@ -72,21 +72,21 @@ fn next_due(shop: &Shop) -> Duration {
     })
 }
 
-async fn ask(shop: &Arc<Shop>, job: Job) {
-    let input = match shop.purse() {
-        Some(purse) => invoice_for(shop, &job, &purse).await,
+async fn ask(shop: &Arc<EngineContext>, job: Job) {
+    let input = match shop.wallet_of() {
+        Some(wallet_handle) => invoice_for(shop, &job, &wallet_handle).await,
         None => delayed(&job, "no wallet is open".to_owned()),
     };
     let made = match &input {
-        Input::InvoiceMade { payment_hash, .. } => Some(*payment_hash),
+        JobEvent::InvoiceMade { payment_hash, .. } => Some(*payment_hash),
         _ => None,
     };
     match shop.apply(job.id, input).await {
         Ok(_) => {}
         // Cancelled while the wallet was asked: nobody has seen the invoice.
-        Err(StepError::No(_)) => {
+        Err(ApplyError::No(_)) => {
             if let Some(hash) = made {
-                unheard(shop, job.id, Unheard::Late(hash)).await;
+                lost_invoice(shop, job.id, LostInvoice::Late(hash)).await;
             }
         }
         Err(error) => {
@@ -97,8 +97,8 @@ async fn ask(shop: &Arc<Shop>, job: Job) {
     }
 }
 
-async fn invoice_for(shop: &Shop, job: &Job, purse: &Purse) -> Input {
-    let wallet = &*purse.wallet;
+async fn invoice_for(shop: &EngineContext, job: &Job, wallet_handle: &WalletHandle) -> JobEvent {
+    let wallet = &*wallet_handle.wallet;
     let Some(intent) = &job.invoice else {
         return delayed(job, "the job has no invoice to make".to_owned());
     };
@@ -116,7 +116,7 @@ async fn invoice_for(shop: &Shop, job: &Job, purse: &Purse) -> Input {
         hold_hash: intent.preimage.map(|secret| secret.hash()),
     };
     let issued = match made_before(wallet, &new.label).await {
-        Ok(Some(issued)) if still_good(purse, job, &issued) => Ok(issued),
+        Ok(Some(issued)) if still_good(wallet_handle, job, &issued) => Ok(issued),
         Ok(_) => {
             let sure = wallet.caps().label_lookup;
             // Written down first: an answer that never comes leaves an invoice that nobody knows of.
@@ -127,7 +127,7 @@ async fn invoice_for(shop: &Shop, job: &Job, purse: &Purse) -> Input {
             let made = wallet.create(new).await;
             crash::point("wallet.after_create");
             if let Err(error) = &made {
-                unheard(shop, job.id, after(error)).await;
+                lost_invoice(shop, job.id, after(error)).await;
             }
             made
         }
@@ -141,25 +141,25 @@ async fn invoice_for(shop: &Shop, job: &Job, purse: &Purse) -> Input {
         Err(error) => return refused(shop, job, wallet, &error),
     };
     let hash = issued.payment_hash;
-    let made_by = purse.made_by().await;
-    let input = checked(shop, job, purse, issued, made_by);
-    if !matches!(input, Input::InvoiceMade { .. }) {
-        unheard(shop, job.id, Unheard::Late(hash)).await;
+    let made_by = wallet_handle.made_by().await;
+    let input = checked(shop, job, wallet_handle, issued, made_by);
+    if !matches!(input, JobEvent::InvoiceMade { .. }) {
+        lost_invoice(shop, job.id, LostInvoice::Late(hash)).await;
     }
     input
 }
 
 /// What is known of an invoice after this error.
-fn after(error: &WalletError) -> Unheard {
+fn after(error: &WalletError) -> LostInvoice {
     if error.may_have_done() {
-        Unheard::Perhaps(clean(&error.to_string(), 300))
+        LostInvoice::Perhaps(clean(&error.to_string(), 300))
     } else {
-        Unheard::None
+        LostInvoice::None
     }
 }
 
-async fn unheard(shop: &Shop, id: RequestId, what: Unheard) {
-    if let Err(error) = shop.ledger.unheard(id, what).await {
+async fn lost_invoice(shop: &EngineContext, id: RequestId, what: LostInvoice) {
+    if let Err(error) = shop.ledger.lost_invoice(id, what).await {
         shop.ledger_failed(&error);
     }
 }
@@ -175,12 +175,12 @@ async fn made_before(wallet: &dyn Wallet, label: &str) -> Result<Option<Issued>,
 }
 
 /// An invoice of a run that died long ago may have expired unseen: then another one is made.
-fn still_good(purse: &Purse, job: &Job, issued: &Issued) -> bool {
-    check(purse, job, issued).is_ok()
+fn still_good(wallet_handle: &WalletHandle, job: &Job, issued: &Issued) -> bool {
+    check(wallet_handle, job, issued).is_ok()
 }
 
 fn check(
-    purse: &Purse,
+    wallet_handle: &WalletHandle,
     job: &Job,
     issued: &Issued,
 ) -> Result<invoice::Checked, invoice::InvoiceFault> {
@@ -189,7 +189,7 @@ fn check(
             .invoice
             .as_ref()
             .map_or_else(Default::default, |i| i.amount),
-        network: purse.network(),
+        network: wallet_handle.network(),
         // Of a hold invoice the hash is ours: another one could never be taken.
         payment_hash: hold_hash(job).unwrap_or(issued.payment_hash),
         longest_expiry: Duration::from_secs(job.terms.invoice_expiry_secs),
@@ -218,8 +218,14 @@ fn too_short(job: &Job, bolt11: &str) -> Option<String> {
     })
 }
 
-fn checked(shop: &Shop, job: &Job, purse: &Purse, issued: Issued, made_by: MadeBy) -> Input {
-    match check(purse, job, &issued) {
+fn checked(
+    shop: &EngineContext,
+    job: &Job,
+    wallet_handle: &WalletHandle,
+    issued: Issued,
+    made_by: MadeBy,
+) -> JobEvent {
+    match check(wallet_handle, job, &issued) {
         Ok(checked) => {
             if let Some(why) = too_short(job, &issued.bolt11) {
                 shop.notice(Level::Error, "wallet", &why);
@@ -232,7 +238,7 @@ fn checked(shop: &Shop, job: &Job, purse: &Purse, issued: Issued, made_by: MadeB
                     &format!("the wallet's clock differs from ours by {secs} s"),
                 );
             }
-            Input::InvoiceMade {
+            JobEvent::InvoiceMade {
                 bolt11: issued.bolt11,
                 payment_hash: checked.payment_hash,
                 backend_ref: issued.backend_ref,
@@ -254,7 +260,7 @@ fn checked(shop: &Shop, job: &Job, purse: &Purse, issued: Issued, made_by: MadeB
     }
 }
 
-fn refused(shop: &Shop, job: &Job, wallet: &dyn Wallet, error: &WalletError) -> Input {
+fn refused(shop: &EngineContext, job: &Job, wallet: &dyn Wallet, error: &WalletError) -> JobEvent {
     let message = clean(&error.to_string(), 300);
     shop.notice(Level::Error, "wallet", &message);
     match error {
@@ -271,9 +277,9 @@ fn refused(shop: &Shop, job: &Job, wallet: &dyn Wallet, error: &WalletError) -> 
     }
 }
 
-fn give_up(code: PaymentCode, message: String) -> Input {
-    Input::InvoiceRefused {
-        code: code.word(),
+fn give_up(code: PaymentCode, message: String) -> JobEvent {
+    JobEvent::InvoiceRefused {
+        code: code.as_str(),
         message,
         sentence: code.buyer_sentence(),
     }
@@ -283,13 +289,13 @@ fn fresh_secret() -> Preimage {
     Preimage(Hex32(rand::random()))
 }
 
-fn delayed(job: &Job, message: String) -> Input {
+fn delayed(job: &Job, message: String) -> JobEvent {
     delayed_for(job, message, None)
 }
 
-fn delayed_for(job: &Job, message: String, fresh: Option<Preimage>) -> Input {
+fn delayed_for(job: &Job, message: String, fresh: Option<Preimage>) -> JobEvent {
     let secs = 1_u64 << job.wallet_tries.min(6);
-    Input::InvoiceDelayed {
+    JobEvent::InvoiceDelayed {
         message,
         until: Time::now().plus(Duration::from_secs(secs.min(60))),
         fresh,

@@ -5,11 +5,11 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::context::EngineContext;
 use super::payments::{Told, issued, learned};
-use super::shop::Shop;
-use crate::domain::evidence::{Look, Seen};
 use crate::domain::id::RequestId;
 use crate::domain::job::{InvoiceState, Job};
+use crate::domain::payment_status::{PaymentStatus, Poll};
 use crate::domain::reply::Role;
 use crate::domain::time::Time;
 use crate::ledger::Due;
@@ -63,7 +63,7 @@ fn is_fresh(at: Option<Instant>) -> bool {
     at.is_some_and(|at| at.elapsed() < FRESH)
 }
 
-impl Shop {
+impl EngineContext {
     /// May this event leave now? Everything may but a result whose payment should be held and is not known to be.
     ///
     /// # Errors
@@ -105,7 +105,7 @@ impl Shop {
         if self.last_looks.is_silent(&name) {
             return Err(SILENT_WORDS.to_owned());
         }
-        let look = Look::at(Time::now());
+        let look = Poll::at(Time::now());
         let looking = async {
             let seen = self.look(&made_by, &issued).await?;
             seen.map_err(|error| error.to_string())
@@ -115,7 +115,10 @@ impl Shop {
             return Err(SILENT_WORDS.to_owned());
         };
         self.last_looks.answered(&name, true);
-        let here = matches!(seen, Seen::Held { .. } | Seen::Paid { .. });
+        let here = matches!(
+            seen,
+            PaymentStatus::Held { .. } | PaymentStatus::Paid { .. }
+        );
         // What was seen is a step of the job too: a payment that is gone ends it.
         let told = learned(self, job, Ok(seen), &look, &mut Told::default()).await;
         if here && told.is_ok() {

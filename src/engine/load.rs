@@ -8,9 +8,9 @@ use std::time::Duration;
 use sysinfo::{MINIMUM_CPU_UPDATE_INTERVAL, System};
 use tokio_util::sync::CancellationToken;
 
+use super::context::EngineContext;
 use super::gpu;
-use super::shop::Shop;
-use crate::domain::event::News;
+use crate::domain::event::EventKind;
 use crate::domain::load::MachineLoad;
 
 /// Between two looks while a job runs.
@@ -19,7 +19,7 @@ const EVERY: Duration = Duration::from_secs(2);
 const CARDS: &str = "/sys/class/drm";
 
 /// Works until `stop`.
-pub async fn work(shop: Arc<Shop>, stop: CancellationToken) {
+pub async fn work(shop: Arc<EngineContext>, stop: CancellationToken) {
     // Not dropped half way through anything that matters: it only looks.
     tokio::select! {
         () = stop.cancelled() => {}
@@ -27,10 +27,10 @@ pub async fn work(shop: Arc<Shop>, stop: CancellationToken) {
     }
 }
 
-async fn watch(shop: &Shop) {
+async fn watch(shop: &EngineContext) {
     let mut eye = Eye::default();
     loop {
-        shop.bells.load.notified().await;
+        shop.wakers.load.notified().await;
         // A processor's load is the difference of two looks, so the first one tells nothing yet.
         (eye, _) = look(eye).await;
         tokio::time::sleep(MINIMUM_CPU_UPDATE_INTERVAL).await;
@@ -39,7 +39,7 @@ async fn watch(shop: &Shop) {
             let works = shop.running(|runs| !runs.is_empty());
             let (again, load) = look(eye).await;
             eye = again;
-            shop.tell(News::Load {
+            shop.emit(EventKind::Load {
                 load: Box::new(load),
             });
             // One look more after the work, so that what stays on the screen is the machine at rest.
@@ -126,13 +126,13 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let ledger = Ledger::open(&folder.path().join("vend.db")).unwrap();
         let boot = BootId(Hex32([1; 32]));
-        let shop = Shop::new(ledger, nostr::Keys::generate(), Settings::default(), boot);
+        let shop = EngineContext::new(ledger, nostr::Keys::generate(), Settings::default(), boot);
         let mut events = shop.listen();
         let stop = CancellationToken::new();
         let task = tokio::spawn(work(shop.clone(), stop.clone()));
-        shop.bells.load.notify_one();
+        shop.wakers.load.notify_one();
         let told = events.recv().await.unwrap();
-        assert!(matches!(told.news, News::Load { .. }));
+        assert!(matches!(told.kind, EventKind::Load { .. }));
         stop.cancel();
         task.await.unwrap();
         assert!(events.is_empty());

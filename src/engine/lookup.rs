@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::shop::Shop;
+use super::context::EngineContext;
 use crate::domain::command::Reply;
 use crate::domain::detail::{JobDetail, bounded_page};
 use crate::domain::id::RequestId;
@@ -10,7 +10,7 @@ use crate::domain::query::{Filter, JobsQuery};
 use crate::ledger::LedgerError;
 
 /// A page of the jobs in the ledger; refused where the filter can't be read.
-pub async fn jobs(shop: Arc<Shop>, query: JobsQuery, offset: u64, limit: u32) -> Reply {
+pub async fn jobs(shop: Arc<EngineContext>, query: JobsQuery, offset: u64, limit: u32) -> Reply {
     let filter = match Filter::parse(&query.filter) {
         Ok(filter) => filter,
         Err(error) => return refused(&error),
@@ -27,7 +27,7 @@ pub async fn jobs(shop: Arc<Shop>, query: JobsQuery, offset: u64, limit: u32) ->
 }
 
 /// One job with everything that is kept of it; refused where there is none.
-pub async fn job(shop: Arc<Shop>, id: RequestId) -> Reply {
+pub async fn job(shop: Arc<EngineContext>, id: RequestId) -> Reply {
     match detail(&shop, id).await {
         Ok(detail) => Reply::Job {
             detail: Box::new(detail),
@@ -36,7 +36,7 @@ pub async fn job(shop: Arc<Shop>, id: RequestId) -> Reply {
     }
 }
 
-async fn detail(shop: &Shop, id: RequestId) -> Result<JobDetail, LedgerError> {
+async fn detail(shop: &EngineContext, id: RequestId) -> Result<JobDetail, LedgerError> {
     let job = shop.ledger.job(id).await?.ok_or(LedgerError::NoSuchJob)?;
     let texts = shop.ledger.texts(id).await?;
     let timeline = shop.ledger.timeline(id).await?;

@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use self::unload::Unload;
-use super::shop::Shop;
+use super::context::EngineContext;
 use crate::config::Settings;
 use crate::config::schema::{Machine, OnBattery};
 use crate::domain::command::Reply;
@@ -42,7 +42,7 @@ pub struct MachineState {
     snoozed: watch::Sender<Option<Time>>,
 }
 
-impl Shop {
+impl EngineContext {
     /// Why no new work is taken; none: it is.
     #[must_use]
     pub fn pause(&self) -> Option<Pause> {
@@ -94,8 +94,8 @@ impl Shop {
             (Some(_), None) => self.notice(Level::Info, "shop", "no longer paused"),
             _ => {}
         }
-        self.bells.lights.notify_one();
-        self.bells.queue.notify_one();
+        self.wakers.health.notify_one();
+        self.wakers.queue.notify_one();
     }
 }
 
@@ -149,7 +149,7 @@ fn wanted(settings: &Settings, works: bool) -> Wanted {
 }
 
 /// Works until `stop`.
-pub async fn work<M: Meter>(shop: Arc<Shop>, mut meter: M, stop: CancellationToken) {
+pub async fn work<M: Meter>(shop: Arc<EngineContext>, mut meter: M, stop: CancellationToken) {
     let mut settings = shop.settings_changes();
     let mut snoozed = shop.machine.snoozed.subscribe();
     let mut watch = Watch::default();
@@ -188,7 +188,7 @@ pub async fn work<M: Meter>(shop: Arc<Shop>, mut meter: M, stop: CancellationTok
 }
 
 /// A rule that can't be kept to is said once.
-fn tell_blind(shop: &Shop, told: &mut Vec<&'static str>, verdict: &Verdict) {
+fn tell_blind(shop: &EngineContext, told: &mut Vec<&'static str>, verdict: &Verdict) {
     for setting in verdict.blind.iter().filter(|one| !told.contains(one)) {
         let words = format!("{setting} is not kept to: this machine does not tell what it needs");
         shop.notice(Level::Warn, "shop", &words);
@@ -210,7 +210,7 @@ pub async fn survey(settings: &Settings, snoozed: Option<Time>) -> Verdict {
 }
 
 /// The seller puts selling off.
-pub async fn snooze(shop: Arc<Shop>, secs: u64) -> Reply {
+pub async fn snooze(shop: Arc<EngineContext>, secs: u64) -> Reply {
     let wait = Duration::from_secs(secs);
     if secs == 0 || wait > LONGEST_SNOOZE {
         return refused("a snooze is from one second to 30 days");
@@ -230,7 +230,7 @@ pub async fn snooze(shop: Arc<Shop>, secs: u64) -> Reply {
 }
 
 /// The seller takes a snooze back.
-pub async fn resume(shop: Arc<Shop>) -> Reply {
+pub async fn resume(shop: Arc<EngineContext>) -> Reply {
     if let Err(error) = shop.ledger.set_snoozed(None).await {
         shop.ledger_failed(&error);
         return refused(&error.to_string());

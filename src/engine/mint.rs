@@ -7,7 +7,7 @@ use nostr::hashes::{Hash, HashEngine, sha256};
 use nostr::{Event as Signed, EventId, Keys, Tag, UnsignedEvent};
 use tokio::sync::Semaphore;
 
-use super::desk::StepError;
+use super::transition::ApplyError;
 
 /// The longest the mining of one event may take, the wait for other events' mining included.
 const MINING: Duration = Duration::from_secs(2);
@@ -30,7 +30,7 @@ pub async fn sign(
     keys: Keys,
     unsigned: UnsignedEvent,
     mut levels: Vec<u8>,
-) -> Result<Signed, StepError> {
+) -> Result<Signed, ApplyError> {
     levels.retain(|bits| *bits > 0);
     levels.sort_unstable();
     levels.dedup();
@@ -45,13 +45,13 @@ pub async fn sign(
     let work = move || put_name(&keys, mined(unsigned, &levels, until));
     tokio::task::spawn_blocking(work)
         .await
-        .map_err(|error| StepError::Signing(error.to_string()))?
+        .map_err(|error| ApplyError::Signing(error.to_string()))?
 }
 
-fn put_name(keys: &Keys, unsigned: UnsignedEvent) -> Result<Signed, StepError> {
+fn put_name(keys: &Keys, unsigned: UnsignedEvent) -> Result<Signed, ApplyError> {
     unsigned
         .sign_with_keys(keys)
-        .map_err(|error| StepError::Signing(error.to_string()))
+        .map_err(|error| ApplyError::Signing(error.to_string()))
 }
 
 /// The lowest level costs least, so each is mined in turn, for as long as there is time.

@@ -10,15 +10,15 @@ use nostr::{JsonUtil, RelayUrl};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::context::{EngineContext, LEDGER_PAUSE};
 use super::crash;
-use super::desk::StepError;
 use super::recovery;
-use super::shop::{LEDGER_PAUSE, Shop};
-use crate::domain::event::{Level, News};
+use super::transition::ApplyError;
+use crate::domain::event::{EventKind, Level};
 use crate::domain::id::RequestId;
 use crate::domain::reply::Role;
-use crate::domain::step::Input;
 use crate::domain::time::Time;
+use crate::domain::transition::JobEvent;
 use crate::ledger::{Due, Lost, Settled};
 use crate::nostr::{Relays, Verdict};
 
@@ -38,7 +38,7 @@ const AFTER_ENDS: [Duration; 2] = [Duration::from_secs(10), Duration::from_secs(
 const TRIES_AT_OTHERS: u32 = 3;
 
 /// Works until `stop`; what is not out by then stays due in the ledger.
-pub async fn work(shop: Arc<Shop>, relays: Relays, stop: CancellationToken) {
+pub async fn work(shop: Arc<EngineContext>, relays: Relays, stop: CancellationToken) {
     let mut rounds: JoinSet<(String, Round)> = JoinSet::new();
     let mut busy: HashSet<String> = HashSet::new();
     let mut slow = Slow::default();
@@ -60,7 +60,7 @@ pub async fn work(shop: Arc<Shop>, relays: Relays, stop: CancellationToken) {
         }
         tokio::select! {
             () = stop.cancelled() => {}
-            () = shop.bells.outbox.notified() => {}
+            () = shop.wakers.outbox.notified() => {}
             Some(done) = rounds.join_next(), if !rounds.is_empty() => {
                 if let Ok((relay, round)) = done {
                     busy.remove(&relay);
@@ -80,7 +80,7 @@ pub async fn work(shop: Arc<Shop>, relays: Relays, stop: CancellationToken) {
 
 /// Starts a round at every relay where something is due and none is under way; tells how long nothing is due.
 async fn launch(
-    shop: &Arc<Shop>,
+    shop: &Arc<EngineContext>,
     relays: &Relays,
     rounds: &mut JoinSet<(String, Round)>,
     (busy, slow): (&mut HashSet<String>, &mut Slow),
@@ -164,7 +164,12 @@ enum Round {
     Unwritten,
 }
 
-async fn round(shop: &Arc<Shop>, relays: &Relays, relay: &str, stop: &CancellationToken) -> Round {
+async fn round(
+    shop: &Arc<EngineContext>,
+    relays: &Relays,
+    relay: &str,
+    stop: &CancellationToken,
+) -> Round {
     while !stop.is_cancelled() {
         let mut due = match shop.ledger.due_at(relay.to_owned(), Time::now(), 32).await {
             Ok(due) => due,
@@ -194,7 +199,7 @@ async fn round(shop: &Arc<Shop>, relays: &Relays, relay: &str, stop: &Cancellati
     Round::Done
 }
 
-async fn send(shop: &Arc<Shop>, relays: &Relays, due: Due) -> Round {
+async fn send(shop: &Arc<EngineContext>, relays: &Relays, due: Due) -> Round {
     let mut slow = false;
     let (settled, outcome, words) = match (
         RelayUrl::parse(&due.relay),
@@ -231,9 +236,9 @@ async fn send(shop: &Arc<Shop>, relays: &Relays, due: Due) -> Round {
     if settled == Settled::Refused {
         shop.clock.refused(&words);
     }
-    shop.tell(News::Published {
+    shop.emit(EventKind::Published {
         id: due.job,
-        role: due.role.word().to_owned(),
+        role: due.role.as_str().to_owned(),
         relay: due.relay.clone(),
         outcome: outcome.to_owned(),
         detail: words,
@@ -282,12 +287,12 @@ fn settled_for_good(settled: Settled, due: &Due, own: bool) -> bool {
 }
 
 /// The first relay's yes to a result is a step of its job.
-async fn accept(shop: &Arc<Shop>, job: RequestId, role: Role, relay: String) -> Round {
+async fn accept(shop: &Arc<EngineContext>, job: RequestId, role: Role, relay: String) -> Round {
     if role != Role::Result {
         return Round::Done;
     }
-    match shop.apply(job, Input::Accepted { role, relay }).await {
-        Ok(_) | Err(StepError::No(_)) => Round::Done,
+    match shop.apply(job, JobEvent::Accepted { role, relay }).await {
+        Ok(_) | Err(ApplyError::No(_)) => Round::Done,
         Err(error) => {
             shop.ledger_failed(&error);
             Round::Unwritten
@@ -296,7 +301,7 @@ async fn accept(shop: &Arc<Shop>, job: RequestId, role: Role, relay: String) -> 
 }
 
 /// An error where the ledger could not be read or written, which is told already.
-async fn give_up(shop: &Arc<Shop>, all: bool) -> Result<(), ()> {
+async fn give_up(shop: &Arc<EngineContext>, all: bool) -> Result<(), ()> {
     let given_up = shop.ledger.give_up(Time::now(), all).await;
     for ended in given_up.map_err(|error| shop.ledger_failed(&error))? {
         lost(shop, ended).await?;
@@ -305,14 +310,14 @@ async fn give_up(shop: &Arc<Shop>, all: bool) -> Result<(), ()> {
 }
 
 /// A result that no relay has, and that none is told any more. An error where the ledger did not take it, which is told.
-async fn lost(shop: &Arc<Shop>, (job, role): Lost) -> Result<Round, ()> {
-    match shop.apply(job, Input::GaveUp { role }).await {
-        Err(StepError::Ledger(error)) => {
+async fn lost(shop: &Arc<EngineContext>, (job, role): Lost) -> Result<Round, ()> {
+    match shop.apply(job, JobEvent::GaveUp { role }).await {
+        Err(ApplyError::Ledger(error)) => {
             shop.ledger_failed(&error);
             return Err(());
         }
-        Err(StepError::Signing(why)) => shop.notice(Level::Error, "job", &why),
-        Ok(_) | Err(StepError::No(_)) => {}
+        Err(ApplyError::Signing(why)) => shop.notice(Level::Error, "job", &why),
+        Ok(_) | Err(ApplyError::No(_)) => {}
     }
     let written = shop.ledger.settled_for(job, role).await;
     written.map_err(|error| shop.ledger_failed(&error))?;

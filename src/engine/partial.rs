@@ -9,7 +9,7 @@ use futures::future::join_all;
 use nostr::{Event as Signed, JsonUtil, RelayUrl};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
-use super::shop::Shop;
+use super::context::EngineContext;
 use crate::domain::job::{Job, PayOrder};
 use crate::domain::reply::{Draft, Reply, Role, max_partial_bytes};
 use crate::inference::SoFar;
@@ -27,7 +27,7 @@ pub fn wanted(job: &Job) -> bool {
 }
 
 /// Tells until it is aborted, or no relay takes any more of it: a relay that minds one is not to mind the result.
-pub async fn tell(shop: Arc<Shop>, job: Job, so_far: SoFar) {
+pub async fn tell(shop: Arc<EngineContext>, job: Job, so_far: SoFar) {
     let Some(request) = request_of(&shop, &job).await else {
         return;
     };
@@ -55,24 +55,24 @@ pub async fn tell(shop: Arc<Shop>, job: Job, so_far: SoFar) {
 }
 
 /// The request; none where it is erased, or the ledger can't be read, which stops no sale here.
-async fn request_of(shop: &Shop, job: &Job) -> Option<Signed> {
+async fn request_of(shop: &EngineContext, job: &Job) -> Option<Signed> {
     let texts = shop.ledger.texts(job.id).await.ok()??;
     Signed::from_json(texts.request_json).ok()
 }
 
 /// Tells it once; gives the relays that took it.
 async fn say(
-    shop: &Shop,
+    shop: &EngineContext,
     job: &Job,
     request: &Signed,
     text: String,
     relays: Vec<RelayUrl>,
 ) -> Vec<RelayUrl> {
     // Work for each of them would cost more than they are worth.
-    let market = shop
-        .market()
+    let connections = shop
+        .connections()
         .filter(|_| shop.work_wanted().iter().all(|bits| *bits == 0));
-    let Some(market) = market else {
+    let Some(connections) = connections else {
         return Vec::new();
     };
     let draft = Draft {
@@ -88,7 +88,7 @@ async fn say(
         }
     };
     let send = async |url: RelayUrl| {
-        let sent = timeout(PATIENCE, market.relays.publish(&url, &event)).await;
+        let sent = timeout(PATIENCE, connections.relays.publish(&url, &event)).await;
         matches!(sent, Ok(Verdict::Accepted)).then_some(url)
     };
     join_all(relays.into_iter().map(send))

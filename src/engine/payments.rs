@@ -10,18 +10,18 @@ use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::context::{EngineContext, LEDGER_PAUSE};
 use super::crash;
-use super::desk::StepError;
-use super::shop::{LEDGER_PAUSE, Shop};
-use crate::domain::desk::DoubtKind;
+use super::transition::ApplyError;
+use crate::domain::desk::DisputeKind;
 use crate::domain::event::Level;
-use crate::domain::evidence::{self, Finding, Look, Seen};
 use crate::domain::id::{PaymentHash, RequestId};
 use crate::domain::invoice::Watched;
 use crate::domain::job::{InvoiceState, Job, MadeBy};
-use crate::domain::step::Input;
+use crate::domain::payment_status::{self, Finding, PaymentStatus, Poll};
 use crate::domain::text::clean;
 use crate::domain::time::Time;
+use crate::domain::transition::JobEvent;
 use crate::ledger::LedgerError;
 use crate::wallet::{Issued, Wallet, WalletError};
 
@@ -42,7 +42,7 @@ pub struct Told(String);
 
 impl Told {
     /// Tells the operator, unless that was the last thing said.
-    pub fn tell(&mut self, shop: &Shop, level: Level, id: RequestId, words: &str) {
+    pub fn emit(&mut self, shop: &EngineContext, level: Level, id: RequestId, words: &str) {
         if self.0 != words {
             words.clone_into(&mut self.0);
             let words = format!("job {}: {}", id.short(), clean(words, 300));
@@ -65,36 +65,36 @@ pub struct Arrived {
     wallets: bool,
 }
 
-impl Shop {
+impl EngineContext {
     /// A job's invoice is watched from now on, where it is one to be watched.
     pub fn watch(&self, job: &Job) {
         let watched = Watched::of(job);
-        if let Some(watched) = watched.filter(|one| one.next_look(Time::now()).is_some()) {
+        if let Some(watched) = watched.filter(|one| one.next_poll(Time::now()).is_some()) {
             // Else its age is known by its own date alone.
             let made = is_new(job).then(Instant::now);
             self.arrived(|arrived| {
                 arrived.new.entry(watched.id).or_insert((watched, made));
             });
-            self.bells.looks.notify_one();
+            self.wakers.polls.notify_one();
         }
     }
 
     /// There may be a wallet now for invoices that had none to be asked.
     pub fn wallets_changed(&self) {
         self.arrived(|arrived| arrived.wallets = true);
-        self.bells.looks.notify_one();
+        self.wakers.polls.notify_one();
     }
 }
 
 /// Was the invoice made just now?
 fn is_new(job: &Job) -> bool {
     job.invoice.as_ref().is_some_and(|invoice| {
-        invoice.state == InvoiceState::Open && invoice.looks == 0 && invoice.late_looks == 0
+        invoice.state == InvoiceState::Open && invoice.polls == 0 && invoice.late_polls == 0
     })
 }
 
 /// Works until `stop`, offline too: money may come at any time.
-pub async fn work(shop: Arc<Shop>, stop: CancellationToken) {
+pub async fn work(shop: Arc<EngineContext>, stop: CancellationToken) {
     let mut watches = Watches::default();
     let mut looking: JoinSet<(RequestId, Looked)> = JoinSet::new();
     let mut loaded = false;
@@ -122,7 +122,7 @@ pub async fn work(shop: Arc<Shop>, stop: CancellationToken) {
         };
         tokio::select! {
             () = stop.cancelled() => {}
-            () = shop.bells.looks.notified() => arrivals(&shop, &mut watches),
+            () = shop.wakers.polls.notified() => arrivals(&shop, &mut watches),
             hint = hinted(shop.wallet()) => watches.hurry(hint),
             Some(done) = looking.join_next(), if !looking.is_empty() => match done {
                 Ok((id, looked)) => {
@@ -133,7 +133,7 @@ pub async fn work(shop: Arc<Shop>, stop: CancellationToken) {
             },
             () = at(tell_at) => {
                 let began = Instant::now();
-                shop.tell_wallet().await;
+                shop.emit_wallet().await;
                 // However much is open, counting it stays a small part of the time.
                 rest = (began.elapsed() * 50).max(TELL_EVERY);
                 tell_at = None;
@@ -154,7 +154,7 @@ async fn at(moment: Option<Instant>) {
 /// What came of a look.
 enum Looked {
     /// The job as it was, the look, and what it saw.
-    At(Box<Job>, Look, Result<Seen, WalletError>),
+    At(Box<Job>, Poll, Result<PaymentStatus, WalletError>),
     /// There is nothing to look at any more.
     Ended,
     /// The ledger could not be read.
@@ -172,7 +172,7 @@ async fn hinted(wallet: Option<Arc<dyn Wallet>>) -> Option<PaymentHash> {
 
 /// Every invoice that is open. The first look at each is now: money may have come while nobody was here. False where the
 /// ledger could not be read, which is told.
-async fn load(shop: &Shop, watches: &mut Watches) -> bool {
+async fn load(shop: &EngineContext, watches: &mut Watches) -> bool {
     match shop.ledger.watched(Time::now()).await {
         Ok(open) => {
             for watched in open {
@@ -187,7 +187,7 @@ async fn load(shop: &Shop, watches: &mut Watches) -> bool {
     }
 }
 
-fn arrivals(shop: &Shop, watches: &mut Watches) {
+fn arrivals(shop: &EngineContext, watches: &mut Watches) {
     let Arrived { new, wallets } = shop.arrived(std::mem::take);
     for (watched, made) in new.into_values() {
         watches.add(watched, Time(0), made);
@@ -197,24 +197,28 @@ fn arrivals(shop: &Shop, watches: &mut Watches) {
     }
 }
 
-fn launch(shop: &Arc<Shop>, watches: &mut Watches, looking: &mut JoinSet<(RequestId, Looked)>) {
+fn launch(
+    shop: &Arc<EngineContext>,
+    watches: &mut Watches,
+    looking: &mut JoinSet<(RequestId, Looked)>,
+) {
     while looking.len() < AT_ONCE {
         let now = Time::now();
         let Some((id, watch)) = watches.take_due(now) else {
             return;
         };
         let made_by = watch.made_by.clone();
-        let at = Look {
+        let at = Poll {
             invoice_time: watch.invoice_time(),
             unheld_at: watch.unheld_at,
-            ..Look::at(now)
+            ..Poll::at(now)
         };
         let shop = shop.clone();
         looking.spawn(async move { (id, look(&shop, id, &made_by, at).await) });
     }
 }
 
-async fn look(shop: &Shop, id: RequestId, made_by: &MadeBy, at: Look) -> Looked {
+async fn look(shop: &EngineContext, id: RequestId, made_by: &MadeBy, at: Poll) -> Looked {
     let job = match shop.ledger.job(id).await {
         Ok(Some(job)) => job,
         Ok(None) => return Looked::Ended,
@@ -233,11 +237,11 @@ async fn look(shop: &Shop, id: RequestId, made_by: &MadeBy, at: Look) -> Looked 
 ///
 /// # Errors
 /// Where the wallet or the ledger could not be asked; the sentence says why.
-pub async fn look_now(shop: &Arc<Shop>, job: &Job) -> Result<String, String> {
+pub async fn look_now(shop: &Arc<EngineContext>, job: &Job) -> Result<String, String> {
     let nothing = "the job has no invoice to look at";
     let invoice = job.invoice.as_ref().ok_or(nothing)?;
     let issued = issued(job).ok_or(nothing)?;
-    let look = Look::at(Time::now());
+    let look = Poll::at(Time::now());
     let seen = shop.look(&invoice.made_by(), &issued).await?;
     let seen = seen.map_err(|error| clean(&error.to_string(), 200))?;
     let told = in_words(&seen);
@@ -246,15 +250,15 @@ pub async fn look_now(shop: &Arc<Shop>, job: &Job) -> Result<String, String> {
     Ok(told)
 }
 
-fn in_words(seen: &Seen) -> String {
+fn in_words(seen: &PaymentStatus) -> String {
     match seen {
-        Seen::Pending => "the wallet says: not paid yet".to_owned(),
-        Seen::Held { .. } => "the wallet says: the payment is held".to_owned(),
-        Seen::Paid { .. } => "the wallet says: paid".to_owned(),
-        Seen::Expired => "the wallet says: expired, not paid".to_owned(),
-        Seen::Canceled => "the wallet says: canceled".to_owned(),
-        Seen::Unknown => "the wallet does not know the invoice".to_owned(),
-        Seen::Attention(words) => format!("the wallet says: {}", clean(words, 200)),
+        PaymentStatus::Pending => "the wallet says: not paid yet".to_owned(),
+        PaymentStatus::Held { .. } => "the wallet says: the payment is held".to_owned(),
+        PaymentStatus::Paid { .. } => "the wallet says: paid".to_owned(),
+        PaymentStatus::Expired => "the wallet says: expired, not paid".to_owned(),
+        PaymentStatus::Canceled => "the wallet says: canceled".to_owned(),
+        PaymentStatus::Unknown => "the wallet does not know the invoice".to_owned(),
+        PaymentStatus::Attention(words) => format!("the wallet says: {}", clean(words, 200)),
     }
 }
 
@@ -280,7 +284,7 @@ fn until_due(watches: &Watches, wallet: bool, looking: usize) -> Duration {
     wait.unwrap_or(LONG).max(Duration::from_millis(20))
 }
 
-async fn learn(shop: &Arc<Shop>, watches: &mut Watches, id: RequestId, looked: Looked) {
+async fn learn(shop: &Arc<EngineContext>, watches: &mut Watches, id: RequestId, looked: Looked) {
     let now = Time::now();
     let Some(watch) = watches.get(&id) else {
         return;
@@ -293,14 +297,14 @@ async fn learn(shop: &Arc<Shop>, watches: &mut Watches, id: RequestId, looked: L
             return watches.again(&id, now.plus(AFTER_ERROR), false);
         }
         Looked::Nobody(words) => {
-            watch.told.tell(shop, Level::Warn, id, &words);
+            watch.told.emit(shop, Level::Warn, id, &words);
             watches.again(&id, now.plus(OTHER_WALLET), true);
-            return shop.doubt(id, DoubtKind::OtherWallet, &words).await;
+            return shop.dispute(id, DisputeKind::OtherWallet, &words).await;
         }
     };
     watch.fails = if seen.is_err() { watch.fails + 1 } else { 0 };
     let fails = watch.fails;
-    if seen == Ok(Seen::Pending) {
+    if seen == Ok(PaymentStatus::Pending) {
         watch.unheld_at = Some(look.began);
     }
     // By the invoice's time, told in ours.
@@ -310,10 +314,10 @@ async fn learn(shop: &Arc<Shop>, watches: &mut Watches, id: RequestId, looked: L
         Ok(_) if fails > 0 => watches.again(&id, now.plus(AFTER_ERROR * fails.min(12)), false),
         Ok(came) => {
             let job = match came {
-                Came::Step(after) => after,
+                Came::Transition(after) => after,
                 _ => job,
             };
-            match Watched::of(&job).and_then(|watched| watched.next_look(there)) {
+            match Watched::of(&job).and_then(|watched| watched.next_poll(there)) {
                 Some(at) => watches.again(&id, now.plus(at.since(there)), false),
                 None => watches.forget(&id),
             }
@@ -330,44 +334,44 @@ pub enum Came {
     /// A word to the operator.
     Words,
     /// The job after its step.
-    Step(Box<Job>),
+    Transition(Box<Job>),
 }
 
 /// Weighs what a look saw, and does what it calls for. An error where the ledger did not take it, which is told already.
 pub async fn learned(
-    shop: &Arc<Shop>,
+    shop: &Arc<EngineContext>,
     job: &Job,
-    seen: Result<Seen, WalletError>,
-    look: &Look,
+    seen: Result<PaymentStatus, WalletError>,
+    look: &Poll,
     told: &mut Told,
 ) -> Result<Came, ()> {
     let weighed = match &seen {
-        Ok(seen) => shop.weigh(job, seen).await,
+        Ok(seen) => shop.assess(job, seen).await,
         Err(_) => Ok(None),
     };
     let proof = weighed.map_err(|error| shop.ledger_failed(&error))?;
-    let input = match evidence::weigh(job, seen, look) {
+    let input = match payment_status::assess(job, seen, look) {
         Finding::Nothing => {
             told.forget();
             return Ok(Came::Nothing);
         }
         Finding::Note(words) => {
-            told.tell(shop, Level::Warn, job.id, &words);
+            told.emit(shop, Level::Warn, job.id, &words);
             return Ok(Came::Words);
         }
         Finding::Alarm(words) => {
-            told.tell(shop, Level::Error, job.id, &words);
+            told.emit(shop, Level::Error, job.id, &words);
             return Ok(Came::Words);
         }
-        Finding::Step(input) => input,
+        Finding::Transition(input) => input,
     };
     told.forget();
-    if matches!(input, Input::Paid { .. }) {
+    if matches!(input, JobEvent::Paid { .. }) {
         crash::point("look.paid");
     }
     match shop.apply_proven(job.id, input, proof).await {
-        Ok(after) => Ok(Came::Step(Box::new(after))),
-        Err(StepError::No(_)) => Ok(Came::Nothing),
+        Ok(after) => Ok(Came::Transition(Box::new(after))),
+        Err(ApplyError::No(_)) => Ok(Came::Nothing),
         Err(error) => {
             shop.ledger_failed(&error);
             Err(())

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use nostr::{Event as Signed, PublicKey, RelayUrl};
 
+use super::context::{Connections, EngineContext};
 use super::mint;
-use super::shop::{Market, Shop};
 use crate::domain::announce;
 use crate::domain::event::Level;
 use crate::domain::time::Time;
@@ -50,7 +50,7 @@ impl Pongs {
 }
 
 /// Answers one ping, on each of our relays.
-pub(super) async fn answer(shop: Arc<Shop>, market: Market, ping: Signed) {
+pub(super) async fn answer(shop: Arc<EngineContext>, connections: Connections, ping: Signed) {
     let us = shop.keys.public_key();
     let Some(unsigned) = announce::pong(&us, &ping, Time::now()).filter(|_| shop.sells()) else {
         return;
@@ -66,7 +66,7 @@ pub(super) async fn answer(shop: Arc<Shop>, market: Market, ping: Signed) {
         .collect();
     let sent = relays
         .iter()
-        .map(|relay| market.relays.publish(relay, &event));
+        .map(|relay| connections.relays.publish(relay, &event));
     // Who pings asks again; a relay's word on it matters to nobody.
     futures::future::join_all(sent).await;
 }

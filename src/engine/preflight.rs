@@ -7,16 +7,16 @@ use std::time::Duration;
 
 use nostr::RelayUrl;
 
-use super::shop::{Market, Seen, Shop};
+use super::context::{Connections, EngineContext, StartReport};
 use crate::config::schema::PayMode;
 use crate::config::{Settings, secret};
-use crate::domain::event::News;
-use crate::domain::health::{Check, CheckKind, CheckStatus, Light, ShopState, WalletHealth};
+use crate::domain::event::EventKind;
+use crate::domain::health::{Check, CheckKind, CheckStatus, HealthLevel, ShopState, WalletHealth};
 use crate::domain::invoice::Network;
 use crate::domain::size;
 use crate::domain::text::clean;
 use crate::inference::pool::Pool;
-use crate::nostr::{Inlets, Reach, RelayNews, Relays, RelaysConfig, Timing, outlets};
+use crate::nostr::{Inlets, Reach, RelayEvent, Relays, RelaysConfig, Timing, outlets};
 use crate::wallet::Wallet;
 use crate::wallet::open::WalletOpenError;
 
@@ -48,14 +48,14 @@ pub struct NotReady(pub String);
 /// A market that is open, with what its relays tell.
 pub struct Opened {
     /// Relays and servers.
-    pub market: Market,
+    pub connections: Connections,
     /// Signs that came while it opened.
-    pub early: Vec<RelayNews>,
+    pub early: Vec<RelayEvent>,
     /// All else that came and will come.
     pub news: Inlets,
 }
 
-impl Shop {
+impl EngineContext {
     /// Tells one check.
     fn checked(
         &self,
@@ -65,7 +65,7 @@ impl Shop {
         detail: &str,
         fix: &str,
     ) {
-        self.tell(News::Check {
+        self.emit(EventKind::Check {
             check: Check {
                 check,
                 target: target.to_owned(),
@@ -109,9 +109,9 @@ pub fn open_pool(settings: &Settings, place: &Place) -> Result<Arc<Pool>, NotRea
 ///
 /// # Errors
 /// Each step that must hold and does not, with its fix.
-pub async fn open(shop: &Arc<Shop>, place: &Place) -> Result<Opened, NotReady> {
+pub async fn open(shop: &Arc<EngineContext>, place: &Place) -> Result<Opened, NotReady> {
     let settings = shop.settings();
-    shop.see(|seen| *seen = Seen::default());
+    shop.see(|seen| *seen = StartReport::default());
     let waits = Waits::new(shop);
     let (wallet, pool, relays) = tokio::join!(
         waits.over("the wallet", wallet(shop, &settings, place)),
@@ -129,9 +129,9 @@ pub async fn open(shop: &Arc<Shop>, place: &Place) -> Result<Opened, NotReady> {
     .collect();
     match (wallet, pool, relays) {
         (Ok(()), Ok(pool), Ok((relays, early, news))) => {
-            shop.see(|seen| *seen = Seen::default());
+            shop.see(|seen| *seen = StartReport::default());
             Ok(Opened {
-                market: Market { relays, pool },
+                connections: Connections { relays, pool },
                 early,
                 news,
             })
@@ -148,12 +148,12 @@ pub async fn open(shop: &Arc<Shop>, place: &Place) -> Result<Opened, NotReady> {
 
 /// What going online still waits for, as the screen says it.
 struct Waits<'a> {
-    shop: &'a Arc<Shop>,
+    shop: &'a Arc<EngineContext>,
     left: Mutex<Vec<&'static str>>,
 }
 
 impl<'a> Waits<'a> {
-    fn new(shop: &'a Arc<Shop>) -> Self {
+    fn new(shop: &'a Arc<EngineContext>) -> Self {
         let left = Mutex::new(vec!["the wallet", "the model", "a relay"]);
         let waits = Self { shop, left };
         waits.say(None);
@@ -181,19 +181,23 @@ impl<'a> Waits<'a> {
     }
 }
 
-async fn wallet(shop: &Arc<Shop>, settings: &Settings, place: &Place) -> Result<(), NotReady> {
-    let word = settings.wallet.backend.word();
+async fn wallet(
+    shop: &Arc<EngineContext>,
+    settings: &Settings,
+    place: &Place,
+) -> Result<(), NotReady> {
+    let word = settings.wallet.backend.as_str();
     let fix = "vend doctor";
-    if let Err(error) = shop.open_purse(settings, place) {
+    if let Err(error) = shop.open_wallet_handle(settings, place) {
         let (words, fix) = (&error.words, &error.fix);
         shop.checked(CheckKind::Wallet, word, CheckStatus::Fail, words, fix);
         shop.wallet_failed(words).await;
         return Err(NotReady(error.words));
     }
     shop.wallets_changed();
-    shop.bells.invoices.notify_one();
+    shop.wakers.invoices.notify_one();
     let health = shop.look_at_wallet().await;
-    if health.light == Light::Down {
+    if health.health == HealthLevel::Down {
         shop.checked(
             CheckKind::Wallet,
             word,
@@ -223,7 +227,7 @@ async fn wallet(shop: &Arc<Shop>, settings: &Settings, place: &Place) -> Result<
 /// Why this wallet's money is not what the settings say; nothing where it does not say on which network it is.
 #[must_use]
 pub fn other_network(settings: &Settings, health: &WalletHealth) -> Option<String> {
-    let asked = settings.wallet.network.word();
+    let asked = settings.wallet.network.as_str();
     let found = health.network.as_deref().filter(|found| *found != asked)?;
     let found = clean(found, 40);
     Some(format!(
@@ -234,7 +238,7 @@ pub fn other_network(settings: &Settings, health: &WalletHealth) -> Option<Strin
 /// What mends a wallet on another network: the command, where it is a network that the settings know.
 #[must_use]
 pub fn network_fix(found: &str) -> String {
-    match Network::from_word(found) {
+    match Network::parse(found) {
         Some(network) => format!("vend config set wallet.network {network}, or use another wallet"),
         None => "use a wallet on bitcoin, testnet, signet or regtest".to_owned(),
     }
@@ -253,7 +257,7 @@ pub fn cant_hold(settings: &Settings, wallet: &dyn Wallet) -> Option<String> {
 }
 
 async fn endpoints(
-    shop: &Arc<Shop>,
+    shop: &Arc<EngineContext>,
     settings: &Settings,
     place: &Place,
 ) -> Result<Arc<Pool>, NotReady> {
@@ -262,10 +266,10 @@ async fn endpoints(
     let mut fix = String::new();
     let model = &settings.text.model;
     for endpoint in pool.refresh().await {
-        let status = match endpoint.light {
-            Light::Ok => CheckStatus::Ok,
-            Light::Warn | Light::Unknown => CheckStatus::Warn,
-            Light::Down => CheckStatus::Fail,
+        let status = match endpoint.health {
+            HealthLevel::Ok => CheckStatus::Ok,
+            HealthLevel::Warn | HealthLevel::Unknown => CheckStatus::Warn,
+            HealthLevel::Down => CheckStatus::Fail,
         };
         let name = endpoint.name.to_string();
         shop.checked(CheckKind::Endpoint, &name, status, &endpoint.detail, "");
@@ -275,7 +279,7 @@ async fn endpoints(
             fix = pool.missing_fix(&name, model);
         }
         shop.see(|seen| seen.endpoints.push(endpoint.clone()));
-        shop.tell(News::Endpoint { endpoint });
+        shop.emit(EventKind::Endpoint { endpoint });
     }
     if pool.has_model(model) {
         shop.checked(CheckKind::Model, model, CheckStatus::Ok, "ready", "");
@@ -292,10 +296,10 @@ async fn endpoints(
 }
 
 async fn relays(
-    shop: &Arc<Shop>,
+    shop: &Arc<EngineContext>,
     settings: &Settings,
     timing: Timing,
-) -> Result<(Relays, Vec<RelayNews>, Inlets), NotReady> {
+) -> Result<(Relays, Vec<RelayEvent>, Inlets), NotReady> {
     let urls: Vec<RelayUrl> = settings
         .nostr
         .relays
@@ -352,9 +356,9 @@ async fn relays(
 }
 
 /// Waits for the first relay that listens for us.
-async fn first(shop: &Shop, news: &mut Inlets, early: &mut Vec<RelayNews>) -> bool {
+async fn first(shop: &EngineContext, news: &mut Inlets, early: &mut Vec<RelayEvent>) -> bool {
     while let Some(item) = news.signs.recv().await {
-        let RelayNews::Health(relay) = item else {
+        let RelayEvent::Health(relay) = item else {
             if early.len() < EARLY {
                 early.push(item);
             }
@@ -362,15 +366,15 @@ async fn first(shop: &Shop, news: &mut Inlets, early: &mut Vec<RelayNews>) -> bo
         };
         // One that listens and has a word to say about it does, too.
         let listens = ["subscribed", "refusing"].contains(&relay.state.as_str());
-        let ok = relay.light == Light::Ok || listens;
+        let ok = relay.health == HealthLevel::Ok || listens;
         if ok {
-            let status = match relay.light {
-                Light::Ok => CheckStatus::Ok,
+            let status = match relay.health {
+                HealthLevel::Ok => CheckStatus::Ok,
                 _ => CheckStatus::Warn,
             };
             shop.checked(CheckKind::Relay, &relay.url, status, &relay.detail, "");
         }
-        shop.tell(News::Relay { relay });
+        shop.emit(EventKind::Relay { relay });
         if ok {
             return true;
         }

@@ -10,14 +10,14 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::admission::price_rule;
-use super::shop::{Market, Shop};
+use super::context::{Connections, EngineContext};
 use crate::domain::announce::HANDLER_INFO;
 use crate::domain::market::{self, Announced, Asked, OTHERS, SELLERS_MAX};
 use crate::domain::refusal::DropReason;
 use crate::domain::sellers::{ALIVE, HEARTBEAT, heartbeat};
 use crate::domain::time::Time;
 use crate::ledger::Heard;
-use crate::nostr::{Reach, RelayNews, Relays, RelaysConfig, Timing};
+use crate::nostr::{Reach, RelayEvent, Relays, RelaysConfig, Timing};
 
 /// Between two times at which counts are written down.
 const WRITE_EVERY: Duration = Duration::from_secs(2);
@@ -33,13 +33,13 @@ const WINDOW: Duration = Duration::from_secs(400 * 24 * 3_600);
 
 /// Counts requests as admission sees them.
 pub(super) struct Radar {
-    shop: Arc<Shop>,
+    shop: Arc<EngineContext>,
     heard: Mutex<Heard>,
     changed: Notify,
 }
 
 impl Radar {
-    pub(super) fn new(shop: Arc<Shop>) -> Self {
+    pub(super) fn new(shop: Arc<EngineContext>) -> Self {
         Self {
             shop,
             heard: Mutex::default(),
@@ -56,7 +56,7 @@ impl Radar {
         let asked = market::asked(event);
         let least = price_rule(&settings, &settings.text.model).price(0, 0);
         let worth = dropped
-            .and_then(|reason| Some((reason.word(), market::worth(reason, asked.bid, least)?)));
+            .and_then(|reason| Some((reason.as_str(), market::worth(reason, asked.bid, least)?)));
         let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((reason, worth)) = worth {
             let missed = heard.missed.entry(reason).or_default();
@@ -104,7 +104,11 @@ impl Radar {
 }
 
 /// Looks now and then at what others announce, while the shop is online.
-pub(super) async fn look_around(shop: Arc<Shop>, market: Market, stop: CancellationToken) {
+pub(super) async fn look_around(
+    shop: Arc<EngineContext>,
+    market: Connections,
+    stop: CancellationToken,
+) {
     let mut next = Instant::now() + FIRST_LOOK;
     loop {
         tokio::select! {
@@ -126,7 +130,7 @@ pub(super) async fn look_around(shop: Arc<Shop>, market: Market, stop: Cancellat
 }
 
 /// Who announces on our relays, and who of them is there. On connections of its own, so that it can't disturb the shop's.
-async fn listen(shop: &Shop, market: &Market) -> Vec<(Announced, bool)> {
+async fn listen(shop: &EngineContext, market: &Connections) -> Vec<(Announced, bool)> {
     let (news, mut inbox) = mpsc::channel(256);
     let relays = Relays::start(
         RelaysConfig {
@@ -151,7 +155,7 @@ async fn listen(shop: &Shop, market: &Market) -> Vec<(Announced, bool)> {
         tokio::select! {
             () = &mut over => break,
             item = inbox.recv() => match item {
-                Some(RelayNews::Event { event, .. }) => sky.take(&event, Time::now()),
+                Some(RelayEvent::Event { event, .. }) => sky.take(&event, Time::now()),
                 Some(_) => {}
                 None => break,
             },
@@ -240,7 +244,7 @@ mod tests {
         let ledger = Ledger::open(&folder.path().join("vend.db")).unwrap();
         let mut settings = Settings::default();
         settings.market.watch = watch;
-        Radar::new(Shop::new(
+        Radar::new(EngineContext::new(
             ledger,
             Keys::generate(),
             settings,

@@ -5,21 +5,21 @@
 
 use std::sync::Arc;
 
-use super::desk::StepError;
-use super::shop::Shop;
+use super::context::EngineContext;
+use super::transition::ApplyError;
 use crate::domain::job::State;
 use crate::domain::reply::Role;
-use crate::domain::step::Input;
+use crate::domain::transition::JobEvent;
 use crate::ledger::LedgerError;
 
 /// Brings every job into a state from which a worker takes it up.
 ///
 /// # Errors
 /// Where the ledger can't be read or written.
-pub async fn recover(shop: &Arc<Shop>) -> Result<(), LedgerError> {
-    shop.load_doubts().await?;
+pub async fn recover(shop: &Arc<EngineContext>) -> Result<(), LedgerError> {
+    shop.load_disputes().await?;
     for job in shop.ledger.orphans(shop.boot) {
-        settled(shop.apply(job.id, Input::Interrupted).await)?;
+        settled(shop.apply(job.id, JobEvent::Interrupted).await)?;
     }
     accepted(shop).await
 }
@@ -28,10 +28,10 @@ pub async fn recover(shop: &Arc<Shop>) -> Result<(), LedgerError> {
 ///
 /// # Errors
 /// Where the ledger can't be read or written.
-pub async fn accepted(shop: &Arc<Shop>) -> Result<(), LedgerError> {
+pub async fn accepted(shop: &Arc<EngineContext>) -> Result<(), LedgerError> {
     for (id, relay) in shop.ledger.accepted_unknown().await? {
         let role = Role::Result;
-        settled(shop.apply(id, Input::Accepted { role, relay }).await)?;
+        settled(shop.apply(id, JobEvent::Accepted { role, relay }).await)?;
     }
     Ok(())
 }
@@ -41,20 +41,20 @@ pub async fn accepted(shop: &Arc<Shop>) -> Result<(), LedgerError> {
 ///
 /// # Errors
 /// Where the ledger can't be read or written.
-pub async fn strays(shop: &Arc<Shop>) -> Result<(), LedgerError> {
+pub async fn orphaned_runs(shop: &Arc<EngineContext>) -> Result<(), LedgerError> {
     for job in shop.ledger.at_work() {
         let works = shop.running(|runs| runs.contains_key(&job.id));
         if job.state == State::Running && !works {
-            settled(shop.apply(job.id, Input::Interrupted).await)?;
+            settled(shop.apply(job.id, JobEvent::Interrupted).await)?;
         }
     }
     Ok(())
 }
 
-fn settled<T>(outcome: Result<T, StepError>) -> Result<(), LedgerError> {
+fn settled<T>(outcome: Result<T, ApplyError>) -> Result<(), LedgerError> {
     match outcome {
-        Ok(_) | Err(StepError::No(_)) => Ok(()),
-        Err(StepError::Ledger(error)) => Err(error),
-        Err(StepError::Signing(why)) => Err(LedgerError::NotCommitted(why)),
+        Ok(_) | Err(ApplyError::No(_)) => Ok(()),
+        Err(ApplyError::Ledger(error)) => Err(error),
+        Err(ApplyError::Signing(why)) => Err(LedgerError::NotCommitted(why)),
     }
 }

@@ -8,20 +8,20 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::admission::Counts;
+use super::context::EngineContext;
 use super::pongs::{self, Pongs};
-use super::shop::Shop;
-use crate::domain::event::{Level, News};
-use crate::domain::health::Light;
+use crate::domain::event::{EventKind, Level};
+use crate::domain::health::HealthLevel;
 use crate::domain::id::Buyer;
 use crate::domain::refusal::DropReason;
-use crate::nostr::RelayNews;
+use crate::nostr::RelayEvent;
 
 /// Takes what comes until `stop`; `early` came while the shop was still starting.
 pub(super) async fn work(
-    shop: &Arc<Shop>,
+    shop: &Arc<EngineContext>,
     counts: &Counts,
-    early: Vec<RelayNews>,
-    mut news: mpsc::Receiver<RelayNews>,
+    early: Vec<RelayEvent>,
+    mut news: mpsc::Receiver<RelayEvent>,
     stop: &CancellationToken,
 ) {
     for item in early {
@@ -38,12 +38,12 @@ pub(super) async fn work(
         };
         match item {
             None => return,
-            Some(RelayNews::Ping { event, .. }) => {
-                if let Some(market) = shop
-                    .market()
+            Some(RelayEvent::Ping { event, .. }) => {
+                if let Some(connections) = shop
+                    .connections()
                     .filter(|_| pongs.may(event.pubkey, Instant::now()))
                 {
-                    answers.spawn(pongs::answer(shop.clone(), market, event.into_event()));
+                    answers.spawn(pongs::answer(shop.clone(), connections, event.into_event()));
                 }
             }
             Some(item) => take(shop, counts, item).await,
@@ -51,31 +51,31 @@ pub(super) async fn work(
     }
 }
 
-async fn take(shop: &Arc<Shop>, counts: &Counts, news: RelayNews) {
+async fn take(shop: &Arc<EngineContext>, counts: &Counts, news: RelayEvent) {
     match news {
-        RelayNews::Unverified { pubkey, .. } => {
+        RelayEvent::Unverified { pubkey, .. } => {
             counts.drop(DropReason::BadSignature, Buyer(pubkey));
         }
-        RelayNews::Said { relay, words } => {
+        RelayEvent::Notice { relay, words } => {
             let message = format!("{relay} says: {words}");
             shop.notice(Level::Info, "relay", &message);
         }
-        RelayNews::Cursor { relay, at } => {
+        RelayEvent::Cursor { relay, at } => {
             if let Err(error) = shop.ledger.set_cursor(relay.to_string(), at).await {
                 shop.ledger_failed(&error);
             }
         }
-        RelayNews::Health(relay) => {
-            if matches!(relay.light, Light::Ok | Light::Warn)
+        RelayEvent::Health(relay) => {
+            if matches!(relay.health, HealthLevel::Ok | HealthLevel::Warn)
                 && let Err(error) = shop.ledger.hurry(relay.url.clone()).await
             {
                 shop.ledger_failed(&error);
             }
-            shop.bells.outbox.notify_one();
-            shop.bells.lights.notify_one();
-            shop.tell(News::Relay { relay });
+            shop.wakers.outbox.notify_one();
+            shop.wakers.health.notify_one();
+            shop.emit(EventKind::Relay { relay });
         }
         // Requests go another way; pings are taken before this.
-        RelayNews::Event { .. } | RelayNews::TooLong { .. } | RelayNews::Ping { .. } => {}
+        RelayEvent::Event { .. } | RelayEvent::TooLong { .. } | RelayEvent::Ping { .. } => {}
     }
 }

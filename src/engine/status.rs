@@ -2,15 +2,16 @@
 
 use std::sync::Arc;
 
-use super::figures;
-use super::shop::{Seen, Shop};
+use super::context::{EngineContext, StartReport};
+use super::stats;
 use crate::config::Settings;
 use crate::config::edit::mask_address;
 use crate::config::schema::Backend;
 use crate::domain::command::Reply;
-use crate::domain::event::News;
+use crate::domain::event::EventKind;
 use crate::domain::health::{
-    EndpointHealth, Light, MoneyNow, QueueHealth, RelayHealth, ShopState, Status, WalletHealth,
+    EndpointHealth, HealthLevel, MoneyNow, QueueHealth, RelayHealth, ShopState, Status,
+    WalletHealth,
 };
 use crate::domain::id::EndpointName;
 use crate::domain::time::Time;
@@ -20,10 +21,10 @@ use crate::ledger::JobFilter;
 const SNAPSHOT_JOBS: u32 = 500;
 
 /// The status. While offline it names the relays and servers of the settings, none of them looked at.
-pub fn status(shop: &Shop) -> Status {
+pub fn status(shop: &EngineContext) -> Status {
     let now = shop.now.borrow().clone();
-    let (relays, endpoints) = if let Some(market) = shop.market() {
-        (market.relays.health(), market.pool.health())
+    let (relays, endpoints) = if let Some(connections) = shop.connections() {
+        (connections.relays.health(), connections.pool.health())
     } else {
         let configured = configured(&shop.settings(), now.state, now.since);
         as_seen(configured, &shop.seen())
@@ -46,7 +47,7 @@ pub fn status(shop: &Shop) -> Status {
 }
 
 /// The status with what the ledger knows of the money.
-pub async fn answer(shop: Arc<Shop>) -> Reply {
+pub async fn answer(shop: Arc<EngineContext>) -> Reply {
     let mut status = status(&shop);
     match shop.ledger.money(Time::now()).await {
         Ok(money) => status.money = money,
@@ -77,10 +78,10 @@ fn configured(
     };
     let endpoint = |one: &crate::config::schema::Endpoint| EndpointHealth {
         name: EndpointName(one.name.clone()),
-        kind: one.kind.word().to_owned(),
+        kind: one.kind.as_str().to_owned(),
         url: mask_address(&one.url),
         state: "off".to_owned(),
-        light: Light::Unknown,
+        health: HealthLevel::Unknown,
         detail: detail.to_owned(),
         models: one.models.clone(),
         running: 0,
@@ -96,7 +97,7 @@ fn configured(
 /// What a start that failed has seen takes the place of what is not known.
 fn as_seen(
     (mut relays, mut endpoints): (Vec<RelayHealth>, Vec<EndpointHealth>),
-    seen: &Seen,
+    seen: &StartReport,
 ) -> (Vec<RelayHealth>, Vec<EndpointHealth>) {
     for relay in &mut relays {
         if let Some(seen) = seen.relays.iter().find(|seen| seen.url == relay.url) {
@@ -116,25 +117,25 @@ fn as_seen(
 }
 
 /// Tells what a start that failed has seen: being offline has taken it off the screens.
-pub fn tell_seen(shop: &Shop) {
+pub fn tell_seen(shop: &EngineContext) {
     let seen = shop.seen();
     for relay in seen.relays {
-        shop.tell(News::Relay { relay });
+        shop.emit(EventKind::Relay { relay });
     }
     for endpoint in seen.endpoints {
-        shop.tell(News::Endpoint { endpoint });
+        shop.emit(EventKind::Endpoint { endpoint });
     }
 }
 
 /// The wallet's health; before anybody has looked at it, which one the settings name, and whether its money is real.
-fn wallet(shop: &Shop) -> WalletHealth {
+fn wallet(shop: &EngineContext) -> WalletHealth {
     let health = shop.wallet_health.borrow().clone();
     let backend = shop.settings().wallet.backend;
-    if health.backend == backend.word() || shop.market().is_some() {
+    if health.backend == backend.as_str() || shop.connections().is_some() {
         return health;
     }
     WalletHealth {
-        backend: backend.word().to_owned(),
+        backend: backend.as_str().to_owned(),
         state: "off".to_owned(),
         detail: "not looked at yet".to_owned(),
         sandbox: backend == Backend::Sandbox,
@@ -143,34 +144,34 @@ fn wallet(shop: &Shop) -> WalletHealth {
 }
 
 /// Tells of the wallet, as it is or as the settings name it.
-pub fn tell_wallet(shop: &Shop) {
-    shop.tell(News::Wallet {
+pub fn emit_wallet(shop: &EngineContext) {
+    shop.emit(EventKind::Wallet {
         wallet: wallet(shop),
     });
 }
 
 /// Tells everything as it is, so that a viewer that has just come knows all.
-pub async fn snapshot(shop: &Shop) -> Reply {
+pub async fn snapshot(shop: &EngineContext) -> Reply {
     let status = status(shop);
-    shop.tell_state();
+    shop.emit_state();
     // What is not connected has no light: its place on the screen says so for all of it.
-    if shop.market().is_some() {
+    if shop.connections().is_some() {
         for relay in status.relays {
-            shop.tell(News::Relay { relay });
+            shop.emit(EventKind::Relay { relay });
         }
         for endpoint in status.endpoints {
-            shop.tell(News::Endpoint { endpoint });
+            shop.emit(EventKind::Endpoint { endpoint });
         }
     } else {
         tell_seen(shop);
     }
-    tell_wallet(shop);
-    shop.tell(News::Queue {
+    emit_wallet(shop);
+    shop.emit(EventKind::Queue {
         waiting: status.queue.waiting,
         running: status.queue.running,
     });
-    figures::tell(shop).await;
-    shop.bells.load.notify_one();
+    stats::tell(shop).await;
+    shop.wakers.load.notify_one();
     let filter = JobFilter {
         limit: Some(SNAPSHOT_JOBS),
         ..JobFilter::default()
@@ -178,7 +179,7 @@ pub async fn snapshot(shop: &Shop) -> Reply {
     match shop.ledger.jobs(filter).await {
         Ok(jobs) => {
             for job in jobs.into_iter().rev() {
-                shop.tell(News::Job {
+                shop.emit(EventKind::Job {
                     job: Box::new(job.view()),
                     what: "known".to_owned(),
                 });

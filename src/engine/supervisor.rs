@@ -6,22 +6,22 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use super::desk::StepError;
+use super::context::{EngineContext, StartReport};
 use super::in_force::InForce;
+use super::on_demand_checks::OnDemandChecks;
+use super::online_session::{Closing, Hurry, OnlineSession};
 use super::preflight::{self, NotReady, Opened, Place};
-use super::shop::{Seen, Shop};
-use super::trade::{Closing, Hurry, Trade};
-use super::trials::Trials;
+use super::transition::ApplyError;
 use super::{
-    Order, buyers, cases, clock, ends, figures, holds, invoicer, load, lookup, machine, payments,
-    status,
+    Order, buyers, clock, ends, holds, invoicer, load, lookup, machine, payments, recovery_desk,
+    stats, status,
 };
 use crate::domain::command::{Command, Reply};
 use crate::domain::event::Level;
 use crate::domain::health::ShopState;
 use crate::domain::job::Job;
 use crate::domain::standing::Decision;
-use crate::domain::step::Input;
+use crate::domain::transition::JobEvent;
 
 /// Questions about jobs that are answered at once; one more is refused.
 const LOOKUPS_MAX: usize = 32;
@@ -29,12 +29,12 @@ const LOOKUPS_MAX: usize = 32;
 enum Phase {
     Offline,
     Starting(JoinHandle<Result<Opened, NotReady>>),
-    Open(Box<Trade>),
+    Open(Box<OnlineSession>),
     Closing(JoinHandle<()>, Hurry),
 }
 
 struct Supervisor {
-    shop: Arc<Shop>,
+    shop: Arc<EngineContext>,
     place: Place,
     in_force: InForce,
     phase: Phase,
@@ -45,20 +45,20 @@ struct Supervisor {
     /// Rings when the phase's task ends.
     ended: Arc<Notify>,
     /// Tests that were asked for.
-    trials: Trials,
+    on_demand_checks: OnDemandChecks,
     /// Questions about jobs that are being answered: a long look must not keep other commands waiting.
     lookups: JoinSet<()>,
 }
 
 /// Runs until a `stop` command is carried out, or nobody can give commands any more.
-pub async fn run(shop: Arc<Shop>, place: Place, mut inbox: mpsc::Receiver<Order>) {
+pub async fn run(shop: Arc<EngineContext>, place: Place, mut inbox: mpsc::Receiver<Order>) {
     let stop = CancellationToken::new();
     open_wallets(&shop, &place).await;
     let always = [
         tokio::spawn(payments::work(shop.clone(), stop.clone())),
         tokio::spawn(invoicer::work(shop.clone(), stop.clone())),
         tokio::spawn(holds::work(shop.clone(), stop.clone())),
-        tokio::spawn(figures::work(shop.clone(), stop.clone())),
+        tokio::spawn(stats::work(shop.clone(), stop.clone())),
         tokio::spawn(load::work(shop.clone(), stop.clone())),
         tokio::spawn(clock::work(shop.clone(), stop.clone())),
         tokio::spawn(machine::energy::work(
@@ -80,11 +80,11 @@ pub async fn run(shop: Arc<Shop>, place: Place, mut inbox: mpsc::Receiver<Order>
         left: false,
         stopping: Vec::new(),
         ended: Arc::new(Notify::new()),
-        trials: Trials::default(),
+        on_demand_checks: OnDemandChecks::default(),
         lookups: JoinSet::new(),
     };
     supervisor.serve(&mut inbox).await;
-    supervisor.trials.end().await;
+    supervisor.on_demand_checks.end().await;
     ends::before_exit(&shop, !supervisor.left).await;
     stop.cancel();
     supervisor.lookups.shutdown().await;
@@ -103,11 +103,11 @@ pub async fn run(shop: Arc<Shop>, place: Place, mut inbox: mpsc::Receiver<Order>
 }
 
 /// Offline too, open invoices are watched: that needs the wallets. One that can't be opened is told, not fatal.
-async fn open_wallets(shop: &Arc<Shop>, place: &Place) {
-    if let Err(error) = shop.open_purse(&shop.settings(), place) {
+async fn open_wallets(shop: &Arc<EngineContext>, place: &Place) {
+    if let Err(error) = shop.open_wallet_handle(&shop.settings(), place) {
         shop.notice(Level::Warn, "wallet", &error.words);
     }
-    if let Err(error) = shop.open_old_purses(place).await {
+    if let Err(error) = shop.open_archived_wallets(place).await {
         shop.ledger_failed(&error);
     }
 }
@@ -143,10 +143,10 @@ impl Supervisor {
         match std::mem::replace(&mut self.phase, Phase::Offline) {
             Phase::Starting(task) => match task.await {
                 Ok(Ok(opened)) if self.stopping.is_empty() => {
-                    self.phase = Phase::Open(Box::new(Trade::open(&self.shop, opened)));
+                    self.phase = Phase::Open(Box::new(OnlineSession::open(&self.shop, opened)));
                 }
                 Ok(Ok(opened)) => {
-                    opened.market.relays.close().await;
+                    opened.connections.relays.close().await;
                     self.shop.set_state(ShopState::Stopping, "");
                 }
                 Ok(Err(error)) => {
@@ -156,7 +156,7 @@ impl Supervisor {
                 }
                 // Sent offline meanwhile: as wanted, so there is no reason to give.
                 Err(gone) if gone.is_cancelled() => {
-                    self.shop.see(|seen| *seen = Seen::default());
+                    self.shop.see(|seen| *seen = StartReport::default());
                     self.shop.set_state(ShopState::Offline, "");
                 }
                 Err(_) => self
@@ -192,11 +192,13 @@ impl Supervisor {
             Command::GoOffline { now } => self.go_offline(now),
             Command::Stop { now } => return self.stop(now, back),
             Command::Test { what } => {
-                return self.trials.begin(&self.shop, &self.place, what, back);
+                return self
+                    .on_demand_checks
+                    .begin(&self.shop, &self.place, what, back);
             }
             Command::ApplySettings => self.apply_settings(),
             Command::Cancel { id } => stepped(self.shop.cancel(id, false).await),
-            Command::Retry { id } => stepped(self.shop.apply(id, Input::Retry).await),
+            Command::Retry { id } => stepped(self.shop.apply(id, JobEvent::Retry).await),
             Command::Block { buyer } => {
                 let decided = buyers::decide(self.shop.clone(), buyer, Decision::Block);
                 return self.look_up(decided, back);
@@ -219,21 +221,21 @@ impl Supervisor {
                 return self.look_up(machine::snooze(self.shop.clone(), secs), back);
             }
             Command::Resume => return self.look_up(machine::resume(self.shop.clone()), back),
-            Command::Desk => return self.look_up(cases::desk(self.shop.clone()), back),
+            Command::Desk => return self.look_up(recovery_desk::desk(self.shop.clone()), back),
             Command::Recover {
                 id,
                 case,
                 action,
                 note,
             } => {
-                let order = cases::Order {
+                let order = recovery_desk::Order {
                     id,
                     case,
                     action,
                     note,
                 };
                 // Beside the other commands: the wallet may take its time.
-                return self.look_up(cases::act(self.shop.clone(), order), back);
+                return self.look_up(recovery_desk::act(self.shop.clone(), order), back);
             }
             Command::Job { id } => {
                 return self.look_up(lookup::job(self.shop.clone(), id), back);
@@ -288,7 +290,7 @@ impl Supervisor {
         match std::mem::replace(&mut self.phase, Phase::Offline) {
             Phase::Offline => {
                 // Offline because it is wanted now, no longer because going online failed.
-                self.shop.see(|seen| *seen = Seen::default());
+                self.shop.see(|seen| *seen = StartReport::default());
                 self.shop.set_state(ShopState::Offline, "");
                 done("offline already")
             }
@@ -298,13 +300,13 @@ impl Supervisor {
                 self.phase = Phase::Starting(task);
                 done("going offline")
             }
-            Phase::Open(trade) => {
+            Phase::Open(session) => {
                 let closing = if now {
                     Closing::Cancel
                 } else {
                     Closing::Finish
                 };
-                self.close(trade, closing);
+                self.close(session, closing);
                 done(if now {
                     "going offline; running jobs are cancelled"
                 } else {
@@ -321,14 +323,14 @@ impl Supervisor {
         }
     }
 
-    fn close(&mut self, trade: Box<Trade>, closing: Closing) {
+    fn close(&mut self, session: Box<OnlineSession>, closing: Closing) {
         self.shop
             .set_state(ShopState::Draining, "finishing the running jobs");
         let hurry = Hurry::default();
         let (shop, ring, hurried) = (self.shop.clone(), Ring(self.ended.clone()), hurry.clone());
         let task = tokio::spawn(async move {
             let _ring = ring;
-            trade.close(shop, closing, hurried).await;
+            session.close(shop, closing, hurried).await;
         });
         self.phase = Phase::Closing(task, hurry);
     }
@@ -342,9 +344,9 @@ impl Supervisor {
                 task.abort();
                 self.phase = Phase::Starting(task);
             }
-            Phase::Open(trade) => {
+            Phase::Open(session) => {
                 let closing = if now { Closing::Leave } else { Closing::Finish };
-                self.close(trade, closing);
+                self.close(session, closing);
             }
             Phase::Closing(task, hurry) => {
                 if now {
@@ -361,7 +363,7 @@ impl Supervisor {
     }
 }
 
-/// Rings when it is dropped: so a task rings at its end, an aborted one too.
+/// Rings when it is dropped: so a task wakes at its end, an aborted one too.
 struct Ring(Arc<Notify>);
 
 impl Drop for Ring {
@@ -370,10 +372,10 @@ impl Drop for Ring {
     }
 }
 
-fn stepped(outcome: Result<Job, StepError>) -> Reply {
+fn stepped(outcome: Result<Job, ApplyError>) -> Reply {
     match outcome {
-        Ok(job) => done(&format!("the job is {}", job.state.status().word())),
-        Err(StepError::No(no)) => refused(&no.to_string()),
+        Ok(job) => done(&format!("the job is {}", job.state.status().as_str())),
+        Err(ApplyError::No(no)) => refused(&no.to_string()),
         Err(error) => refused(&error.to_string()),
     }
 }

@@ -8,18 +8,18 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::desk::StepError;
-use super::shop::{LEDGER_PAUSE, Market, Run, Shop};
+use super::context::{Connections, EngineContext, LEDGER_PAUSE, Run};
+use super::transition::ApplyError;
 use super::{partial, recovery};
 use crate::domain::error::JobProcessingCode as Code;
-use crate::domain::event::{Level, News};
+use crate::domain::event::{EventKind, Level};
 use crate::domain::hold;
 use crate::domain::id::RequestId;
 use crate::domain::job::{Answer, Job, PayOrder, State};
 use crate::domain::message;
 use crate::domain::reply;
-use crate::domain::step::Input;
 use crate::domain::time::Time;
+use crate::domain::transition::JobEvent;
 use crate::inference::pool::Slot;
 use crate::inference::{Ask, InferenceError, Pool, Progress, SoFar};
 
@@ -37,42 +37,42 @@ const PROGRESS_EVERY: Duration = Duration::from_millis(250);
 /// Works until `stop`: starts nothing after it, and returns when the running jobs have ended. `cut` ends those too; they
 /// stay in the ledger as running and are queued again by the next run of the program.
 pub async fn work(
-    shop: Arc<Shop>,
-    market: Market,
+    shop: Arc<EngineContext>,
+    connections: Connections,
     stop: CancellationToken,
     cut: CancellationToken,
 ) {
     let mut runs: JoinSet<()> = JoinSet::new();
-    let mut changed = market.pool.changed();
-    let mut strays = true;
+    let mut changed = connections.pool.changed();
+    let mut orphaned_runs = true;
     while !stop.is_cancelled() {
-        if strays {
-            let taken = recovery::strays(&shop).await;
-            strays = taken
+        if orphaned_runs {
+            let taken = recovery::orphaned_runs(&shop).await;
+            orphaned_runs = taken
                 .inspect_err(|error| shop.ledger_failed(error))
                 .is_err();
         }
-        let filled = fill(&shop, &market, &mut runs, &cut).await;
-        tell_queue(&shop);
+        let filled = fill(&shop, &connections, &mut runs, &cut).await;
+        emit_queue(&shop);
         let due = match filled {
-            Ok(()) if !strays => next_due(&shop),
+            Ok(()) if !orphaned_runs => next_due(&shop),
             _ => LEDGER_PAUSE,
         };
         tokio::select! {
             () = stop.cancelled() => {}
-            () = shop.bells.queue.notified() => {}
+            () = shop.wakers.queue.notified() => {}
             Ok(()) = changed.changed() => {}
             // A task that died leaves its job behind.
-            Some(done) = runs.join_next(), if !runs.is_empty() => strays |= done.is_err(),
+            Some(done) = runs.join_next(), if !runs.is_empty() => orphaned_runs |= done.is_err(),
             () = tokio::time::sleep(due) => {}
         }
     }
     while runs.join_next().await.is_some() {
-        tell_queue(&shop);
+        emit_queue(&shop);
     }
 }
 
-fn next_due(shop: &Shop) -> Duration {
+fn next_due(shop: &EngineContext) -> Duration {
     const LONG: Duration = Duration::from_secs(3_600);
     let due = shop.ledger.next_due([State::Queued; 2]);
     due.map_or(LONG, |at| {
@@ -83,8 +83,8 @@ fn next_due(shop: &Shop) -> Duration {
 
 /// An error where the ledger could not be read or written, which is told already.
 async fn fill(
-    shop: &Arc<Shop>,
-    market: &Market,
+    shop: &Arc<EngineContext>,
+    connections: &Connections,
     runs: &mut JoinSet<()>,
     cut: &CancellationToken,
 ) -> Result<(), ()> {
@@ -106,14 +106,14 @@ async fn fill(
     for job in jobs {
         if !hold::may_start(&job, Time::now()) {
             // Its payment must go back before the work could be done.
-            shop.bells.holds.notify_one();
+            shop.wakers.holds.notify_one();
             continue;
         }
         let mine = of_buyer.entry(job.buyer).or_default();
         if *mine >= per_buyer {
             continue;
         }
-        let Some(slot) = market.pool.reserve(&job.terms.model) else {
+        let Some(slot) = connections.pool.reserve(&job.terms.model) else {
             continue;
         };
         if job.runs_alone() && shop.running(|runs| !runs.is_empty()) {
@@ -123,18 +123,21 @@ async fn fill(
         // Read first: where that fails nothing has begun.
         let prompt = shop.ledger.prompt(job.id).await;
         let prompt = prompt.map_err(|error| shop.ledger_failed(&error))?;
-        match shop.apply(job.id, Input::Start { boot: shop.boot }).await {
+        match shop
+            .apply(job.id, JobEvent::Start { boot: shop.boot })
+            .await
+        {
             Ok(job) => {
                 *mine += 1;
                 let alone = job.runs_alone();
                 let ask = (job, prompt.unwrap_or_default());
-                start(shop, market, runs, ask, slot, cut);
+                start(shop, connections, runs, ask, slot, cut);
                 if alone {
                     break;
                 }
             }
             // Cancelled in between.
-            Err(StepError::No(_)) => {}
+            Err(ApplyError::No(_)) => {}
             Err(error) => {
                 shop.ledger_failed(&error);
                 return Err(());
@@ -145,8 +148,8 @@ async fn fill(
 }
 
 fn start(
-    shop: &Arc<Shop>,
-    market: &Market,
+    shop: &Arc<EngineContext>,
+    connections: &Connections,
     runs: &mut JoinSet<()>,
     (job, prompt): (Job, String),
     slot: Slot,
@@ -167,9 +170,9 @@ fn start(
             },
         )
     });
-    shop.bells.load.notify_one();
-    shop.bells.runs.notify_one();
-    let (shop, pool) = (shop.clone(), market.pool.clone());
+    shop.wakers.load.notify_one();
+    shop.wakers.runs.notify_one();
+    let (shop, pool) = (shop.clone(), connections.pool.clone());
     runs.spawn(async move {
         let id = job.id;
         let _working = Working(shop.clone(), id, job.rev);
@@ -186,7 +189,7 @@ fn start(
             so_far: so_far.clone(),
         };
         let of = job.terms.params.max_tokens;
-        let telling = tokio::spawn(tell_progress(shop.clone(), id, of, seen, stop.clone()));
+        let telling = tokio::spawn(emit_progress(shop.clone(), id, of, seen, stop.clone()));
         let answer = tokio::select! {
             answer = pool.answer(slot, ask, progress) => Some(answer),
             () = stop.cancelled() => None,
@@ -211,7 +214,7 @@ fn start(
 }
 
 /// A run is among the running ones until this is dropped, however its task ends.
-struct Working(Arc<Shop>, RequestId, u64);
+struct Working(Arc<EngineContext>, RequestId, u64);
 
 impl Drop for Working {
     fn drop(&mut self) {
@@ -222,18 +225,18 @@ impl Drop for Working {
                 runs.remove(id);
             }
         });
-        shop.bells.queue.notify_one();
-        shop.bells.runs.notify_one();
+        shop.wakers.queue.notify_one();
+        shop.wakers.runs.notify_one();
     }
 }
 
 /// Writes down what came of a run. It has cost work, and may be paid for, so it is kept in memory until the ledger takes it,
 /// or the run is ended from outside.
-async fn finish(shop: &Arc<Shop>, job: &Job, input: Input, stop: &CancellationToken) {
+async fn finish(shop: &Arc<EngineContext>, job: &Job, input: JobEvent, stop: &CancellationToken) {
     loop {
         match shop.apply(job.id, input.clone()).await {
             // Cancelled while it ran.
-            Ok(_) | Err(StepError::No(_)) => return,
+            Ok(_) | Err(ApplyError::No(_)) => return,
             Err(error) => {
                 shop.ledger_failed(&format!(
                     "job {}: what came of it is not kept yet: {error}",
@@ -249,14 +252,14 @@ async fn finish(shop: &Arc<Shop>, job: &Job, input: Input, stop: &CancellationTo
 }
 
 /// An answer that no result can carry is a failure, not a cut text.
-fn fits(shop: &Shop, job: &Job, answer: Answer) -> Input {
+fn fits(shop: &EngineContext, job: &Job, answer: Answer) -> JobEvent {
     let most = reply::max_answer_bytes(job.encryption);
     let text = &answer.text;
     if text.len() <= most && shop.carries(job, text) {
-        return Input::Answered(answer);
+        return JobEvent::Answered(answer);
     }
-    Input::RunFailed {
-        code: Code::OutputTooLarge.word(),
+    JobEvent::RunFailed {
+        code: Code::OutputTooLarge.as_str(),
         message: format!(
             "the answer has {} bytes, more than a result that our relays take holds",
             text.len()
@@ -274,7 +277,7 @@ fn waits(job: &Job, error: &InferenceError, pool: &Pool) -> bool {
     busy || (error.is_the_seller_s() && (paid || pool.serves(&job.terms.model)))
 }
 
-fn put_back(error: &InferenceError, job: &Job, pool: &Pool) -> Input {
+fn put_back(error: &InferenceError, job: &Job, pool: &Pool) -> JobEvent {
     let wait = match error {
         InferenceError::Busy { .. } => BUSY_PAUSE,
         _ if pool.serves(&job.terms.model) => Duration::from_secs(1),
@@ -282,14 +285,14 @@ fn put_back(error: &InferenceError, job: &Job, pool: &Pool) -> Input {
         _ if pool.closed(&job.terms.model).is_some() => Duration::ZERO,
         _ => SELLER_PAUSE,
     };
-    Input::PutBack {
+    JobEvent::PutBack {
         message: error.to_string(),
         until: Time::now().plus(wait),
     }
 }
 
 /// What an inference error means for the job.
-fn failed(error: &InferenceError) -> Input {
+fn failed(error: &InferenceError) -> JobEvent {
     let (code, again) = match error {
         InferenceError::Unreachable { .. } | InferenceError::NoEndpoint { .. } => {
             (Code::Unreachable, true)
@@ -307,16 +310,16 @@ fn failed(error: &InferenceError) -> Input {
         InferenceError::Truncated { .. } => (Code::Truncated, false),
         InferenceError::Protocol { .. } => (Code::Protocol, false),
     };
-    Input::RunFailed {
-        code: code.word(),
+    JobEvent::RunFailed {
+        code: code.as_str(),
         message: error.to_string(),
         sentence: code.buyer_sentence(),
         again,
     }
 }
 
-async fn tell_progress(
-    shop: Arc<Shop>,
+async fn emit_progress(
+    shop: Arc<EngineContext>,
     id: RequestId,
     of: u32,
     mut seen: watch::Receiver<Progress>,
@@ -329,7 +332,7 @@ async fn tell_progress(
             changed = seen.changed() => if changed.is_err() { return },
         }
         let tokens = seen.borrow_and_update().tokens;
-        shop.tell(News::Progress {
+        shop.emit(EventKind::Progress {
             id,
             tokens,
             of: Some(of),
@@ -354,7 +357,7 @@ async fn wait_or_end(seen: &mut watch::Receiver<Progress>) {
     }
 }
 
-fn tell_queue(shop: &Shop) {
+fn emit_queue(shop: &EngineContext) {
     let (waiting, running) = shop.ledger.queue_counts();
-    shop.tell(News::Queue { waiting, running });
+    shop.emit(EventKind::Queue { waiting, running });
 }

@@ -10,11 +10,11 @@ use tokio::sync::{Mutex, mpsc};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::shop::Shop;
-use crate::domain::event::{Level, News};
+use super::context::EngineContext;
+use crate::domain::event::{EventKind, Level};
 use crate::domain::time::Time;
 use crate::domain::zap::{self, NoZap};
-use crate::nostr::RelayNews;
+use crate::nostr::RelayEvent;
 
 /// A provider that did not answer is asked again after this long.
 const ASK_AGAIN: Duration = Duration::from_secs(60);
@@ -30,14 +30,14 @@ struct Known {
 
 /// Takes receipts for as long as the shop is online.
 pub(super) struct Zaps {
-    shop: Arc<Shop>,
+    shop: Arc<EngineContext>,
     address: String,
     known: Mutex<Known>,
 }
 
 impl Zaps {
     /// For the lightning address of the settings in force.
-    pub(super) fn new(shop: Arc<Shop>) -> Self {
+    pub(super) fn new(shop: Arc<EngineContext>) -> Self {
         let address = shop.settings().nostr.lightning_address.clone();
         Self {
             shop,
@@ -47,14 +47,18 @@ impl Zaps {
     }
 
     /// Takes receipts until `stop`. The address' provider may keep us waiting, so they have a way of their own.
-    pub(super) async fn work(&self, mut news: mpsc::Receiver<RelayNews>, stop: &CancellationToken) {
+    pub(super) async fn work(
+        &self,
+        mut news: mpsc::Receiver<RelayEvent>,
+        stop: &CancellationToken,
+    ) {
         loop {
             let item = tokio::select! {
                 () = stop.cancelled() => return,
                 item = news.recv() => item,
             };
             let Some(item) = item else { return };
-            if let RelayNews::Event { event, .. } = item {
+            if let RelayEvent::Event { event, .. } = item {
                 tokio::select! {
                     () = stop.cancelled() => return,
                     () = self.take(&event) => {}
@@ -89,7 +93,7 @@ impl Zaps {
             Ok(Some(job)) => {
                 let message = format!("job {} was zapped: {detail}", job.id.short());
                 self.shop.notice(Level::Info, "zap", &message);
-                self.shop.tell(News::Job {
+                self.shop.emit(EventKind::Job {
                     job: Box::new(job.view()),
                     what: "zapped".to_owned(),
                 });

@@ -15,7 +15,7 @@ use crate::buyer::Buyer;
 use crate::domain::announce::HANDLER_INFO;
 use crate::domain::sellers::{HEARTBEAT, Known, Seller, SellerRecord, heartbeat, read_seller};
 use crate::domain::time::Time;
-use crate::nostr::{Reach, RelayNews, Relays, RelaysConfig, Timing};
+use crate::nostr::{Reach, RelayEvent, Relays, RelaysConfig, Timing};
 
 /// Sellers that are kept; strangers make them.
 const MAX_SELLERS: usize = 2_000;
@@ -154,7 +154,7 @@ impl Market {
 }
 
 async fn read(
-    mut news: mpsc::Receiver<RelayNews>,
+    mut news: mpsc::Receiver<RelayEvent>,
     state: Arc<Mutex<State>>,
     (loaded, count): (watch::Sender<bool>, usize),
     cancel: CancellationToken,
@@ -167,13 +167,13 @@ async fn read(
         };
         match item {
             None => return,
-            Some(RelayNews::Event { event, .. }) => {
+            Some(RelayEvent::Event { event, .. }) => {
                 take(
                     &mut state.lock().unwrap_or_else(PoisonError::into_inner),
                     &event,
                 );
             }
-            Some(RelayNews::Health(health)) => {
+            Some(RelayEvent::Health(health)) => {
                 let told = matches!(health.state.as_str(), "subscribed" | "refusing");
                 let over = !matches!(health.state.as_str(), "connecting" | "connected");
                 *settled.entry(health.url).or_default() |= over;

@@ -17,7 +17,7 @@ use tokio::sync::watch;
 
 use super::{Ask, Endpoint, InferenceError, Progress};
 use crate::config::schema::{Endpoint as Settings, EndpointKind};
-use crate::domain::health::{EndpointHealth, Light};
+use crate::domain::health::{EndpointHealth, HealthLevel};
 use crate::domain::id::EndpointName;
 use crate::domain::job::{Answer, TextParams};
 use crate::domain::message::{Message, Role};
@@ -57,27 +57,27 @@ impl BuiltinEndpoint {
 
     fn describe(&self) -> EndpointHealth {
         let allowed = self.allowed.is_empty() || self.allowed.iter().any(|m| same_model(m, MODEL));
-        let (state, light, detail, models) = match TinyModel::embedded() {
-            Err(error) => ("down", Light::Down, error.to_string(), Vec::new()),
+        let (state, health, detail, models) = match TinyModel::embedded() {
+            Err(error) => ("down", HealthLevel::Down, error.to_string(), Vec::new()),
             Ok(_) if allowed => (
                 "up",
-                Light::Ok,
+                HealthLevel::Ok,
                 format!("{MODEL} · demo model"),
                 vec![MODEL.to_owned()],
             ),
             Ok(_) => (
                 "up",
-                Light::Warn,
+                HealthLevel::Warn,
                 format!("`models` leaves out {MODEL}, the only one"),
                 Vec::new(),
             ),
         };
         EndpointHealth {
             name: EndpointName(self.name.clone()),
-            kind: EndpointKind::Builtin.word().to_owned(),
+            kind: EndpointKind::Builtin.as_str().to_owned(),
             url: String::new(),
             state: state.to_owned(),
-            light,
+            health,
             detail,
             models,
             running: 0,

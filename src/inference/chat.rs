@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::InferenceError;
-use super::draft::{Draft, Part, Word};
+use super::draft::{Draft, FinishReason, Part};
 use super::frames::{Frame, FrameError, Frames, Framing};
 use super::http::Server;
 use super::lines::Lines;
@@ -136,11 +136,11 @@ impl Reading<'_> {
 
     /// A word that ends no answer is the end of it.
     fn judge(&self, draft: &Draft, started: bool) -> Result<(), InferenceError> {
-        match draft.word() {
-            Some(Word::Filtered) => Err(self
+        match draft.finish_reason() {
+            Some(FinishReason::Filtered) => Err(self
                 .server
                 .rejected("the server's content filter stopped the answer")),
-            Some(Word::Unknown(word)) => Err(self
+            Some(FinishReason::Unknown(word)) => Err(self
                 .server
                 .died(&format!("it ended the answer with {word:?}"), started)),
             _ => Ok(()),
@@ -148,7 +148,7 @@ impl Reading<'_> {
     }
 
     fn ended(&self, draft: Draft, started: bool) -> Result<Draft, InferenceError> {
-        if draft.word().is_some() {
+        if draft.finish_reason().is_some() {
             // An ending without any text: an empty answer, for the draft to say so.
             return Ok(draft);
         }

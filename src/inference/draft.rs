@@ -17,7 +17,7 @@ pub struct Part {
     /// Reasoning that the server keeps apart.
     pub thinking: String,
     /// The server's word for why the answer ended, once it has.
-    pub word: Option<Word>,
+    pub finish_reason: Option<FinishReason>,
     /// Tokens of the prompt, where it says.
     pub prompt_tokens: Option<u32>,
     /// Tokens of the answer and its reasoning, where it says.
@@ -32,7 +32,7 @@ pub struct Part {
 
 /// Why an answer ended, as far as it matters.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Word {
+pub enum FinishReason {
     /// It was complete.
     Stop,
     /// At the token limit or the end of the context.
@@ -43,7 +43,7 @@ pub enum Word {
     Unknown(String),
 }
 
-impl Word {
+impl FinishReason {
     /// Reads the word; none where the server says nothing. An empty string says nothing.
     #[must_use]
     pub fn read(word: &str) -> Option<Self> {
@@ -70,7 +70,7 @@ pub struct Draft {
     chunks: u32,
     begun: Option<Instant>,
     /// The server's last word, with no text after it.
-    word: Option<Word>,
+    finish_reason: Option<FinishReason>,
     /// Did it ever give a word? Then it is one of those that do.
     speaks: bool,
     closed: bool,
@@ -95,7 +95,7 @@ impl Draft {
             thinking: 0,
             chunks: 0,
             begun: None,
-            word: None,
+            finish_reason: None,
             speaks: false,
             closed: false,
             prompt_tokens: None,
@@ -119,7 +119,7 @@ impl Draft {
                 });
             }
             // Text after a word takes it back: the answer had not ended.
-            self.word = None;
+            self.finish_reason = None;
             self.closed = false;
             self.text.push_str(&part.content);
             self.thinking += part.thinking.len();
@@ -132,8 +132,8 @@ impl Draft {
                 tokens: self.chunks,
             });
         }
-        if part.word.is_some() {
-            self.word = part.word;
+        if part.finish_reason.is_some() {
+            self.finish_reason = part.finish_reason;
             self.speaks = true;
         }
         self.closed |= part.closing;
@@ -146,20 +146,23 @@ impl Draft {
 
     /// Did the server say that the answer ended, and how?
     #[must_use]
-    pub const fn word(&self) -> Option<&Word> {
-        self.word.as_ref()
+    pub const fn finish_reason(&self) -> Option<&FinishReason> {
+        self.finish_reason.as_ref()
     }
 
     /// Is what came the whole answer, even if nothing more comes?
     #[must_use]
     pub const fn is_whole(&self) -> bool {
-        matches!(self.word, Some(Word::Stop | Word::Length)) && !self.text.is_empty()
+        matches!(
+            self.finish_reason,
+            Some(FinishReason::Stop | FinishReason::Length)
+        ) && !self.text.is_empty()
     }
 
     /// The stream says `[DONE]`. A server that never gives a word closes its answer with its counts.
     pub fn done(&mut self) {
         if self.closed && !self.speaks {
-            self.word = Some(Word::Stop);
+            self.finish_reason = Some(FinishReason::Stop);
         }
     }
 
@@ -205,7 +208,7 @@ impl Draft {
                 .unwrap_or_else(written)
                 .min(self.max_tokens.max(1)),
             estimated: prompt_tokens.is_none() || completion_tokens.is_none(),
-            cut: self.word == Some(Word::Length),
+            cut: self.finish_reason == Some(FinishReason::Length),
             elapsed_ms: self.server_ms.unwrap_or(wall),
             endpoint,
         })
@@ -244,7 +247,7 @@ mod tests {
 
     fn word(word: &str) -> Part {
         Part {
-            word: Word::read(word),
+            finish_reason: FinishReason::read(word),
             ..Part::default()
         }
     }

@@ -15,7 +15,7 @@ use super::trouble::{MAX_NAME, MAX_WORDS, SPENT, Trouble, is_spent, is_too_long,
 use super::{InferenceError, tls};
 use crate::config::schema::{Endpoint as Settings, EndpointKind};
 use crate::domain::drift::Drift;
-use crate::domain::health::{EndpointHealth, Light};
+use crate::domain::health::{EndpointHealth, HealthLevel};
 use crate::domain::id::EndpointName;
 use crate::domain::text::{clean, is_hostile};
 use crate::domain::time::Time;
@@ -68,7 +68,7 @@ pub struct Server {
 
 impl fmt::Debug for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let kind = self.kind.word();
+        let kind = self.kind.as_str();
         write!(f, "{} ({kind} at {})", self.name, shown(&self.base))
     }
 }
@@ -302,17 +302,17 @@ impl Server {
     pub fn health(
         &self,
         state: &str,
-        light: Light,
+        health: HealthLevel,
         detail: &str,
         models: Vec<String>,
         slots: u32,
     ) -> EndpointHealth {
         EndpointHealth {
             name: EndpointName(self.name.clone()),
-            kind: self.kind.word().to_owned(),
+            kind: self.kind.as_str().to_owned(),
             url: shown(&self.base),
             state: state.to_owned(),
-            light,
+            health,
             detail: clean(detail, 2 * MAX_WORDS),
             models,
             running: 0,
@@ -324,36 +324,36 @@ impl Server {
     /// How it is doing when it answers a small question with trouble.
     #[must_use]
     pub fn ill(&self, trouble: &Trouble, slots: u32) -> EndpointHealth {
-        let (state, light, detail) = match trouble {
+        let (state, health, detail) = match trouble {
             Trouble::Unreachable(detail) => (
                 "down",
-                Light::Down,
+                HealthLevel::Down,
                 format!("not running: {detail}; {}", self.remedy),
             ),
             Trouble::Status(401 | 403, body) => (
                 "needs_attention",
-                Light::Down,
+                HealthLevel::Down,
                 format!("refuses the key: {}; mend `api_key`", words(body)),
             ),
             Trouble::Status(status, body) if *status == 402 || is_spent(body) => (
                 "needs_attention",
-                Light::Down,
+                HealthLevel::Down,
                 format!("refuses to work: {}; {SPENT}", words(body)),
             ),
-            Trouble::Status(503, body) => ("loading", Light::Warn, words(body)),
+            Trouble::Status(503, body) => ("loading", HealthLevel::Warn, words(body)),
             Trouble::Status(status, body) => (
                 "down",
-                Light::Down,
+                HealthLevel::Down,
                 format!("HTTP {status}: {}; check `url` and `kind`", words(body)),
             ),
-            Trouble::Broken(detail) => ("down", Light::Down, detail.clone()),
+            Trouble::Broken(detail) => ("down", HealthLevel::Down, detail.clone()),
             Trouble::Slow => (
                 "down",
-                Light::Down,
+                HealthLevel::Down,
                 format!("no answer within {} s", PROBE.as_secs()),
             ),
         };
-        self.health(state, light, &detail, Vec::new(), slots)
+        self.health(state, health, &detail, Vec::new(), slots)
     }
 }
 

@@ -23,7 +23,7 @@ use super::patience::{Deadlines, JobClock, Patience};
 use super::trouble::{Trouble, is_no_api};
 use super::{Ask, Endpoint, InferenceError, Progress, address};
 use crate::config::schema::Endpoint as Settings;
-use crate::domain::health::{EndpointHealth, Light};
+use crate::domain::health::{EndpointHealth, HealthLevel};
 use crate::domain::job::Answer;
 use crate::domain::message::Message;
 use crate::domain::model_name::{canonical, same_model};
@@ -176,22 +176,25 @@ impl OllamaEndpoint {
         });
         let lists = |ours: &str| listed.iter().find(|model| same_model(ours, model));
         let missing = self.trusted.iter().find(|ours| lists(ours).is_none());
-        let (light, detail) = if let Some(model) = missing {
+        let (health, detail) = if let Some(model) = missing {
             let fix = self.server.missing_fix(model);
             (
-                Light::Warn,
+                HealthLevel::Warn,
                 format!("Ollama {text} does not list {model}, which `models` names: {fix}"),
             )
         } else if listed.is_empty() {
             let fix = self.server.missing_fix("MODEL");
-            (Light::Warn, format!("Ollama {text}; no models yet: {fix}"))
+            (
+                HealthLevel::Warn,
+                format!("Ollama {text}; no models yet: {fix}"),
+            )
         } else if number.is_some_and(|number| number < OBEYS) {
             (
-                Light::Warn,
+                HealthLevel::Warn,
                 format!("Ollama {text} may cut long prompts: update it"),
             )
         } else {
-            (Light::Ok, format!("Ollama {text}"))
+            (HealthLevel::Ok, format!("Ollama {text}"))
         };
         let models = if self.trusted.is_empty() {
             listed
@@ -201,7 +204,8 @@ impl OllamaEndpoint {
                 .map(|ours| lists(ours).unwrap_or(ours).clone())
                 .collect()
         };
-        self.server.health("up", light, &detail, models, self.slots)
+        self.server
+            .health("up", health, &detail, models, self.slots)
     }
 
     /// A chat without a message, and a stay of no time: Ollama's way to unload. Only models that worked for the shop; others
@@ -393,20 +397,20 @@ mod tests {
         let health = health("0.33.0", &tags);
         assert_eq!(health.models, ["gemma2:latest"]);
         assert_eq!(
-            (health.light, health.detail.as_str()),
-            (Light::Ok, "Ollama 0.33.0")
+            (health.health, health.detail.as_str()),
+            (HealthLevel::Ok, "Ollama 0.33.0")
         );
     }
 
     #[test]
     fn a_server_that_cuts_prompts_or_has_no_models_is_a_warning() {
         let tags = json!({ "models": [{ "name": "m" }] });
-        assert_eq!(health("0.12.5", &tags).light, Light::Warn);
-        assert_eq!(health("0.12.6", &tags).light, Light::Ok);
-        assert_eq!(health("custom build", &tags).light, Light::Ok);
+        assert_eq!(health("0.12.5", &tags).health, HealthLevel::Warn);
+        assert_eq!(health("0.12.6", &tags).health, HealthLevel::Ok);
+        assert_eq!(health("custom build", &tags).health, HealthLevel::Ok);
         assert_eq!(
-            health("0.33.0", &json!({ "models": null })).light,
-            Light::Warn
+            health("0.33.0", &json!({ "models": null })).health,
+            HealthLevel::Warn
         );
     }
 
@@ -421,7 +425,7 @@ mod tests {
         let tags = json!({ "models": [{ "name": "other:latest" }] });
         let health = endpoint.describe(&json!({ "version": "0.33.0" }), &tags);
         assert_eq!(health.models, ["gemma2"]);
-        assert_eq!(health.light, Light::Warn);
+        assert_eq!(health.health, HealthLevel::Warn);
         assert!(health.detail.contains("`ollama pull gemma2`"));
     }
 

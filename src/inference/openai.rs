@@ -22,7 +22,7 @@ use super::patience::{Deadlines, JobClock, Patience};
 use super::trouble::{Trouble, is_no_api};
 use super::{Ask, Endpoint, InferenceError, Progress, address};
 use crate::config::schema::Endpoint as Settings;
-use crate::domain::health::{EndpointHealth, Light};
+use crate::domain::health::{EndpointHealth, HealthLevel};
 use crate::domain::job::Answer;
 use crate::domain::message::Message;
 use crate::domain::model_name::same_model;
@@ -157,17 +157,17 @@ impl OpenAiEndpoint {
     fn describe(&self, listed: Vec<String>) -> EndpointHealth {
         let lists = |ours: &str| listed.iter().find(|model| same_model(ours, model));
         let missing = self.trusted.iter().find(|ours| lists(ours).is_none());
-        let (light, detail) = match missing {
+        let (health, detail) = match missing {
             Some(model) => (
-                Light::Warn,
+                HealthLevel::Warn,
                 format!("does not list the model {model}; it is trusted, as `models` names it"),
             ),
             None if listed.is_empty() => (
-                Light::Warn,
+                HealthLevel::Warn,
                 "lists no models: load one, or name them in this endpoint's `models`".to_owned(),
             ),
             None => (
-                Light::Ok,
+                HealthLevel::Ok,
                 format!("OpenAI-compatible, {} models", listed.len()),
             ),
         };
@@ -178,7 +178,8 @@ impl OpenAiEndpoint {
             let named = named.map(|ours| lists(ours).unwrap_or(ours).clone());
             named.collect()
         };
-        self.server.health("up", light, &detail, models, self.slots)
+        self.server
+            .health("up", health, &detail, models, self.slots)
     }
 
     async fn run(

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
 use super::{Ask, Endpoint, InferenceError, Progress};
-use crate::domain::health::{EndpointHealth, Light};
+use crate::domain::health::{EndpointHealth, HealthLevel};
 use crate::domain::job::Answer;
 use crate::domain::model_name::{canonical, same_model};
 use member::Member;
@@ -143,7 +143,7 @@ impl Pool {
 
     /// How long until an endpoint's rest is over and a [`Pool::refresh`] would look at it; none where none rests.
     #[must_use]
-    pub fn next_look(&self) -> Option<Duration> {
+    pub fn next_poll(&self) -> Option<Duration> {
         let now = Instant::now();
         self.shared
             .look(|members| members.iter().filter_map(|m| m.rest_left(now)).min())
@@ -342,7 +342,7 @@ fn is_safe_to_repeat(error: &InferenceError) -> bool {
 fn silent(last: EndpointHealth) -> EndpointHealth {
     EndpointHealth {
         state: "down".to_owned(),
-        light: Light::Down,
+        health: HealthLevel::Down,
         detail: format!("no answer within {} s", LOOK.as_secs()),
         models: Vec::new(),
         ..last

@@ -94,10 +94,10 @@ mod tests {
     use rustls::{ClientConnection, ServerConfig, ServerConnection};
 
     const ONE: (&str, &str) = (
-        include_str!("../../tests/support/drill_node/one.cert.pem"),
-        include_str!("../../tests/support/drill_node/one.key.pem"),
+        include_str!("../../tests/support/fake_node/one.cert.pem"),
+        include_str!("../../tests/support/fake_node/one.key.pem"),
     );
-    const TWO: &str = include_str!("../../tests/support/drill_node/two.cert.pem");
+    const TWO: &str = include_str!("../../tests/support/fake_node/two.cert.pem");
 
     /// A handshake in memory with a server that shows the first certificate.
     fn greeted(trusted: &str) -> Result<(), rustls::Error> {

@@ -4,7 +4,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{Ledger, LedgerError, outbox, rows, write};
 use crate::domain::desk::{
-    Asked, CaseKind, Decision, DeskAction, Doubt, DoubtKind, Facts, LATE_TOLD, STUCK_AFTER,
+    Asked, CaseKind, Decision, DeskAction, Dispute, DisputeKind, Facts, LATE_TOLD, STUCK_AFTER,
     TOLD_MAX,
 };
 use crate::domain::id::{PaymentHash, Preimage, RequestId};
@@ -39,7 +39,7 @@ const NEEDING: &str = "SELECT count(DISTINCT id) FROM (
 
 /// What became of a question for an invoice that no buyer will see.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Unheard {
+pub enum LostInvoice {
     /// The wallet surely made none.
     None,
     /// It may have made one; what it said.
@@ -174,7 +174,7 @@ impl Ledger {
                     outbox::withdraw(connection, &job.id)?;
                 }
                 write_decision(connection, &decision)?;
-                super::figures::tally(connection, Some(&before), &job)?;
+                super::stats::tally(connection, Some(&before), &job)?;
                 Ok(job)
             },
             move |job| live.with(|live| live.put(job)),
@@ -196,7 +196,7 @@ impl Ledger {
     ) -> Result<bool, LedgerError> {
         self.writer
             .call(move |connection| {
-                let word = Role::Result.word();
+                let word = Role::Result.as_str();
                 if !outbox::again(connection, &id, word, &relays, until)? {
                     return Ok(false);
                 }
@@ -212,7 +212,7 @@ impl Ledger {
     ///
     /// # Errors
     /// Where the ledger does not commit.
-    pub async fn doubt(&self, id: RequestId, doubt: Doubt) -> Result<(), LedgerError> {
+    pub async fn dispute(&self, id: RequestId, dispute: Dispute) -> Result<(), LedgerError> {
         self.writer
             .call(move |connection| {
                 connection
@@ -223,11 +223,11 @@ impl Ledger {
                     )?
                     .execute(params![
                         id.0.as_bytes().as_slice(),
-                        doubt.kind.word(),
-                        doubt.words,
-                        doubt.first_at.0,
-                        doubt.last_at.0,
-                        doubt.times
+                        dispute.kind.as_str(),
+                        dispute.words,
+                        dispute.first_at.0,
+                        dispute.last_at.0,
+                        dispute.times
                     ])?;
                 Ok(())
             })
@@ -253,17 +253,17 @@ impl Ledger {
     ///
     /// # Errors
     /// Where the ledger can't be read.
-    pub async fn doubts(&self) -> Result<Vec<(RequestId, Doubt)>, LedgerError> {
+    pub async fn disputes(&self) -> Result<Vec<(RequestId, Dispute)>, LedgerError> {
         self.reader
             .call(|connection| {
                 let mut statement =
                     connection.prepare_cached(&format!("{DOUBT} ORDER BY job_id"))?;
                 let found =
-                    statement.query_map([], |row| Ok((row.get::<_, Vec<u8>>(6)?, doubt(row))))?;
+                    statement.query_map([], |row| Ok((row.get::<_, Vec<u8>>(6)?, dispute(row))))?;
                 let mut all = Vec::new();
                 for row in found {
-                    let (id, doubt) = row?;
-                    all.push((RequestId(rows::event_id(&id)?), doubt?));
+                    let (id, dispute) = row?;
+                    all.push((RequestId(rows::event_id(&id)?), dispute?));
                 }
                 Ok(all)
             })
@@ -303,20 +303,20 @@ impl Ledger {
     ///
     /// # Errors
     /// Where the ledger does not commit.
-    pub async fn unheard(&self, id: RequestId, what: Unheard) -> Result<(), LedgerError> {
+    pub async fn lost_invoice(&self, id: RequestId, what: LostInvoice) -> Result<(), LedgerError> {
         self.writer
             .call(move |connection| {
                 let id = id.0.as_bytes().as_slice();
                 match what {
-                    Unheard::None => {
+                    LostInvoice::None => {
                         connection.execute("DELETE FROM asks WHERE job_id = ?1 AND lost = 0", [id])?;
                         connection.execute("UPDATE asks SET open = 0 WHERE job_id = ?1", [id])?;
                     }
-                    Unheard::Perhaps(words) => {
+                    LostInvoice::Perhaps(words) => {
                         let sql = "UPDATE asks SET words = ?2 WHERE job_id = ?1";
                         connection.execute(sql, params![id, words])?;
                     }
-                    Unheard::Late(hash) => {
+                    LostInvoice::Late(hash) => {
                         let sql = "UPDATE asks SET lost = lost + open, open = 0, payment_hash = ?2 WHERE job_id = ?1";
                         connection.execute(sql, params![id, hash.0.0.as_slice()])?;
                     }
@@ -357,8 +357,8 @@ fn write_decision(connection: &Connection, decision: &Decision) -> Result<(), Le
         )?
         .execute(params![
             id,
-            decision.kind.word(),
-            decision.action.word(),
+            decision.kind.as_str(),
+            decision.action.as_str(),
             decision.note,
             rows::int(decision.amount_msat),
             decision.at.0
@@ -374,9 +374,9 @@ fn write_decision(connection: &Connection, decision: &Decision) -> Result<(), Le
 
 const DOUBT: &str = "SELECT kind, words, first_at, last_at, times, decided, job_id FROM doubts";
 
-fn doubt(row: &Row<'_>) -> Result<Doubt, LedgerError> {
-    Ok(Doubt {
-        kind: DoubtKind::from_word(&row.get::<_, String>(0)?)
+fn dispute(row: &Row<'_>) -> Result<Dispute, LedgerError> {
+    Ok(Dispute {
+        kind: DisputeKind::parse(&row.get::<_, String>(0)?)
             .ok_or(LedgerError::Unreadable("a doubt"))?,
         words: row.get(1)?,
         first_at: Time(row.get(2)?),
@@ -414,8 +414,8 @@ fn decided(
         let unreadable = || LedgerError::Unreadable("a decision");
         all.push(Decision {
             id: RequestId(rows::event_id(&row.get::<_, Vec<u8>>(0)?)?),
-            kind: CaseKind::from_word(&row.get::<_, String>(1)?).ok_or_else(unreadable)?,
-            action: DeskAction::from_word(&row.get::<_, String>(2)?).ok_or_else(unreadable)?,
+            kind: CaseKind::parse(&row.get::<_, String>(1)?).ok_or_else(unreadable)?,
+            action: DeskAction::parse(&row.get::<_, String>(2)?).ok_or_else(unreadable)?,
             note: row.get(3)?,
             amount_msat: rows::msat(row.get(4)?),
             at: Time(row.get(5)?),
@@ -431,7 +431,7 @@ fn facts(connection: &Connection, id: &RequestId) -> Result<Option<Facts>, Ledge
     let key = id.0.as_bytes().as_slice();
     let out_id: Option<i64> = connection
         .prepare_cached("SELECT out_id FROM outbox WHERE job_id = ?1 AND role = ?2")?
-        .query_row(params![key, Role::Result.word()], |row| row.get(0))
+        .query_row(params![key, Role::Result.as_str()], |row| row.get(0))
         .optional()?;
     let mut accepted_by = Vec::new();
     let mut due_at = 0;
@@ -448,9 +448,9 @@ fn facts(connection: &Connection, id: &RequestId) -> Result<Option<Facts>, Ledge
         }
     }
     Ok(Some(Facts {
-        doubt: connection
+        dispute: connection
             .prepare_cached(&format!("{DOUBT} WHERE job_id = ?1"))?
-            .query_row([key], |row| Ok(doubt(row)))
+            .query_row([key], |row| Ok(dispute(row)))
             .optional()?
             .transpose()?,
         asked: connection

@@ -42,7 +42,7 @@ fn test(test: &Test, sql: &mut String, values: &mut Vec<Value>) {
             values.extend(
                 statuses
                     .iter()
-                    .map(|status| Value::Text(status.word().to_owned())),
+                    .map(|status| Value::Text(status.as_str().to_owned())),
             );
         }
         Test::Model(name) => one("instr(lower(model), ?) > 0", Value::Text(name.clone())),

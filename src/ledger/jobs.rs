@@ -4,7 +4,7 @@ use nostr::EventId;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::outbox::{self, SignedDraft};
-use super::{Ledger, LedgerError, Proof, balances, desk, figures, rows, write};
+use super::{Ledger, LedgerError, Proof, balances, desk, rows, stats, write};
 use crate::domain::admission::{self, Record};
 use crate::domain::credit;
 use crate::domain::id::{Buyer, IdBeginning, PaymentHash, RequestId};
@@ -157,7 +157,7 @@ impl Ledger {
                 if let Some(proof) = &proof {
                     desk::prove(connection, &job.id, proof)?;
                 }
-                figures::tally(connection, Some(&before), &job)?;
+                stats::tally(connection, Some(&before), &job)?;
                 Ok(job)
             },
             move |job| live.with(|live| live.put(job)),
@@ -260,7 +260,7 @@ impl Ledger {
             .call(move |connection| {
                 let limit = filter.limit.map_or(-1, i64::from);
                 let since = filter.since.map_or(i64::MIN, |at| at.0);
-                let status = filter.status.map(Status::word);
+                let status = filter.status.map(Status::as_str);
                 rows::all(
                     connection,
                     "WHERE j.created_at >= ?1 AND (?2 IS NULL OR j.status = ?2)
@@ -325,7 +325,7 @@ impl Ledger {
                     });
                 }
                 let of_buyers = due::waiting_of(connection, buyer)?;
-                let (paid_before, anybody_paid) = figures::paid_before(connection, buyer)?;
+                let (paid_before, anybody_paid) = stats::paid_before(connection, buyer)?;
                 Ok(Record {
                     paid_before,
                     anybody_paid,
@@ -448,7 +448,7 @@ fn enter(connection: &Connection, new: NewJob) -> Result<Result<Job, DropReason>
     for draft in &drafts {
         outbox::put(connection, Some(&job.id), draft)?;
     }
-    figures::tally(connection, None, &job)?;
+    stats::tally(connection, None, &job)?;
     Ok(Ok(job))
 }
 

@@ -137,7 +137,7 @@ impl Live {
                 InvoiceState::Open | InvoiceState::Expired | InvoiceState::GivenBack
             );
             if ms <= 0 && open && invoice.expires_at.is_some_and(|at| at > now) {
-                invoice.late_looks = 0;
+                invoice.late_polls = 0;
             }
         }
     }

@@ -96,7 +96,7 @@ pub(super) fn put(
         )?
         .execute(params![
             job.map(|id| id.0.as_bytes().as_slice()),
-            draft.role.word(),
+            draft.role.as_str(),
             draft.event_id.as_bytes().as_slice(),
             draft.not_after.0
         ])?;
@@ -196,7 +196,7 @@ impl Ledger {
                         job: job
                             .and_then(|id| EventId::from_slice(&id).ok())
                             .map(RequestId),
-                        role: Role::from_word(&role)
+                        role: Role::parse(&role)
                             .ok_or(LedgerError::Unreadable("an outbox role"))?,
                         json,
                         relay: relay.clone(),
@@ -323,7 +323,7 @@ impl Ledger {
             .call(move |connection| {
                 connection.execute(
                     "UPDATE outbox SET settled = 1 WHERE job_id = ?1 AND role = ?2",
-                    params![job.0.as_bytes().as_slice(), role.word()],
+                    params![job.0.as_bytes().as_slice(), role.as_str()],
                 )?;
                 Ok(())
             })
@@ -418,7 +418,7 @@ fn ended_at_all(
         let job = job
             .and_then(|id| EventId::from_slice(&id).ok())
             .map(RequestId);
-        if let (Some(job), Some(Role::Result)) = (job, Role::from_word(role)) {
+        if let (Some(job), Some(Role::Result)) = (job, Role::parse(role)) {
             return Ok(Some((job, Role::Result)));
         }
     }
@@ -444,7 +444,7 @@ mod tests {
     use super::*;
 
     use crate::domain::job::PayOrder;
-    use crate::domain::step::tests::job as fresh;
+    use crate::domain::transition::tests::job as fresh;
     use crate::ledger::NewJob;
 
     /// A ledger with one job, whose result is due at two relays until `not_after`.

@@ -443,7 +443,7 @@ fn records(
         record.asked += 1;
         record.paid_msat += rows::msat(row.get("paid_msat")?);
         let status: String = row.get("status")?;
-        match PurchaseStatus::from_word(&status) {
+        match PurchaseStatus::parse(&status) {
             Some(PurchaseStatus::Delivered) => {
                 record.delivered += 1;
                 times.extend(unsigned(row.get("elapsed_ms")?));
@@ -489,7 +489,7 @@ fn bought(row: &Row<'_>) -> Result<Bought, LedgerError> {
         seller,
         npub: seller.and_then(|key| key.to_bech32().ok()),
         model: row.get("model")?,
-        status: PurchaseStatus::from_word(&status)
+        status: PurchaseStatus::parse(&status)
             .ok_or(LedgerError::Unreadable("a purchase's status"))?,
         bid_msat: money("bid_msat")?,
         paid_msat: money("paid_msat")?.unwrap_or_default(),

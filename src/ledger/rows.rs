@@ -75,8 +75,8 @@ pub(super) fn job(row: &Row<'_>) -> Result<Job, LedgerError> {
     let id = RequestId(event_id(&row.get::<_, Vec<u8>>(0)?)?);
     let buyer = PublicKey::from_slice(&row.get::<_, Vec<u8>>(1)?)
         .map_err(|_| LedgerError::Unreadable("a buyer's key"))?;
-    let state = State::from_word(&row.get::<_, String>(3)?)
-        .ok_or(LedgerError::Unreadable("a job's state"))?;
+    let state =
+        State::parse(&row.get::<_, String>(3)?).ok_or(LedgerError::Unreadable("a job's state"))?;
     let boot: Option<Vec<u8>> = row.get(17)?;
     let result_id: Option<Vec<u8>> = row.get(20)?;
     Ok(Job {
@@ -152,9 +152,9 @@ fn invoice(row: &Row<'_>) -> Result<Option<Invoice>, LedgerError> {
         expires_at: row.get::<_, Option<i64>>(33)?.map(Time),
         paid: msat(row.get(34)?),
         paid_at: row.get::<_, Option<i64>>(35)?.map(Time),
-        looks: row.get(36)?,
-        late_looks: row.get(37)?,
-        next_look_at: None,
+        polls: row.get(36)?,
+        late_polls: row.get(37)?,
+        next_poll_at: None,
         wallet_key: row.get(38)?,
         network: row.get(39)?,
         preimage: preimage
@@ -190,7 +190,7 @@ fn seen(row: &Row<'_>) -> Result<JobView, LedgerError> {
         id: RequestId(event_id(&row.get::<_, Vec<u8>>(0)?)?),
         buyer: Buyer(buyer),
         kind: row.get(2)?,
-        status: Status::from_word(&row.get::<_, String>(3)?)
+        status: Status::parse(&row.get::<_, String>(3)?)
             .ok_or(LedgerError::Unreadable("a job's status"))?,
         model: Some(row.get(4)?),
         prompt_tokens: row.get(5)?,

@@ -146,10 +146,10 @@ CREATE INDEX IF NOT EXISTS jobs_tokens ON jobs (coalesce(json_extract(answer, '$
 CREATE INDEX IF NOT EXISTS jobs_seconds ON jobs (coalesce(json_extract(answer, '$.elapsed_ms'), -1), created_at);
 ";
 
-/// The recovery desk and the books. `doubts`: what the wallet says of an invoice where that settles nothing. `asks`: invoices
+/// The recovery desk and the books. `disputes`: what the wallet says of an invoice where that settles nothing. `asks`: invoices
 /// that were asked for and are with nobody. `decisions`: what a person decided. `proofs`: what came with a payment.
 /// The indexes hold only what may be a case, so that a million ordinary jobs cost the desk nothing; the questions in
-/// `ledger::desk` and `ledger::books` have their conditions to the letter.
+/// `ledger::desk` and `ledger::accounting` have their conditions to the letter.
 const DESK: &str = "
 CREATE INDEX IF NOT EXISTS jobs_owed ON jobs (updated_at) WHERE owed_msat > 0;
 CREATE INDEX IF NOT EXISTS invoices_paid ON invoices (paid_at) WHERE state = 'paid';

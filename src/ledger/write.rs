@@ -29,8 +29,8 @@ pub(super) fn insert(
             ":id": job.id.0.as_bytes().as_slice(),
             ":buyer": job.buyer.0.as_bytes().as_slice(),
             ":kind": job.kind,
-            ":state": job.state.word(),
-            ":status": job.state.status().word(),
+            ":state": job.state.as_str(),
+            ":status": job.state.status().as_str(),
             ":rev": number(job.rev),
             ":encryption": word(&job.encryption)?,
             ":addressed": job.addressed,
@@ -81,10 +81,10 @@ pub(super) fn update(
     row.put("rev", number(job.rev));
     row.put("updated_at", job.updated_at.0);
     if before.state != job.state {
-        row.put("state", job.state.word().to_owned());
+        row.put("state", job.state.as_str().to_owned());
     }
     if before.state.status() != job.state.status() {
-        row.put("status", job.state.status().word().to_owned());
+        row.put("status", job.state.status().as_str().to_owned());
     }
     row.differs("price_msat", before.price.map(int), job.price.map(int));
     row.differs("paid_msat", int(before.paid), int(job.paid));
@@ -176,8 +176,8 @@ fn insert_invoice(
             ":expires": at(invoice.expires_at),
             ":paid": int(invoice.paid),
             ":paid_at": at(invoice.paid_at),
-            ":looks": invoice.looks,
-            ":late": invoice.late_looks,
+            ":looks": invoice.polls,
+            ":late": invoice.late_polls,
             ":key": invoice.wallet_key,
             ":network": invoice.network,
             ":preimage": invoice.preimage.map(|secret| secret.0.0.to_vec()),
@@ -224,8 +224,8 @@ fn update_invoice(
     row.differs("expires_at", at(before.expires_at), at(after.expires_at));
     row.differs("paid_msat", int(before.paid), int(after.paid));
     row.differs("paid_at", at(before.paid_at), at(after.paid_at));
-    row.differs("looks", before.looks, after.looks);
-    row.differs("late_looks", before.late_looks, after.late_looks);
+    row.differs("looks", before.polls, after.polls);
+    row.differs("late_looks", before.late_polls, after.late_polls);
     row.differs(
         "wallet_key",
         before.wallet_key.clone(),

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::info::RelayInfo;
+use super::relay_information::RelayInfo;
 use crate::domain::size::COMMON_LONGEST;
 
 /// A `pow:` refusal counts for this long; then an event is tried again without.

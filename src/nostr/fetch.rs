@@ -10,7 +10,7 @@ use nostr_sdk::Relay;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 
-use super::line::{GET, Get, Line};
+use super::connection::{GET, Get, RelayConnection};
 use super::publish::up;
 use super::{Inner, lock};
 
@@ -24,7 +24,7 @@ static NEXT: AtomicU64 = AtomicU64::new(0);
 
 /// A relay that is asked.
 enum Way {
-    Own(Arc<Line>),
+    Own(Arc<RelayConnection>),
     Hint(RelayUrl),
 }
 
@@ -85,14 +85,14 @@ fn ways(inner: &Inner, hints: Vec<RelayUrl>) -> Vec<Way> {
 
 /// One line's part; ends its subscription when dropped.
 struct Asked {
-    line: Arc<Line>,
+    connection: Arc<RelayConnection>,
     relay: Relay,
     name: String,
 }
 
 impl Drop for Asked {
     fn drop(&mut self) {
-        if lock(&self.line.gets).remove(&self.name).is_some() {
+        if lock(&self.connection.gets).remove(&self.name).is_some() {
             // A relay that can't be told is not connected, and has forgotten the subscription.
             let _ = self
                 .relay
@@ -109,11 +109,11 @@ async fn ask(
     found: mpsc::Sender<Option<Event>>,
     wait: Duration,
 ) -> Option<Asked> {
-    let line = match way {
-        Way::Own(line) => line,
-        Way::Hint(url) => inner.guests.line(&url).ok()?,
+    let connection = match way {
+        Way::Own(connection) => connection,
+        Way::Hint(url) => inner.transient.connection(&url).ok()?,
     };
-    let relay = up(&line, wait).await.ok()?;
+    let relay = up(&connection, wait).await.ok()?;
     let filter = Filter::new()
         .ids(wanted.iter().copied())
         .limit(wanted.len());
@@ -122,9 +122,9 @@ async fn ask(
         found,
         ended: false,
     };
-    lock(&line.gets).insert(name.to_owned(), get);
+    lock(&connection.gets).insert(name.to_owned(), get);
     let asked = Asked {
-        line,
+        connection,
         relay,
         name: name.to_owned(),
     };

@@ -11,11 +11,11 @@ use std::time::Instant;
 use nostr::{Event, JsonUtil, Kind, PublicKey, Tag};
 use tokio::sync::{Notify, mpsc};
 
-use super::line::Common;
+use super::connection::SharedContext;
 use super::lock;
 use super::parcel::{self, Parcel};
 use super::seen::Bucket;
-use super::{RelayNews, RelayUrl, ZAP_WINDOW};
+use super::{RelayEvent, RelayUrl, ZAP_WINDOW};
 use crate::domain::announce::{FLEETING_PING, PING};
 use crate::domain::time::Time;
 
@@ -65,7 +65,7 @@ pub(super) struct Page {
 
 /// One relay's intake.
 pub(super) struct Intake {
-    common: Arc<Common>,
+    shared: Arc<SharedContext>,
     kinds: HashSet<u16>,
     floor: AtomicU64,
     page: Mutex<Page>,
@@ -79,19 +79,19 @@ pub(super) struct Intake {
 }
 
 impl Intake {
-    pub(super) fn new(cursor: u64, common: Arc<Common>) -> Self {
+    pub(super) fn new(cursor: u64, shared: Arc<SharedContext>) -> Self {
         Self {
-            kinds: common.kinds.iter().copied().collect(),
+            kinds: shared.kinds.iter().copied().collect(),
             floor: AtomicU64::new(0),
             page: Mutex::default(),
-            bucket: Mutex::new(Bucket::new(common.timing.rate, common.timing.burst)),
+            bucket: Mutex::new(Bucket::new(shared.timing.rate, shared.timing.burst)),
             gap: AtomicBool::new(false),
             hold: AtomicBool::new(true),
             moved: AtomicBool::new(false),
             // A clock that once ran ahead must not make us deaf.
             cursor: AtomicU64::new(cursor.min(Time::now().secs())),
             gapped: Notify::new(),
-            common,
+            shared,
         }
     }
 
@@ -162,15 +162,15 @@ impl Intake {
             return Judged::Unasked;
         };
         let created = event.created_at.as_secs();
-        if event.kind == Kind::ZapReceipt && self.common.zaps.is_some() && json.len() <= MAX_EVENT {
+        if event.kind == Kind::ZapReceipt && self.shared.zaps.is_some() && json.len() <= MAX_EVENT {
             return self.zap(relay, event, json.len());
         }
-        if is_ping(&event) && self.common.named.is_none() {
+        if is_ping(&event) && self.shared.named.is_none() {
             return self.ping(relay, event, json.len());
         }
         if !self.kinds.contains(&event.kind.as_u16())
             || created < self.oldest_wanted()
-            || self.common.named.is_some_and(|us| !names(&event, us))
+            || self.shared.named.is_some_and(|us| !names(&event, us))
         {
             return Judged::Unasked;
         }
@@ -184,7 +184,7 @@ impl Intake {
 
     /// A ping. It says nothing of where in the requests we are, and is of no use when it is old.
     fn ping(&self, relay: &RelayUrl, event: Event, bytes: usize) -> Judged {
-        let ours = names(&event, self.common.us);
+        let ours = names(&event, self.shared.us);
         let oldest = Time::now().secs().saturating_sub(PING_AGE);
         if !ours || bytes > PING_BYTES || event.created_at.as_secs() < oldest {
             return Judged::Unasked;
@@ -197,7 +197,7 @@ impl Intake {
         let oldest = Time::now()
             .secs()
             .saturating_sub(ZAP_WINDOW.as_secs() + SLACK);
-        let ours = self.common.zaps.is_some_and(|us| names(&event, us));
+        let ours = self.shared.zaps.is_some_and(|us| names(&event, us));
         if !ours || event.created_at.as_secs() < oldest {
             return Judged::Unasked;
         }
@@ -209,7 +209,7 @@ impl Intake {
         let Some(event) = read(json, MAX_EVENT) else {
             return Judged::Unasked;
         };
-        let watched = self.common.cancels.borrow();
+        let watched = self.shared.cancels.borrow();
         let ours = event.kind == Kind::EventDeletion
             && event.tags.event_ids().any(|id| watched.contains(id));
         drop(watched);
@@ -230,7 +230,7 @@ impl Intake {
     }
 
     fn admit(&self, relay: &RelayUrl, event: Event, bytes: usize) -> Judged {
-        if lock(&self.common.seen).contains(&event.id) {
+        if lock(&self.shared.seen).contains(&event.id) {
             // Cheap, and tells a copy from a forgery that borrows a known id.
             if event.verify_id() {
                 return Judged::Known;
@@ -244,12 +244,12 @@ impl Intake {
             return self.forged(relay, &event);
         }
         let is_ping = is_ping(&event);
-        if is_ping && self.common.news.signs.capacity() * 2 < self.common.news.signs.max_capacity()
+        if is_ping && self.shared.news.signs.capacity() * 2 < self.shared.news.signs.max_capacity()
         {
             // Whoever pings asks again; health has this way too.
             return Judged::Known;
         }
-        let permit = match self.common.news.of(event.kind).try_reserve() {
+        let permit = match self.shared.news.of(event.kind).try_reserve() {
             // It is only shown, and is asked for again with the next subscription.
             Err(mpsc::error::TrySendError::Full(())) if event.kind == Kind::ZapReceipt => {
                 return Judged::Dropped;
@@ -259,30 +259,30 @@ impl Intake {
             // Nobody listens any more: the shop is closing.
             Err(mpsc::error::TrySendError::Closed(())) => return Judged::Known,
         };
-        let too_long = bytes > self.common.longest_request().max(MAX_EVENT);
+        let too_long = bytes > self.shared.longest_request().max(MAX_EVENT);
         let kept = if too_long { 0 } else { bytes };
-        let Some(room) = parcel::reserve(&self.common.room, kept) else {
+        let Some(room) = parcel::reserve(&self.shared.room, kept) else {
             return self.dropped();
         };
-        if !lock(&self.common.seen).insert(event.id) {
+        if !lock(&self.shared.seen).insert(event.id) {
             return Judged::Known;
         }
         let relay = relay.clone();
         permit.send(if is_ping {
             let event = Parcel::new(event, room);
-            RelayNews::Ping { relay, event }
+            RelayEvent::Ping { relay, event }
         } else if too_long {
             let event = Parcel::new(shortened(&event), room);
-            RelayNews::TooLong { relay, event }
+            RelayEvent::TooLong { relay, event }
         } else {
             let event = Parcel::new(event, room);
-            RelayNews::Event { relay, event }
+            RelayEvent::Event { relay, event }
         });
         Judged::Passed
     }
 
     fn forged(&self, relay: &RelayUrl, event: &Event) -> Judged {
-        self.report(RelayNews::Unverified {
+        self.report(RelayEvent::Unverified {
             relay: relay.clone(),
             id: event.id,
             pubkey: event.pubkey,
@@ -291,8 +291,8 @@ impl Intake {
     }
 
     /// Tells what is good to know and no loss: not while the channel is more than half full.
-    pub(super) fn report(&self, report: RelayNews) {
-        let news = &self.common.news.signs;
+    pub(super) fn report(&self, report: RelayEvent) {
+        let news = &self.shared.news.signs;
         if news.capacity() > news.max_capacity() / 2 {
             // Where the channel closes meanwhile, nobody wants it.
             let _ = news.try_send(report);
@@ -313,7 +313,7 @@ impl Intake {
 
     fn oldest_wanted(&self) -> u64 {
         let floor = self.floor.load(Ordering::Relaxed);
-        let age = self.common.max_age().saturating_add(SLACK);
+        let age = self.shared.max_age().saturating_add(SLACK);
         floor.max(Time::now().secs().saturating_sub(age))
     }
 

@@ -10,17 +10,17 @@ use tokio::sync::{broadcast, mpsc};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::lamp::State;
-use super::line::{Auth, Common, Control, Line, Link};
+use super::connection::{Auth, ConnectionState, Control, RelayConnection, SharedContext};
+use super::health::State;
 use super::session::{Ended, Session};
 use super::timing::{Timing, doubled, jittered};
 
 /// Owns one relay of the seller.
 pub(super) struct Listener {
-    line: Arc<Line>,
+    connection: Arc<RelayConnection>,
     controls: mpsc::Receiver<Control>,
     pool: RelayPool,
-    common: Arc<Common>,
+    shared: Arc<SharedContext>,
     cancel: CancellationToken,
     /// Connections in a row that came to nothing.
     failures: u32,
@@ -34,17 +34,17 @@ pub(super) struct Listener {
 
 impl Listener {
     pub(super) fn new(
-        line: Arc<Line>,
+        connection: Arc<RelayConnection>,
         controls: mpsc::Receiver<Control>,
         pool: RelayPool,
-        common: Arc<Common>,
+        shared: Arc<SharedContext>,
         cancel: CancellationToken,
     ) -> Self {
         Self {
-            line,
+            connection,
             controls,
             pool,
-            common,
+            shared,
             cancel,
             failures: 0,
             deaf: false,
@@ -57,7 +57,14 @@ impl Listener {
     pub(super) async fn run(mut self) {
         while !self.cancel.is_cancelled() {
             self.show(State::Connecting, "");
-            let why = match dial(&self.line, &self.pool, &self.common.timing, &self.cancel).await {
+            let why = match dial(
+                &self.connection,
+                &self.pool,
+                &self.shared.timing,
+                &self.cancel,
+            )
+            .await
+            {
                 Dialled::Up(relay, notes) => self.listen(relay, notes).await,
                 Dialled::Failed(why) => Some(why),
                 Dialled::Cancelled => None,
@@ -66,33 +73,35 @@ impl Listener {
                 break;
             };
             let left = self.deaf;
-            self.line.end(if left {
-                Link::Left(why.clone())
+            self.connection.end(if left {
+                ConnectionState::Left(why.clone())
             } else {
-                Link::Down(why.clone())
+                ConnectionState::Down(why.clone())
             });
-            hang_up(&self.line, &self.pool, &self.common.timing).await;
+            hang_up(&self.connection, &self.pool, &self.shared.timing).await;
             self.rest(&why).await;
         }
-        self.line.end(Link::Gone);
-        hang_up(&self.line, &self.pool, &self.common.timing).await;
-        self.line.lamp.show(State::Closed, "");
+        self.connection.end(ConnectionState::Gone);
+        hang_up(&self.connection, &self.pool, &self.shared.timing).await;
+        self.connection.health.show(State::Closed, "");
     }
 
     /// Listens until the connection ends: why, or none where we were told to end.
     async fn listen(&mut self, relay: Box<Relay>, notes: Notes) -> Option<String> {
         // What an earlier connection said is void.
         while self.controls.try_recv().is_ok() {}
-        self.line.link.send_replace(Link::Up(relay.clone()));
+        self.connection
+            .state
+            .send_replace(ConnectionState::Up(relay.clone()));
         self.show(
             State::Connected,
             "waiting for its answer to our subscription",
         );
         let mut session = Session::new(
-            &self.line,
+            &self.connection,
             *relay,
             notes,
-            &self.common,
+            &self.shared,
             (self.read_info, self.eosed),
         );
         let ended = session.run(&mut self.controls, &self.cancel).await;
@@ -105,7 +114,7 @@ impl Listener {
         match ended {
             Ended::Cancelled => None,
             Ended::Lost => Some(
-                self.line
+                self.connection
                     .blamed()
                     .unwrap_or_else(|| "the connection was lost".to_owned()),
             ),
@@ -117,7 +126,7 @@ impl Listener {
     }
 
     async fn rest(&mut self, why: &str) {
-        let timing = &self.common.timing;
+        let timing = &self.shared.timing;
         let wait = jittered(doubled(timing.retry_first, self.failures, timing.retry_cap));
         self.failures = self.failures.saturating_add(1);
         self.show(
@@ -133,7 +142,7 @@ impl Listener {
     /// A deaf relay is shown as deaf until it answers.
     fn show(&self, state: State, detail: &str) {
         let state = if self.deaf { State::Deaf } else { state };
-        self.line.lamp.show(state, detail);
+        self.connection.health.show(state, detail);
     }
 }
 
@@ -158,13 +167,13 @@ pub(super) enum Dialled {
 /// Makes one connection with one try. nostr-sdk's own retries are off: it would not tell when the next one is, and it would
 /// send what was queued for the connection before.
 pub(super) async fn dial(
-    line: &Arc<Line>,
+    connection: &Arc<RelayConnection>,
     pool: &RelayPool,
     timing: &Timing,
     cancel: &CancellationToken,
 ) -> Dialled {
-    line.link.send_replace(Link::Connecting);
-    let relay = match fresh(pool, &line.url).await {
+    connection.state.send_replace(ConnectionState::Connecting);
+    let relay = match fresh(pool, &connection.url).await {
         Ok(relay) => relay,
         Err(error) => return Dialled::Failed(crate::domain::dial::dial_failure(&error)),
     };
@@ -180,7 +189,8 @@ pub(super) async fn dial(
         return Dialled::Up(Box::new(relay), notes);
     }
     Dialled::Failed(
-        line.blamed()
+        connection
+            .blamed()
             .unwrap_or_else(|| "the connection failed".to_owned()),
     )
 }
@@ -219,8 +229,8 @@ async fn settled(relay: &Relay, notes: &mut Notes) -> bool {
 }
 
 /// Waits until the connection is lost; keeps NIP-42's outcome on the way.
-pub(super) async fn lost(line: &Line, relay: &Relay, notes: &mut Notes) {
-    while !matches!(note(line, relay, &notes.recv().await), Noted::Lost) {}
+pub(super) async fn lost(connection: &RelayConnection, relay: &Relay, notes: &mut Notes) {
+    while !matches!(note(connection, relay, &notes.recv().await), Noted::Lost) {}
 }
 
 /// What a note means.
@@ -234,7 +244,7 @@ pub(super) enum Noted {
 
 /// Reads one note.
 pub(super) fn note(
-    line: &Line,
+    connection: &RelayConnection,
     relay: &Relay,
     note: &Result<RelayNotification, broadcast::error::RecvError>,
 ) -> Noted {
@@ -246,11 +256,11 @@ pub(super) fn note(
     };
     match note {
         Ok(RelayNotification::Authenticated) => {
-            line.auth.send_replace(Auth::Done);
+            connection.auth.send_replace(Auth::Done);
             Noted::Authenticated
         }
         Ok(RelayNotification::AuthenticationFailed) => {
-            line.auth.send_replace(Auth::Failed);
+            connection.auth.send_replace(Auth::Failed);
             Noted::AuthFailed
         }
         Ok(RelayNotification::RelayStatus { status }) if gone(*status) => Noted::Lost,
@@ -261,12 +271,12 @@ pub(super) fn note(
 }
 
 /// Ends the connection and waits, for a while, until its socket is closed.
-pub(super) async fn hang_up(line: &Line, pool: &RelayPool, timing: &Timing) {
+pub(super) async fn hang_up(connection: &RelayConnection, pool: &RelayPool, timing: &Timing) {
     // Not there where the dial never got that far.
-    let _ = pool.force_remove_relay(&line.url).await;
-    let mut sockets = line.sockets.subscribe();
+    let _ = pool.force_remove_relay(&connection.url).await;
+    let mut sockets = connection.sockets.subscribe();
     let closed = timeout(timing.close_wait, sockets.wait_for(|open| *open == 0)).await;
     if closed.is_err() {
-        tracing::debug!(relay = %line.url, "the old socket is slow to close");
+        tracing::debug!(relay = %connection.url, "the old socket is slow to close");
     }
 }

@@ -3,7 +3,7 @@
 use nostr::Kind;
 use tokio::sync::mpsc;
 
-use super::RelayNews;
+use super::RelayEvent;
 use crate::domain::announce::{FLEETING_PING, PING};
 
 /// Requests that may wait. Each may have as many bytes as an event may; beyond it they are asked for again later.
@@ -19,26 +19,26 @@ const SIGNS: usize = 1_024;
 #[derive(Clone, Debug)]
 pub struct Outlets {
     /// Requests.
-    pub requests: mpsc::Sender<RelayNews>,
+    pub requests: mpsc::Sender<RelayEvent>,
     /// Cancels (kind 5, NIP-09).
-    pub cancels: mpsc::Sender<RelayNews>,
+    pub cancels: mpsc::Sender<RelayEvent>,
     /// Zap receipts (kind 9735, NIP-57).
-    pub zaps: mpsc::Sender<RelayNews>,
+    pub zaps: mpsc::Sender<RelayEvent>,
     /// Health, cursors, notices, forged events, pings.
-    pub signs: mpsc::Sender<RelayNews>,
+    pub signs: mpsc::Sender<RelayEvent>,
 }
 
 /// The receiving ends.
 #[derive(Debug)]
 pub struct Inlets {
     /// Requests.
-    pub requests: mpsc::Receiver<RelayNews>,
+    pub requests: mpsc::Receiver<RelayEvent>,
     /// Cancels.
-    pub cancels: mpsc::Receiver<RelayNews>,
+    pub cancels: mpsc::Receiver<RelayEvent>,
     /// Zap receipts.
-    pub zaps: mpsc::Receiver<RelayNews>,
+    pub zaps: mpsc::Receiver<RelayEvent>,
     /// Health, cursors, notices, forged events.
-    pub signs: mpsc::Receiver<RelayNews>,
+    pub signs: mpsc::Receiver<RelayEvent>,
 }
 
 /// Both ends, each way with its own bound.
@@ -66,7 +66,7 @@ pub fn outlets() -> (Outlets, Inlets) {
 
 impl Outlets {
     /// The way of an event.
-    pub(super) fn of(&self, kind: Kind) -> &mpsc::Sender<RelayNews> {
+    pub(super) fn of(&self, kind: Kind) -> &mpsc::Sender<RelayEvent> {
         match kind {
             Kind::EventDeletion => &self.cancels,
             Kind::ZapReceipt => &self.zaps,
@@ -77,8 +77,8 @@ impl Outlets {
 }
 
 /// All on one way, for whoever needs no more.
-impl From<mpsc::Sender<RelayNews>> for Outlets {
-    fn from(all: mpsc::Sender<RelayNews>) -> Self {
+impl From<mpsc::Sender<RelayEvent>> for Outlets {
+    fn from(all: mpsc::Sender<RelayEvent>) -> Self {
         Self {
             requests: all.clone(),
             cancels: all.clone(),

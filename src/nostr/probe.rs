@@ -7,11 +7,11 @@ use nostr::{Keys, RelayUrl};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use crate::domain::health::Light;
+use crate::domain::health::HealthLevel;
 
-use super::info::{self, RelayInfo};
-use super::line::Auth;
-use super::{Reach, RelayNews, Relays, RelaysConfig, Timing};
+use super::connection::Auth;
+use super::relay_information::{self, RelayInfo};
+use super::{Reach, RelayEvent, Relays, RelaysConfig, Timing};
 use crate::domain::drift::Drift;
 
 /// The kinds a probe subscribes to: the text jobs this shop serves (NIP-90).
@@ -52,7 +52,7 @@ pub async fn probe(url: &RelayUrl, keys: &Keys, timeout: Duration) -> Probe {
     let (news, mut inbox) = mpsc::channel(64);
     let relays = Relays::start(config(url, keys, timeout), news);
     let clock = Drift::default();
-    let read_info = info::read(url, &clock);
+    let read_info = relay_information::read(url, &clock);
     let look = look(&relays, &mut inbox, until);
     let (mut seen, info) = tokio::join!(look, async {
         timeout_at(until, read_info).await.ok().flatten()
@@ -84,7 +84,7 @@ fn config(url: &RelayUrl, keys: &Keys, timeout: Duration) -> RelaysConfig {
     }
 }
 
-async fn look(relays: &Relays, inbox: &mut mpsc::Receiver<RelayNews>, until: Instant) -> Probe {
+async fn look(relays: &Relays, inbox: &mut mpsc::Receiver<RelayEvent>, until: Instant) -> Probe {
     let mut seen = Probe {
         connected: Err("it does not answer in time".to_owned()),
         auth: AuthSeen::NotAsked,
@@ -94,7 +94,7 @@ async fn look(relays: &Relays, inbox: &mut mpsc::Receiver<RelayNews>, until: Ins
         clock_off_secs: None,
     };
     while let Ok(Some(item)) = timeout_at(until, inbox.recv()).await {
-        let RelayNews::Health(health) = item else {
+        let RelayEvent::Health(health) = item else {
             continue;
         };
         let reason = health
@@ -110,7 +110,7 @@ async fn look(relays: &Relays, inbox: &mut mpsc::Receiver<RelayNews>, until: Ins
                 return seen;
             }
             "connected" => seen.connected = Ok(()),
-            "subscribed" if health.light == Light::Warn => {
+            "subscribed" if health.health == HealthLevel::Warn => {
                 seen.connected = Ok(());
                 seen.subscribed = Err(reason);
                 seen.unsure = true;
@@ -143,10 +143,10 @@ async fn look(relays: &Relays, inbox: &mut mpsc::Receiver<RelayNews>, until: Ins
 
 /// NIP-42's outcome, waited for where the relay has asked.
 async fn auth(relays: &Relays, until: Instant) -> AuthSeen {
-    let Some(line) = relays.inner.own.first() else {
+    let Some(connection) = relays.inner.own.first() else {
         return AuthSeen::NotAsked;
     };
-    let mut auth = line.auth.subscribe();
+    let mut auth = connection.auth.subscribe();
     let wait = until
         .saturating_duration_since(Instant::now())
         .max(Duration::from_millis(500));

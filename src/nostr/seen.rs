@@ -13,12 +13,12 @@ const GENERATION: usize = 32_768;
 
 /// The ids that went through in this process, the last 32,768 at the least. The ledger remembers the rest.
 #[derive(Default)]
-pub(super) struct Seen {
+pub(super) struct SeenEvents {
     young: HashSet<EventId>,
     old: HashSet<EventId>,
 }
 
-impl Seen {
+impl SeenEvents {
     /// Did this id go through already?
     pub(super) fn contains(&self, id: &EventId) -> bool {
         self.young.contains(id) || self.old.contains(id)
@@ -87,7 +87,7 @@ mod tests {
 
     #[test]
     fn ids_are_forgotten_only_after_a_whole_generation() {
-        let mut seen = Seen::default();
+        let mut seen = SeenEvents::default();
         assert!(seen.insert(id(0)));
         assert!(!seen.insert(id(0)));
         for n in 1..=GENERATION {

@@ -14,10 +14,10 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::ask::{Ask, Tick};
-use super::info::{self, RelayInfo};
-use super::lamp::State;
-use super::line::{Auth, Common, Control, Line, Sub};
+use super::connection::{Auth, Control, RelayConnection, SharedContext, Sub};
+use super::health::State;
 use super::listener::{Noted, Notes, note, seconds};
+use super::relay_information::{self, RelayInfo};
 use catch_up::{FULL_PAGE, More};
 
 use super::words::{Closed, UNNAMED, WORDS, closed};
@@ -43,10 +43,10 @@ pub(super) enum Ended {
 /// One connection.
 #[allow(clippy::struct_excessive_bools)] // Each is a fact of its own; no two of them exclude each other.
 pub(super) struct Session<'a> {
-    line: &'a Arc<Line>,
+    connection: &'a Arc<RelayConnection>,
     relay: Relay,
     notes: Notes,
-    common: &'a Common,
+    shared: &'a SharedContext,
     cancels: watch::Receiver<Vec<EventId>>,
     jobs: Ask,
     cancel: Ask,
@@ -71,23 +71,23 @@ pub(super) struct Session<'a> {
 
 impl<'a> Session<'a> {
     pub(super) fn new(
-        line: &'a Arc<Line>,
+        connection: &'a Arc<RelayConnection>,
         relay: Relay,
         notes: Notes,
-        common: &'a Common,
+        shared: &'a SharedContext,
         (info_read, eosed): (bool, bool),
     ) -> Self {
-        let mut cancels = common.cancels.clone();
+        let mut cancels = shared.cancels.clone();
         let wanted = !cancels.borrow_and_update().is_empty();
         // Whatever was dropped before is in the window of the first ask, or older than we may ask for.
-        let whole = line.intake.take_gap();
+        let whole = connection.intake.take_gap();
         let mut jobs = Ask::new(true);
         jobs.be_patient(!eosed);
         Self {
-            line,
+            connection,
             relay,
             notes,
-            common,
+            shared,
             cancels,
             jobs,
             cancel: Ask::new(wanted),
@@ -125,8 +125,9 @@ impl<'a> Session<'a> {
         controls: &mut mpsc::Receiver<Control>,
         cancel: &CancellationToken,
     ) -> Ended {
-        let line = self.line.clone();
-        let mut info = std::pin::pin!(info::read(&line.url, &line.clock).fuse());
+        let connection = self.connection.clone();
+        let mut info =
+            std::pin::pin!(relay_information::read(&connection.url, &connection.clock).fuse());
         loop {
             if self.on_time(Instant::now()) == Tick::Deaf {
                 return Ended::Deaf;
@@ -138,7 +139,7 @@ impl<'a> Session<'a> {
                     self.part().await;
                     return Ended::Cancelled;
                 }
-                noted = self.notes.recv() => match note(&line, &self.relay, &noted) {
+                noted = self.notes.recv() => match note(&connection, &self.relay, &noted) {
                     Noted::Lost => return Ended::Lost,
                     Noted::Authenticated => {
                         self.jobs.authenticated();
@@ -146,7 +147,7 @@ impl<'a> Session<'a> {
                     }
                     // One that lets us listen all the same is not in need of it.
                     Noted::AuthFailed if self.jobs.is_live() => {}
-                    Noted::AuthFailed => line.lamp.show(State::NeedsAuth, "it did not accept our AUTH (NIP-42)"),
+                    Noted::AuthFailed => connection.health.show(State::NeedsAuth, "it did not accept our AUTH (NIP-42)"),
                     Noted::Nothing => {}
                 },
                 control = controls.recv() => match control {
@@ -158,9 +159,9 @@ impl<'a> Session<'a> {
                     if changed.is_err() {
                         return Ended::Cancelled;
                     }
-                    self.settle.get_or_insert(Instant::now() + self.common.timing.cancel_settle);
+                    self.settle.get_or_insert(Instant::now() + self.shared.timing.cancel_settle);
                 }
-                () = line.intake.gapped.notified() => self.plan_refetch(),
+                () = connection.intake.gapped.notified() => self.plan_refetch(),
                 found = &mut info, if !self.info_read && !info.is_terminated() => self.learn(found),
                 () = tokio::time::sleep_until(next) => {}
             }
@@ -169,8 +170,8 @@ impl<'a> Session<'a> {
 
     /// The next moment at which something is due.
     fn next(&self, now: Instant) -> Instant {
-        let timing = &self.common.timing;
-        let heard = self.line.intake.page().last;
+        let timing = &self.shared.timing;
+        let heard = self.connection.intake.page().last;
         let silence = self.jobs.is_live().then(|| self.silence());
         let dues = [
             self.jobs.deadline(now, heard, timing),
@@ -188,8 +189,8 @@ impl<'a> Session<'a> {
 
     /// When the relay has been silent for so long that it is asked again.
     fn silence(&self) -> Instant {
-        let timing = &self.common.timing;
-        let quiet = self.line.heard() + timing.quiet;
+        let timing = &self.shared.timing;
+        let quiet = self.connection.heard() + timing.quiet;
         self.jobs
             .live_since()
             .map_or(quiet, |since| quiet.min(since + timing.refresh_every))
@@ -197,8 +198,8 @@ impl<'a> Session<'a> {
 
     /// Does what is due.
     fn on_time(&mut self, now: Instant) -> Tick {
-        let timing = &self.common.timing;
-        if self.line.missed.swap(false, Ordering::SeqCst) {
+        let timing = &self.shared.timing;
+        if self.connection.missed.swap(false, Ordering::SeqCst) {
             // Which of its words were lost is unknown: ask for everything again, but not at a flood's pace.
             self.refetch.get_or_insert(now + timing.closed_first);
         }
@@ -210,12 +211,12 @@ impl<'a> Session<'a> {
             self.settle = None;
             self.change_cancels();
         }
-        let heard = self.line.intake.page().last;
+        let heard = self.connection.intake.page().last;
         match self.jobs.tick(now, heard, timing) {
             Tick::Ask => self.ask_jobs(now),
             Tick::Deaf => return Tick::Deaf,
             Tick::GoOn => {
-                if self.line.heard() + timing.quiet + timing.eose_wait <= now {
+                if self.connection.heard() + timing.quiet + timing.eose_wait <= now {
                     // Not a word of any sort, no pong either: nobody is there.
                     return Tick::Deaf;
                 }
@@ -254,7 +255,7 @@ impl<'a> Session<'a> {
     /// The relay does not say where its stored events end: what it sends from now on is heard all the same.
     fn go_on(&mut self) {
         self.live = true;
-        self.line.lamp.show(State::Unsure, NO_EOSE);
+        self.connection.health.show(State::Unsure, NO_EOSE);
         self.caught_up();
     }
 
@@ -268,10 +269,10 @@ impl<'a> Session<'a> {
                 self.live = true;
                 self.eosed = true;
                 let took = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-                self.line
-                    .lamp
+                self.connection
+                    .health
                     .count(|health| health.latency_ms = Some(took));
-                self.line.lamp.show(State::Subscribed, "");
+                self.connection.health.show(State::Subscribed, "");
                 self.turn_page(None);
             }
             Sub::More => {
@@ -284,9 +285,9 @@ impl<'a> Session<'a> {
 
     fn closed(&mut self, sub: Sub, words: &str) {
         let why = closed(words);
-        let authed = *self.line.auth.borrow() == Auth::Done;
+        let authed = *self.connection.auth.borrow() == Auth::Done;
         let now = Instant::now();
-        let timing = &self.common.timing;
+        let timing = &self.shared.timing;
         match sub {
             // Without the older part the gap stays, and the window is asked for again.
             Sub::More => {
@@ -310,10 +311,10 @@ impl<'a> Session<'a> {
         let again = seconds(wait);
         if why == Closed::Auth && !authed {
             let detail = format!("needs AUTH before it lets us listen: {words}");
-            self.line.lamp.show(State::NeedsAuth, &detail);
+            self.connection.health.show(State::NeedsAuth, &detail);
         } else {
             let detail = format!("ended our subscription: {words}; next try in {again} s");
-            self.line.lamp.show(State::Closed, &detail);
+            self.connection.health.show(State::Closed, &detail);
         }
     }
 
@@ -329,8 +330,8 @@ impl<'a> Session<'a> {
             .filter(|limit| *limit > 0)
             .unwrap_or(FULL_PAGE)
             .min(FULL_PAGE);
-        self.line.asks(|asks| asks.described(&found));
-        self.line.judge_pow(self.common.max_pow);
+        self.connection.asks(|asks| asks.described(&found));
+        self.connection.judge_pow(self.shared.max_pow);
     }
 
     fn request(&self, sub: Sub, filters: Vec<Filter>) {
@@ -340,14 +341,14 @@ impl<'a> Session<'a> {
     fn send(&self, message: ClientMessage<'_>) {
         // It fails where the queue is full or the connection is gone. Either way no EOSE comes, and that is noticed.
         if let Err(error) = self.relay.send_msg(message) {
-            tracing::debug!(relay = %self.line.url, %error, "not sent");
+            tracing::debug!(relay = %self.connection.url, %error, "not sent");
         }
     }
 
     /// Ends our subscriptions in good order.
     async fn part(&mut self) {
         // A goodbye of an earlier fetch is not the one that is waited for.
-        let _ = self.line.parted.notified().now_or_never();
+        let _ = self.connection.parted.notified().now_or_never();
         let open = [
             (Sub::Jobs, self.jobs.is_open()),
             (Sub::More, self.more.is_some()),
@@ -362,6 +363,6 @@ impl<'a> Session<'a> {
             return;
         }
         // Ending the connection ends the subscriptions too; a relay that does not take the goodbye loses nothing by it.
-        let _ = tokio::time::timeout(GOODBYE, self.line.parted.notified()).await;
+        let _ = tokio::time::timeout(GOODBYE, self.connection.parted.notified()).await;
     }
 }

@@ -21,7 +21,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{self, Message as Frame};
 
 use super::connect::{self, NOT_PUBLIC, NoSocket};
-use super::line::Line;
+use super::connection::RelayConnection;
 use super::lock;
 use super::reach::Reach;
 use super::words::WORDS;
@@ -64,7 +64,7 @@ pub(super) struct Directory {
 }
 
 struct DirectoryInner {
-    lines: Mutex<HashMap<RelayUrl, Weak<Line>>>,
+    connections: Mutex<HashMap<RelayUrl, Weak<RelayConnection>>>,
     reach: Reach,
     wait: Duration,
 }
@@ -78,7 +78,7 @@ impl fmt::Debug for Directory {
 impl Directory {
     pub(super) fn new(reach: Reach, wait: Duration) -> Self {
         let inner = DirectoryInner {
-            lines: Mutex::default(),
+            connections: Mutex::default(),
             reach,
             wait,
         };
@@ -88,15 +88,15 @@ impl Directory {
     }
 
     /// Enters a line, and forgets those that are gone.
-    pub(super) fn enter(&self, line: &Arc<Line>) {
-        let mut lines = lock(&self.inner.lines);
-        lines.retain(|_, line| line.strong_count() > 0);
-        lines.insert(line.url.clone(), Arc::downgrade(line));
+    pub(super) fn enter(&self, connection: &Arc<RelayConnection>) {
+        let mut connections = lock(&self.inner.connections);
+        connections.retain(|_, connection| connection.strong_count() > 0);
+        connections.insert(connection.url.clone(), Arc::downgrade(connection));
     }
 
-    fn line(&self, url: &Url) -> Option<Arc<Line>> {
+    fn connection(&self, url: &Url) -> Option<Arc<RelayConnection>> {
         let url = RelayUrl::parse(url.as_str()).ok()?;
-        lock(&self.inner.lines).get(&url)?.upgrade()
+        lock(&self.inner.connections).get(&url)?.upgrade()
     }
 }
 
@@ -112,24 +112,26 @@ impl WebSocketTransport for Directory {
         _: Duration,
     ) -> BoxedFuture<'a, Result<(WebSocketSink, WebSocketStream), TransportError>> {
         Box::pin(async move {
-            let line = self.line(url).ok_or_else(|| failed("no such relay"))?;
-            let epoch = line.begin();
+            let connection = self
+                .connection(url)
+                .ok_or_else(|| failed("no such relay"))?;
+            let epoch = connection.begin();
             let Directory { inner } = self;
-            let made = connect::connect(url, line.own, &inner.reach, inner.wait).await;
+            let made = connect::connect(url, connection.own, &inner.reach, inner.wait).await;
             let (sink, stream) = match made {
                 Ok(socket) => socket.split(),
                 Err(NoSocket::NotAllowed) => {
-                    line.forbid();
-                    line.blame(NOT_PUBLIC.to_owned());
+                    connection.forbid();
+                    connection.blame(NOT_PUBLIC.to_owned());
                     return Err(failed(NOT_PUBLIC));
                 }
                 Err(NoSocket::Failed(why)) => {
-                    line.blame(why.clone());
+                    connection.blame(why.clone());
                     return Err(failed(&why));
                 }
             };
-            line.mark_heard();
-            let socket = Arc::new(Socket::new(line, epoch));
+            connection.mark_heard();
+            let socket = Arc::new(Socket::new(connection, epoch));
             let sink = TapSink {
                 inner: sink,
                 socket: socket.clone(),
@@ -153,20 +155,20 @@ fn failed(why: &str) -> TransportError {
 
 /// One open socket of a line; the line counts them, so that closing can wait for the last.
 struct Socket {
-    line: Arc<Line>,
+    connection: Arc<RelayConnection>,
     epoch: u64,
 }
 
 impl Socket {
-    fn new(line: Arc<Line>, epoch: u64) -> Self {
-        line.sockets.send_modify(|open| *open += 1);
-        Self { line, epoch }
+    fn new(connection: Arc<RelayConnection>, epoch: u64) -> Self {
+        connection.sockets.send_modify(|open| *open += 1);
+        Self { connection, epoch }
     }
 }
 
 impl Drop for Socket {
     fn drop(&mut self) {
-        self.line.sockets.send_modify(|open| *open -= 1);
+        self.connection.sockets.send_modify(|open| *open -= 1);
     }
 }
 
@@ -178,27 +180,27 @@ struct TapStream {
 impl TapStream {
     /// What of a frame nostr-sdk is to see.
     fn hear(&self, frame: Frame) -> Option<Message> {
-        let line = &self.socket.line;
+        let connection = &self.socket.connection;
         match frame {
-            Frame::Text(text) => line.text(&text).map(Message::Text),
+            Frame::Text(text) => connection.text(&text).map(Message::Text),
             // A message that came in parts is read as if it were of bytes: see `bounded`.
             Frame::Binary(bytes) => {
                 if let Ok(text) = std::str::from_utf8(&bytes) {
-                    line.text(text).map(Message::Text)
+                    connection.text(text).map(Message::Text)
                 } else {
-                    line.fault();
+                    connection.fault();
                     None
                 }
             }
             Frame::Ping(bytes) => Some(Message::Ping(bytes.to_vec())),
             Frame::Pong(bytes) => Some(Message::Pong(bytes.to_vec())),
             Frame::Close(frame) => {
-                line.blame(goodbye(frame.as_ref()));
+                connection.blame(goodbye(frame.as_ref()));
                 if frame
                     .as_ref()
                     .is_some_and(|frame| frame.code == CloseCode::Size)
                 {
-                    line.closed_over_size();
+                    connection.closed_over_size();
                 }
                 Some(Message::Close(frame.map(Into::into)))
             }
@@ -227,12 +229,12 @@ impl Stream for TapStream {
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         for _ in 0..TURN {
             let item = ready!(self.inner.poll_next_unpin(cx));
-            let Socket { line, epoch } = &*self.socket;
-            if !line.is_current(*epoch) {
+            let Socket { connection, epoch } = &*self.socket;
+            if !connection.is_current(*epoch) {
                 // The listener has turned away from this connection.
                 return Poll::Ready(None);
             }
-            line.mark_heard();
+            connection.mark_heard();
             match item {
                 Some(Ok(frame)) => {
                     if let Some(message) = self.hear(frame) {
@@ -244,11 +246,11 @@ impl Stream for TapStream {
                         "the connection broke ({})",
                         clean(&error.to_string(), WORDS / 2)
                     );
-                    line.blame(why.clone());
+                    connection.blame(why.clone());
                     return Poll::Ready(Some(Err(failed(&why))));
                 }
                 None => {
-                    line.blame("it ended the connection without a word".to_owned());
+                    connection.blame("it ended the connection without a word".to_owned());
                     return Poll::Ready(None);
                 }
             }
@@ -287,7 +289,7 @@ impl Sink<Message> for TapSink {
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         ready!(self.inner.poll_flush_unpin(cx)).map_err(broken)?;
         if std::mem::take(&mut self.parting) {
-            self.socket.line.parted.notify_one();
+            self.socket.connection.parted.notify_one();
         }
         Poll::Ready(Ok(()))
     }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::domain::health::{CheckKind, CheckStatus, Light};
+use crate::domain::health::{CheckKind, CheckStatus, HealthLevel};
 use crate::domain::id::{Buyer, EndpointName, RequestId};
 use crate::domain::msat::Msat;
 use crate::domain::stats::{DayStats, HourStats};
@@ -39,22 +39,22 @@ pub(super) fn job(number: u32, status: Status, updated: i64) -> JobView {
     }
 }
 
-fn told(news: News) -> Event {
+fn told(kind: EventKind) -> Event {
     Event {
         at: Time(DAY),
-        news,
+        kind,
     }
 }
 
 fn job_event(job: JobView, what: &str) -> Event {
-    told(News::Job {
+    told(EventKind::Job {
         job: Box::new(job),
         what: what.to_owned(),
     })
 }
 
 fn state(state: ShopState) -> Event {
-    told(News::State {
+    told(EventKind::State {
         state,
         detail: String::new(),
         since: Time(DAY),
@@ -63,7 +63,7 @@ fn state(state: ShopState) -> Event {
 }
 
 fn check(target: &str, status: CheckStatus) -> Event {
-    told(News::Check {
+    told(EventKind::Check {
         check: Check {
             check: CheckKind::Relay,
             target: target.to_owned(),
@@ -90,7 +90,7 @@ fn a_new_start_forgets_the_checks_of_the_last_one() {
 
 #[test]
 fn relays_and_endpoints_of_another_time_are_not_shown() {
-    let relay = told(News::Relay {
+    let relay = told(EventKind::Relay {
         relay: RelayHealth {
             url: "wss://a".to_owned(),
             ..RelayHealth::default()
@@ -121,7 +121,7 @@ fn a_late_word_on_a_job_does_not_undo_a_later_one() {
 #[test]
 fn progress_lives_as_long_as_the_work() {
     let mut store = Store::new();
-    let progress = told(News::Progress {
+    let progress = told(EventKind::Progress {
         id: id(1),
         tokens: 20,
         of: Some(80),
@@ -166,7 +166,7 @@ fn the_store_knows_how_far_back_no_job_is_missing() {
     store.apply(&job_event(job(3, Status::Paid, 1), "paid"));
     store.apply(&job_event(job(20, Status::Queued, 1), "admitted"));
     assert_eq!(unbroken(&store, 50), 10);
-    store.apply(&told(News::Resync { missed: 7 }));
+    store.apply(&told(EventKind::Resync { missed: 7 }));
     assert_eq!(unbroken(&store, 50), 0);
     store.apply(&job_event(job(15, Status::Paid, 1), "known"));
     assert_eq!(unbroken(&store, 50), 5);
@@ -181,13 +181,13 @@ fn the_store_knows_how_far_back_no_job_is_missing() {
 fn gauges_and_snapshots_stay_out_of_the_feed() {
     let mut store = Store::new();
     store.apply(&job_event(job(1, Status::Paid, 1), "known"));
-    store.apply(&told(News::Queue {
+    store.apply(&told(EventKind::Queue {
         waiting: 1,
         running: 2,
     }));
     assert!(store.feed().is_empty());
     for _ in 0..FEED_MAX + 10 {
-        store.apply(&told(News::Resync { missed: 1 }));
+        store.apply(&told(EventKind::Resync { missed: 1 }));
     }
     assert_eq!(store.feed().len(), FEED_MAX);
     assert_eq!(store.fed(), FEED_MAX as u64 + 10);
@@ -196,16 +196,16 @@ fn gauges_and_snapshots_stay_out_of_the_feed() {
 #[test]
 fn today_is_the_utc_day_of_the_last_event() {
     let mut totals = Totals::default();
-    let figures = DayStats {
+    let stats = DayStats {
         jobs: 3,
         revenue_msat: Msat(63_000),
     };
-    totals.days.insert(Time(DAY).day(), figures.clone());
+    totals.days.insert(Time(DAY).day(), stats.clone());
     let mut store = Store::new();
-    store.apply(&told(News::Totals {
+    store.apply(&told(EventKind::Totals {
         totals: Box::new(totals),
     }));
-    assert_eq!(store.today(), figures);
+    assert_eq!(store.today(), stats);
 }
 
 #[test]
@@ -228,7 +228,7 @@ fn days_and_hours_are_counted_back_from_the_last_event() {
         totals.hours.insert(Time(DAY - hours * HOUR).hour(), hour);
     }
     let mut store = Store::new();
-    store.apply(&told(News::Totals {
+    store.apply(&told(EventKind::Totals {
         totals: Box::new(totals),
     }));
     assert_eq!(store.last_days(7).jobs, 2);
@@ -243,7 +243,7 @@ fn any_event() -> impl Strategy<Value = Event> {
         job_event(job(number, Status::ALL[status], at), "changed")
     });
     let progress = (number, any::<u32>(), any::<u64>()).prop_map(|(number, tokens, elapsed_ms)| {
-        told(News::Progress {
+        told(EventKind::Progress {
             id: id(number),
             tokens,
             of: None,
@@ -251,7 +251,7 @@ fn any_event() -> impl Strategy<Value = Event> {
         })
     });
     let relays = any::<String>().prop_map(|url| {
-        told(News::Relay {
+        told(EventKind::Relay {
             relay: RelayHealth {
                 url,
                 ..RelayHealth::default()
@@ -260,7 +260,7 @@ fn any_event() -> impl Strategy<Value = Event> {
     });
     let checks = ".{0,9}".prop_map(|target| check(&target, CheckStatus::Fail));
     let notices = any::<String>().prop_map(|message| {
-        told(News::Notice {
+        told(EventKind::Notice {
             level: Level::Error,
             category: message.clone(),
             message,
@@ -294,22 +294,22 @@ proptest! {
 fn a_light_that_stays_as_it_is_is_told_once_in_the_feed() {
     let mut store = Store::new();
     let mut tell = |relay: &RelayHealth, endpoint: &EndpointHealth| {
-        for news in [
-            News::Relay {
+        for kind in [
+            EventKind::Relay {
                 relay: relay.clone(),
             },
-            News::Endpoint {
+            EventKind::Endpoint {
                 endpoint: endpoint.clone(),
             },
         ] {
-            store.apply(&Event { at: Time(1), news });
+            store.apply(&Event { at: Time(1), kind });
         }
         (store.feed().len(), store.relays["wss://a"].accepted)
     };
     let mut relay = RelayHealth {
         url: "wss://a".to_owned(),
         state: "subscribed".to_owned(),
-        light: Light::Ok,
+        health: HealthLevel::Ok,
         ..RelayHealth::default()
     };
     let mut endpoint = EndpointHealth {
@@ -317,7 +317,7 @@ fn a_light_that_stays_as_it_is_is_told_once_in_the_feed() {
         kind: "ollama".to_owned(),
         url: String::new(),
         state: "up".to_owned(),
-        light: Light::Ok,
+        health: HealthLevel::Ok,
         detail: String::new(),
         models: Vec::new(),
         running: 0,
@@ -327,7 +327,7 @@ fn a_light_that_stays_as_it_is_is_told_once_in_the_feed() {
     assert_eq!(tell(&relay, &endpoint), (2, 0));
     (relay.accepted, endpoint.running) = (7, 1);
     assert_eq!(tell(&relay, &endpoint), (2, 7));
-    relay.light = Light::Down;
+    relay.health = HealthLevel::Down;
     "down".clone_into(&mut endpoint.state);
     assert_eq!(tell(&relay, &endpoint), (4, 7));
 }

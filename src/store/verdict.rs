@@ -1,9 +1,9 @@
 //! One line that answers "why am I not earning?": a pure function of what the screen knows.
 
 use super::Store;
-use super::figures::most;
+use super::stats::most;
 use crate::domain::advice;
-use crate::domain::health::{CheckStatus, Light, ShopState};
+use crate::domain::health::{CheckStatus, HealthLevel, ShopState};
 use crate::domain::job::Status;
 use crate::domain::msat::Msat;
 use crate::domain::stats::HourStats;
@@ -22,7 +22,7 @@ pub enum Mood {
     /// Nothing is wrong, and nothing comes in.
     Quiet,
     /// Something keeps money away that the seller can look at.
-    Look,
+    Poll,
     /// Nothing can be sold.
     Bad,
 }
@@ -58,7 +58,7 @@ impl Store {
     pub fn verdict(&self) -> Verdict {
         closed(self)
             .or_else(|| cut_off(self))
-            .unwrap_or_else(|| trade(self))
+            .unwrap_or_else(|| open(self))
     }
 
     /// Has nothing ever been asked of the shop?
@@ -127,7 +127,7 @@ fn closed(store: &Store) -> Option<Verdict> {
 /// Open, but without something that no sale can do without.
 fn cut_off(store: &Store) -> Option<Verdict> {
     let wallet = &store.wallet;
-    if wallet.light == Light::Down {
+    if wallet.health == HealthLevel::Down {
         let text = format!(
             "no sales: the wallet is down: {}",
             clean(&wallet.detail, REASON)
@@ -142,7 +142,7 @@ fn cut_off(store: &Store) -> Option<Verdict> {
         ));
     }
     let mut endpoints = store.endpoints.values();
-    if !store.endpoints.is_empty() && endpoints.all(|one| one.light == Light::Down) {
+    if !store.endpoints.is_empty() && endpoints.all(|one| one.health == HealthLevel::Down) {
         return Some(Verdict::new(
             Mood::Bad,
             "no sales: no model answers",
@@ -150,7 +150,7 @@ fn cut_off(store: &Store) -> Option<Verdict> {
         ));
     }
     let mut relays = store.relays.values();
-    if !store.relays.is_empty() && relays.all(|one| one.light == Light::Down) {
+    if !store.relays.is_empty() && relays.all(|one| one.health == HealthLevel::Down) {
         return Some(Verdict::new(
             Mood::Bad,
             "no sales: no relay can be reached",
@@ -161,7 +161,7 @@ fn cut_off(store: &Store) -> Option<Verdict> {
 }
 
 /// Open and well: what becomes of the requests.
-fn trade(store: &Store) -> Verdict {
+fn open(store: &Store) -> Verdict {
     let lately = lately(store);
     if !lately.revenue_msat.is_zero() {
         let text = format!(
@@ -228,7 +228,7 @@ fn refused(lately: &HourStats) -> Verdict {
     let advice = advice::of_word(word);
     Verdict {
         key: advice.and_then(|advice| advice.key),
-        ..Verdict::new(Mood::Look, text, advice.map_or("", |advice| advice.todo))
+        ..Verdict::new(Mood::Poll, text, advice.map_or("", |advice| advice.todo))
     }
 }
 
@@ -256,7 +256,7 @@ fn undelivered(store: &Store, lately: &HourStats) -> Verdict {
         return Verdict::new(Mood::Quiet, text, "");
     }
     let text = format!("{} taken lately, none delivered", jobs(lately.admitted));
-    Verdict::new(Mood::Look, text, "the Jobs tab says why")
+    Verdict::new(Mood::Poll, text, "the Jobs tab says why")
 }
 
 fn unpaid(store: &Store, lately: &HourStats) -> Verdict {
@@ -271,7 +271,7 @@ fn unpaid(store: &Store, lately: &HourStats) -> Verdict {
         return Verdict::new(Mood::Quiet, text, "price.* sets what an answer costs");
     }
     Verdict::new(
-        Mood::Look,
+        Mood::Poll,
         format!("{done}, none paid"),
         "payment.mode = before asks for the money first",
     )

@@ -12,7 +12,7 @@ use super::theme::Theme;
 use super::{Leave, Options};
 use crate::config::schema::Screen;
 use crate::domain::command::{Command, Probe, Reply};
-use crate::domain::event::{Event, News};
+use crate::domain::event::{Event, EventKind};
 use crate::domain::text::clean;
 use crate::store::Store;
 
@@ -102,7 +102,7 @@ pub struct App {
     /// The keys in force.
     pub keys: Keymap,
     /// The terminal says that its ground is light.
-    pub light: bool,
+    pub health: bool,
     /// A line across every tab.
     pub banner: Option<String>,
     /// The engine is in another process.
@@ -145,7 +145,7 @@ impl App {
             store: Store::new(),
             tab: Tab::default(),
             theme: Theme {
-                name: options.theme.on(options.light),
+                name: options.theme.on(options.health),
                 ascii: options.ascii,
                 color: options.color,
             },
@@ -155,7 +155,7 @@ impl App {
                 ..Screen::default()
             },
             keys: Keymap::new(&options.keys).unwrap_or_default(),
-            light: options.light,
+            health: options.health,
             banner: options.banner.clone(),
             attached: options.attached,
             size: (80, 24),
@@ -183,14 +183,15 @@ impl App {
             Input::Mouse(mouse) => return self.mouse(mouse),
             Input::Size(width, height) => self.size = (width, height),
             Input::Event(event) => {
-                if let News::Job { job, .. } = &event.news {
+                if let EventKind::Job { job, .. } = &event.kind {
                     self.jobs.changed(job);
                 }
-                if matches!(event.news, News::Job { .. } | News::Totals { .. }) {
+                if matches!(event.kind, EventKind::Job { .. } | EventKind::Totals { .. }) {
                     self.cases.changed();
                 }
                 // "Going online" is said no longer than it is so.
-                if matches!(&event.news, News::State { state, .. } if *state != self.store.state) {
+                if matches!(&event.kind, EventKind::State { state, .. } if *state != self.store.state)
+                {
                     self.message = None;
                 }
                 self.notice(&event);

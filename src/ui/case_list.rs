@@ -163,7 +163,7 @@ impl CaseList {
             )),
             Some(Row::Case(case)) if case.actions.contains(&action) => None,
             Some(Row::Case(case)) => {
-                let words: Vec<_> = case.actions.iter().map(|action| action.word()).collect();
+                let words: Vec<_> = case.actions.iter().map(|action| action.as_str()).collect();
                 Some(format!("for this case there is: {}", words.join(", ")))
             }
         }

@@ -11,11 +11,11 @@ use crate::store::Store;
 
 mod acts;
 mod asking;
+mod listing;
 mod pages;
-mod sheet;
 
 pub use acts::{copied, npub, why_not};
-pub use sheet::Sheet;
+pub use listing::Listing;
 
 use asking::Asked;
 use pages::Pages;
@@ -101,45 +101,45 @@ impl JobsList {
 
     /// The table's rows.
     #[must_use]
-    pub fn sheet<'a>(&'a self, store: &'a Store) -> Sheet<'a> {
+    pub fn listing<'a>(&'a self, store: &'a Store) -> Listing<'a> {
         let pages = &self.pages;
         if let Some(frozen) = &self.frozen {
             let live = frozen.live.iter().collect();
-            return Sheet::new(live, frozen.total, Some(pages), self.query.is_plain(), None);
+            return Listing::new(live, frozen.total, Some(pages), self.query.is_plain(), None);
         }
         let there = store.totals.jobs;
         if self.query.is_plain() {
             let live: Vec<_> = store.jobs.unbroken(there).collect();
             let total = there.max(live.len() as u64);
-            return Sheet::new(live, total, Some(pages), true, Some(&store.jobs));
+            return Listing::new(live, total, Some(pages), true, Some(&store.jobs));
         }
         let local = store.jobs.len() as u64 >= there;
         if let Some(total) = pages.total.filter(|_| !local) {
-            return Sheet::new(Vec::new(), total, Some(pages), false, Some(&store.jobs));
+            return Listing::new(Vec::new(), total, Some(pages), false, Some(&store.jobs));
         }
         let all = store.jobs.newest_first();
         let mut live: Vec<_> = all.filter(|job| self.read.matches(job)).collect();
         live.sort_by(|a, b| self.query.compare(a, b));
         let total = live.len() as u64;
-        let mut sheet = Sheet::new(live, total, None, false, None);
-        sheet.searching = !local;
-        sheet
+        let mut listing = Listing::new(live, total, None, false, None);
+        listing.searching = !local;
+        listing
     }
 
     /// The chosen row.
     #[must_use]
-    pub fn at(&self, sheet: &Sheet<'_>) -> u64 {
-        let found = self.chosen.and_then(|id| sheet.find(id));
+    pub fn at(&self, listing: &Listing<'_>) -> u64 {
+        let found = self.chosen.and_then(|id| listing.find(id));
         let place = || {
             if self.follow {
                 0
             } else {
-                sheet.row_of(self.place)
+                listing.row_of(self.place)
             }
         };
         found
             .unwrap_or_else(place)
-            .min(sheet.total.saturating_sub(1))
+            .min(listing.total.saturating_sub(1))
     }
 
     /// The chosen job; none where there is none, or where it has not come yet.
@@ -153,14 +153,14 @@ impl JobsList {
         if let Some(job) = known.filter(|_| self.frozen.is_none()) {
             return Some(job);
         }
-        let sheet = self.sheet(store);
-        let shown = sheet.get(self.at(&sheet));
+        let listing = self.listing(store);
+        let shown = listing.get(self.at(&listing));
         match self.chosen {
             None => shown,
             Some(id) => shown
                 .filter(|job| job.id == id)
                 .or_else(|| self.whole(id).map(|whole| &whole.job))
-                .or_else(|| sheet.find(id).and_then(|row| sheet.get(row)))
+                .or_else(|| listing.find(id).and_then(|row| listing.get(row)))
                 .or(known)
                 .or(shown),
         }
@@ -174,12 +174,12 @@ impl JobsList {
 
     /// Chooses the row that `to` makes of the present one.
     pub fn go(&mut self, store: &Store, to: impl FnOnce(usize, usize) -> usize) {
-        let sheet = self.sheet(store);
-        let last = sheet.total.saturating_sub(1);
-        let here = usize::try_from(self.at(&sheet)).unwrap_or(usize::MAX);
+        let listing = self.listing(store);
+        let last = listing.total.saturating_sub(1);
+        let here = usize::try_from(self.at(&listing)).unwrap_or(usize::MAX);
         let at = to(here, usize::try_from(last).unwrap_or(usize::MAX)) as u64;
         let at = at.min(last);
-        let (place, chosen) = (sheet.key(at), sheet.get(at).map(|job| job.id));
+        let (place, chosen) = (listing.key(at), listing.get(at).map(|job| job.id));
         (self.place, self.chosen) = (place, chosen);
         self.follow = false;
     }
@@ -200,10 +200,10 @@ impl JobsList {
         if self.frozen.take().is_some() {
             return;
         }
-        let sheet = self.sheet(store);
+        let listing = self.listing(store);
         self.frozen = Some(Frozen {
-            live: sheet.live().cloned().collect(),
-            total: sheet.total,
+            live: listing.live().cloned().collect(),
+            total: listing.total,
         });
     }
 
@@ -315,7 +315,7 @@ impl JobsList {
             (_, false) => "most first",
             (_, true) => "least first",
         };
-        format!("{}, {way}", self.query.sort.word())
+        format!("{}, {way}", self.query.sort.as_str())
     }
 }
 

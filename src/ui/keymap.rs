@@ -13,7 +13,7 @@ pub use bound::{Bound, Keymap, KeymapError, check, is_interrupt};
 /// The tabs of the hotbar, in order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Tab {
-    /// The shop's state, lights and earnings.
+    /// The shop's state, health indicators and earnings.
     #[default]
     Sell,
     /// The settings.

@@ -15,7 +15,7 @@ use super::app::{Action, App, Input};
 use super::input::Keys;
 use super::settings_form::{self, SaveError};
 use super::terminal::Screen;
-use super::{Leave, Link, Options, UiError, crash};
+use super::{EngineLink, Leave, Options, UiError, crash};
 use crate::config::edit;
 use crate::config::watch::Watch;
 use crate::domain::command::{Command, Reply};
@@ -42,7 +42,7 @@ const STOP: Duration = Duration::from_millis(200);
 ///
 /// # Errors
 /// There is no terminal, or signals can't be listened to.
-pub async fn run(link: Link, options: Options) -> Result<Leave, UiError> {
+pub async fn run(link: EngineLink, options: Options) -> Result<Leave, UiError> {
     let hangup = signal(SignalKind::hangup()).map_err(UiError::Signal)?;
     let called_back = signal(SignalKind::from_raw(rustix::process::Signal::CONT.as_raw()))
         .map_err(UiError::Signal)?;

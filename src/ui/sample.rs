@@ -8,9 +8,10 @@ use super::Options;
 use super::app::{App, Input};
 use super::settings_form;
 use crate::domain::detail::{JobDetail, RawEvent};
-use crate::domain::event::{Event, Level, News};
+use crate::domain::event::{Event, EventKind, Level};
 use crate::domain::health::{
-    Check, CheckKind, CheckStatus, EndpointHealth, Light, RelayHealth, ShopState, WalletHealth,
+    Check, CheckKind, CheckStatus, EndpointHealth, HealthLevel, RelayHealth, ShopState,
+    WalletHealth,
 };
 use crate::domain::id::{Buyer, EndpointName, RequestId};
 use crate::domain::job::{JobView, PayOrder, Status, TimelineEntry};
@@ -19,9 +20,9 @@ use crate::domain::msat::Msat;
 use crate::domain::stats::{DayStats, Funnel, HourStats, ModelStats, Totals};
 use crate::domain::time::Time;
 
-mod weather;
+mod conditions;
 
-pub use weather::{STRANGE, demo, failed, hostile, starting, well};
+pub use conditions::{STRANGE, demo, failed, hostile, starting, well};
 
 /// 2026-11-18T11:06:40Z.
 pub const NOON: i64 = 1_795_000_000_000;
@@ -34,7 +35,7 @@ pub fn options() -> Options {
         ascii: false,
         color: true,
         theme: crate::domain::screen::ThemeName::Dark,
-        light: false,
+        health: false,
         config_path: PathBuf::from("vend.toml"),
         banner: None,
         mouse: false,
@@ -55,9 +56,9 @@ pub fn empty() -> App {
 }
 
 /// Tells the screen something that happened at noon.
-pub fn tell(app: &mut App, news: News) {
+pub fn tell(app: &mut App, kind: EventKind) {
     let at = Time(NOON);
-    app.handle(Input::Event(Box::new(Event { at, news })));
+    app.handle(Input::Event(Box::new(Event { at, kind })));
 }
 
 /// A job; its number makes its id, its time and its price.
@@ -126,24 +127,24 @@ pub fn detail(job: JobView) -> JobDetail {
     }
 }
 
-fn health() -> Vec<News> {
-    let relay = |url: &str, light, state: &str, detail: &str| News::Relay {
+fn health() -> Vec<EventKind> {
+    let relay = |url: &str, health, state: &str, detail: &str| EventKind::Relay {
         relay: RelayHealth {
             url: url.to_owned(),
-            light,
+            health,
             state: state.to_owned(),
             detail: detail.to_owned(),
             ..RelayHealth::default()
         },
     };
     vec![
-        News::State {
+        EventKind::State {
             state: ShopState::Degraded,
             detail: "relay.two.example is down".to_owned(),
             since: Time(NOON),
             npub: "npub1vend0000000000000000000000000000000000000000000000000000000".to_owned(),
         },
-        News::Check {
+        EventKind::Check {
             check: Check {
                 check: CheckKind::Relay,
                 target: "wss://relay.two.example".to_owned(),
@@ -152,23 +153,23 @@ fn health() -> Vec<News> {
                 fix: "vend config set nostr.relays …".to_owned(),
             },
         },
-        News::Wallet {
+        EventKind::Wallet {
             wallet: WalletHealth {
                 backend: "sandbox".to_owned(),
                 state: "up".to_owned(),
-                light: Light::Ok,
+                health: HealthLevel::Ok,
                 balance_msat: Some(Msat::from_sats(1_234)),
                 sandbox: true,
                 ..WalletHealth::default()
             },
         },
-        News::Endpoint {
+        EventKind::Endpoint {
             endpoint: EndpointHealth {
                 name: EndpointName("local".to_owned()),
                 kind: "ollama".to_owned(),
                 url: "http://127.0.0.1:11434".to_owned(),
                 state: "up".to_owned(),
-                light: Light::Ok,
+                health: HealthLevel::Ok,
                 detail: "Ollama 0.9".to_owned(),
                 models: vec!["gemma2:latest".to_owned()],
                 running: 1,
@@ -176,10 +177,10 @@ fn health() -> Vec<News> {
                 tokens_per_second: Some(31.5),
             },
         },
-        relay("wss://relay.one.example", Light::Ok, "subscribed", ""),
+        relay("wss://relay.one.example", HealthLevel::Ok, "subscribed", ""),
         relay(
             "wss://relay.two.example",
-            Light::Down,
+            HealthLevel::Down,
             "down",
             "refused; next try in 8 s",
         ),
@@ -255,9 +256,9 @@ fn totals() -> Totals {
 }
 
 /// A machine at work.
-fn load() -> News {
+fn load() -> EventKind {
     let gib = 1024 * 1024 * 1024;
-    News::Load {
+    EventKind::Load {
         load: Box::new(MachineLoad {
             cpu_percent: 42,
             memory_used: 3 * gib,
@@ -275,37 +276,37 @@ fn load() -> News {
 /// A screen of a shop at work.
 pub fn busy() -> App {
     let mut app = empty();
-    for news in health() {
-        tell(&mut app, news);
+    for kind in health() {
+        tell(&mut app, kind);
     }
     for (number, status) in (1..).zip(Status::ALL) {
         let job = Box::new(job(number, status));
-        let what = status.word().to_owned();
-        tell(&mut app, News::Job { job, what });
+        let what = status.as_str().to_owned();
+        tell(&mut app, EventKind::Job { job, what });
     }
-    let news = [
-        News::Progress {
+    let kind = [
+        EventKind::Progress {
             id: job(3, Status::Processing).id,
             tokens: 63,
             of: Some(512),
             elapsed_ms: 2_000,
         },
-        News::Queue {
+        EventKind::Queue {
             waiting: 1,
             running: 1,
         },
-        News::Totals {
+        EventKind::Totals {
             totals: Box::new(totals()),
         },
         load(),
-        News::Notice {
+        EventKind::Notice {
             level: Level::Warn,
             category: "wallet".to_owned(),
             message: "the wallet answers slowly".to_owned(),
         },
     ];
-    for news in news {
-        tell(&mut app, news);
+    for kind in kind {
+        tell(&mut app, kind);
     }
     app
 }

@@ -17,7 +17,7 @@ use crossterm::{cursor, execute};
 use rustix::process::Signal;
 
 use super::app::App;
-use super::page::Page;
+use super::terminal_writer::TerminalWriter;
 use crate::domain::screen::BellKind;
 use crate::domain::text::clean;
 
@@ -34,7 +34,7 @@ static TITLED: AtomicBool = AtomicBool::new(false);
 
 /// The screen, in raw mode and on its own page, until it is dropped.
 pub struct Screen {
-    page: Page<Stdout>,
+    page: TerminalWriter<Stdout>,
     mouse: bool,
     /// The title that it has from us.
     title: Option<String>,
@@ -49,7 +49,7 @@ impl Screen {
     pub fn open(mouse: bool) -> io::Result<Self> {
         take(mouse)?;
         Ok(Self {
-            page: Page::new(io::stdout()),
+            page: TerminalWriter::new(io::stdout()),
             mouse,
             title: None,
             gone: false,
@@ -81,7 +81,7 @@ impl Screen {
 
     /// Knows no more of what the terminal shows: the next frame draws everything.
     pub fn forget(&mut self) {
-        self.page = Page::new(io::stdout());
+        self.page = TerminalWriter::new(io::stdout());
     }
 
     /// Hands a text to the clipboard of whoever sits at the terminal (OSC 52), over SSH too.
@@ -118,7 +118,7 @@ impl Screen {
         out.flush()
     }
 
-    /// Rings the terminal's bell, or asks it for a notice on the desktop.
+    /// Rings the terminal's waker, or asks it for a notice on the desktop.
     ///
     /// # Errors
     /// The terminal is gone.
@@ -163,7 +163,7 @@ impl Screen {
     pub fn resume(&mut self) -> io::Result<()> {
         take(self.mouse)?;
         self.title = None;
-        self.page = Page::new(io::stdout());
+        self.page = TerminalWriter::new(io::stdout());
         Ok(())
     }
 

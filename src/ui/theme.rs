@@ -7,7 +7,7 @@ use ratatui::style::{Color, Modifier, Style};
 use ratatui::symbols::border;
 
 use crate::domain::event::Level;
-use crate::domain::health::Light;
+use crate::domain::health::HealthLevel;
 pub use crate::domain::screen::ThemeName;
 
 #[cfg(test)]
@@ -107,15 +107,15 @@ impl Theme {
 
     /// A light's mark.
     #[must_use]
-    pub const fn mark(self, light: Light) -> &'static str {
+    pub const fn mark(self, light: HealthLevel) -> &'static str {
         match (light, self.ascii) {
-            (Light::Unknown, true) => "-",
-            (Light::Unknown, false) => "○",
-            (Light::Ok, true) => "+",
-            (Light::Ok, false) => "●",
-            (Light::Warn, _) => "!",
-            (Light::Down, true) => "x",
-            (Light::Down, false) => "✗",
+            (HealthLevel::Unknown, true) => "-",
+            (HealthLevel::Unknown, false) => "○",
+            (HealthLevel::Ok, true) => "+",
+            (HealthLevel::Ok, false) => "●",
+            (HealthLevel::Warn, _) => "!",
+            (HealthLevel::Down, true) => "x",
+            (HealthLevel::Down, false) => "✗",
         }
     }
 
@@ -281,23 +281,23 @@ fn contrast(role: Role) -> Style {
 
 /// The role of a light.
 #[must_use]
-pub const fn of_light(light: Light) -> Role {
+pub const fn of_health(light: HealthLevel) -> Role {
     match light {
-        Light::Unknown => Role::Dim,
-        Light::Ok => Role::Good,
-        Light::Warn => Role::Warn,
-        Light::Down => Role::Bad,
+        HealthLevel::Unknown => Role::Dim,
+        HealthLevel::Ok => Role::Good,
+        HealthLevel::Warn => Role::Warn,
+        HealthLevel::Down => Role::Bad,
     }
 }
 
 /// The word of a light.
 #[must_use]
-pub const fn word(light: Light) -> &'static str {
+pub const fn word(light: HealthLevel) -> &'static str {
     match light {
-        Light::Unknown => "off",
-        Light::Ok => "ok",
-        Light::Warn => "warn",
-        Light::Down => "down",
+        HealthLevel::Unknown => "off",
+        HealthLevel::Ok => "ok",
+        HealthLevel::Warn => "warn",
+        HealthLevel::Down => "down",
     }
 }
 
@@ -370,7 +370,12 @@ mod tests {
         ] {
             assert_ne!(theme.style(role), theme.style(Role::Text), "{role:?}");
         }
-        let marks = [Light::Unknown, Light::Ok, Light::Warn, Light::Down];
+        let marks = [
+            HealthLevel::Unknown,
+            HealthLevel::Ok,
+            HealthLevel::Warn,
+            HealthLevel::Down,
+        ];
         for ascii in [false, true] {
             let theme = Theme { ascii, ..theme };
             let mut seen = marks.map(|light| theme.mark(light)).to_vec();
@@ -418,8 +423,8 @@ mod tests {
     #[test]
     fn a_theme_is_known_by_its_word() {
         for name in ThemeName::ALL {
-            assert_eq!(ThemeName::from_word(name.word()), Some(name));
+            assert_eq!(ThemeName::parse(name.as_str()), Some(name));
         }
-        assert_eq!(ThemeName::from_word("pink"), None);
+        assert_eq!(ThemeName::parse("pink"), None);
     }
 }

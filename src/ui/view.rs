@@ -5,7 +5,7 @@ use ratatui::layout::Rect;
 
 use super::app::App;
 use super::keymap::Tab;
-use super::pen::Pen;
+use super::painter::Painter;
 use super::theme::Role;
 
 mod above;
@@ -23,27 +23,27 @@ pub const LEAST: (u16, u16) = (60, 16);
 
 /// Draws the whole screen.
 pub fn draw(app: &App, area: Rect, buf: &mut Buffer) {
-    let mut pen = Pen {
+    let mut painter = Painter {
         buf,
         theme: app.theme,
     };
     // A theme with a ground of its own covers the terminal's.
-    pen.fill(area, Role::Text);
+    painter.fill(area, Role::Text);
     if area.width < LEAST.0 || area.height < LEAST.1 {
         let size = format!("{}x{}", area.width, area.height);
         let least = format!("needs {}x{}, is {size}", LEAST.0, LEAST.1);
-        pen.row(area, 0, &[("terminal too small", Role::Title)]);
-        pen.row(area, 1, &[(&least, Role::Text)]);
+        painter.row(area, 0, &[("terminal too small", Role::Title)]);
+        painter.row(area, 1, &[(&least, Role::Text)]);
         return;
     }
-    let body = chrome::draw(app, &mut pen, area);
+    let body = chrome::draw(app, &mut painter, area);
     match app.tab {
-        Tab::Sell => sell::draw(app, &mut pen, body),
-        Tab::Settings => settings::draw(app, &mut pen, body),
-        Tab::Jobs => jobs::draw(app, &mut pen, body),
-        Tab::Telemetry => telemetry::draw(app, &mut pen, body),
+        Tab::Sell => sell::draw(app, &mut painter, body),
+        Tab::Settings => settings::draw(app, &mut painter, body),
+        Tab::Jobs => jobs::draw(app, &mut painter, body),
+        Tab::Telemetry => telemetry::draw(app, &mut painter, body),
     }
-    above::draw(app, &mut pen, area);
+    above::draw(app, &mut painter, area);
 }
 
 /// What is at a place of the screen.

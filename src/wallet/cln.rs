@@ -19,8 +19,8 @@ use serde_json::{Value, json};
 
 use self::answers::{Funds, Info, Invoice, Invoices, Made};
 use super::http::{Answer, Kind, Server, Setup};
-use super::{Caps, Issued, NewInvoice, Seen, ServerError, Wallet, WalletError};
-use crate::domain::health::{Light, WalletHealth};
+use super::{Caps, Issued, NewInvoice, PaymentStatus, ServerError, Wallet, WalletError};
+use crate::domain::health::{HealthLevel, WalletHealth};
 use crate::domain::id::PaymentHash;
 use crate::domain::msat::Msat;
 use crate::domain::text::cut_bytes;
@@ -167,11 +167,11 @@ impl Cln {
         Ok(None)
     }
 
-    async fn look(&self, hash: PaymentHash) -> Result<Seen, WalletError> {
+    async fn look(&self, hash: PaymentHash) -> Result<PaymentStatus, WalletError> {
         let body = json!({"payment_hash": hash});
         let found: Invoices = self.ask("listinvoices", &body).await?;
         if found.is_empty() {
-            return Ok(Seen::Unknown);
+            return Ok(PaymentStatus::Unknown);
         }
         let Some(invoice) = found.one(|invoice| invoice.is_for(&hash)) else {
             let text = "it answered about another payment than was asked for".to_owned();
@@ -206,10 +206,10 @@ impl Cln {
             );
         }
         drop(warning);
-        health.light = if notes.is_empty() {
-            Light::Ok
+        health.health = if notes.is_empty() {
+            HealthLevel::Ok
         } else {
-            Light::Warn
+            HealthLevel::Warn
         };
         notes.insert(0, std::mem::take(&mut health.detail));
         health.detail = notes.join("; ");
@@ -242,7 +242,7 @@ fn up() -> WalletHealth {
     WalletHealth {
         backend: BACKEND.to_owned(),
         state: "up".to_owned(),
-        light: Light::Ok,
+        health: HealthLevel::Ok,
         ..WalletHealth::default()
     }
 }
@@ -299,7 +299,7 @@ impl Wallet for Cln {
         self.make(new).boxed()
     }
 
-    fn lookup(&self, issued: Issued) -> BoxFuture<'_, Result<Seen, WalletError>> {
+    fn lookup(&self, issued: Issued) -> BoxFuture<'_, Result<PaymentStatus, WalletError>> {
         self.look(issued.payment_hash).boxed()
     }
 

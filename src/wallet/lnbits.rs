@@ -19,9 +19,11 @@ use serde_json::json;
 
 use super::http::{Answer, Kind, Server, Setup};
 use super::number::or_default;
-use super::{Caps, Issued, NewInvoice, Seen, ServerError, Wallet, WalletError, whole_sats};
+use super::{
+    Caps, Issued, NewInvoice, PaymentStatus, ServerError, Wallet, WalletError, whole_sats,
+};
 use crate::domain::Hex32;
-use crate::domain::health::{Light, WalletHealth};
+use crate::domain::health::{HealthLevel, WalletHealth};
 use crate::domain::id::{PaymentHash, Preimage};
 use crate::domain::invoice;
 use crate::domain::msat::Msat;
@@ -120,11 +122,11 @@ impl Lnbits {
             .ok_or_else(|| WalletError::Protocol("it made no invoice".to_owned()))
     }
 
-    async fn look(&self, hash: PaymentHash) -> Result<Seen, WalletError> {
+    async fn look(&self, hash: PaymentHash) -> Result<PaymentStatus, WalletError> {
         let url = self.at(&format!("payments/{hash}"));
         let answer = self.server.get(url).await?;
         if knows_no_payment(&answer) {
-            return Ok(Seen::Unknown);
+            return Ok(PaymentStatus::Unknown);
         }
         seen(&self.server.json(&answer)?, &hash)
     }
@@ -145,18 +147,18 @@ impl Lnbits {
         // A label: it can be changed at any time, and two wallets may have the same.
         let name = self.server.plain(&wallet.name);
         // Only an admin key is told the wallet's id.
-        let (light, detail) = if wallet.id.is_some() {
+        let (health, detail) = if wallet.id.is_some() {
             let detail = format!(
                 "{name}: this is the admin key, which can spend: set wallet.invoice_key to the invoice/read key"
             );
-            (Light::Warn, detail)
+            (HealthLevel::Warn, detail)
         } else {
-            (Light::Ok, name.clone())
+            (HealthLevel::Ok, name.clone())
         };
         Ok(WalletHealth {
             backend: BACKEND.to_owned(),
             state: "up".to_owned(),
-            light,
+            health,
             detail,
             network: None,
             identity: Some(self.identity.clone()),
@@ -201,7 +203,7 @@ impl Wallet for Lnbits {
         self.make(new).boxed()
     }
 
-    fn lookup(&self, issued: Issued) -> BoxFuture<'_, Result<Seen, WalletError>> {
+    fn lookup(&self, issued: Issued) -> BoxFuture<'_, Result<PaymentStatus, WalletError>> {
         self.look(issued.payment_hash).boxed()
     }
 
@@ -290,7 +292,7 @@ impl Record {
 
 /// `GET /api/v1/payments/{hash}`
 #[derive(Deserialize)]
-struct Look {
+struct Poll {
     paid: Option<bool>,
     status: Option<String>,
     preimage: Option<String>,
@@ -306,7 +308,7 @@ fn pick(found: Vec<Record>, label: &str, now: Time) -> Option<Issued> {
         .issued()
 }
 
-fn seen(look: &Look, asked: &PaymentHash) -> Result<Seen, WalletError> {
+fn seen(look: &Poll, asked: &PaymentHash) -> Result<PaymentStatus, WalletError> {
     let named = look
         .details
         .as_ref()
@@ -326,13 +328,13 @@ fn seen(look: &Look, asked: &PaymentHash) -> Result<Seen, WalletError> {
     }
     Ok(match status {
         // `LNbits`' word for an invoice that expired.
-        "failed" | "expired" => Seen::Expired,
-        "pending" | "" => Seen::Pending,
-        other => Seen::Attention(format!("LNbits calls it '{}'", clean(other, 40))),
+        "failed" | "expired" => PaymentStatus::Expired,
+        "pending" | "" => PaymentStatus::Pending,
+        other => PaymentStatus::Attention(format!("LNbits calls it '{}'", clean(other, 40))),
     })
 }
 
-fn paid(look: &Look, asked: &PaymentHash) -> Seen {
+fn paid(look: &Poll, asked: &PaymentHash) -> PaymentStatus {
     let details = look.details.as_ref();
     let msat = |amount: Option<i64>| {
         let amount = u64::try_from(amount?).ok()?;
@@ -345,7 +347,7 @@ fn paid(look: &Look, asked: &PaymentHash) -> Seen {
         .and_then(|hex| hex.parse::<Hex32>().ok())
         .and_then(Preimage::told)
         .filter(|preimage| preimage.opens(asked));
-    Seen::Paid {
+    PaymentStatus::Paid {
         amount: msat(details.and_then(|details| details.amount)),
         at: None,
         preimage,

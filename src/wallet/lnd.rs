@@ -18,8 +18,8 @@ use serde_json::{Value, json};
 use self::answers::{Balances, Info, Invoice, Invoices, Made, to_base64};
 use super::http::{Answer, Kind, Server, Setup};
 use super::number::node_key;
-use super::{Caps, Issued, NewInvoice, Seen, ServerError, Wallet, WalletError};
-use crate::domain::health::{Light, WalletHealth};
+use super::{Caps, Issued, NewInvoice, PaymentStatus, ServerError, Wallet, WalletError};
+use crate::domain::health::{HealthLevel, WalletHealth};
 use crate::domain::id::{PaymentHash, Preimage};
 use crate::domain::msat::Msat;
 use crate::domain::text::cut_bytes;
@@ -124,11 +124,11 @@ impl Lnd {
         invoice.issued(hash)
     }
 
-    async fn look(&self, hash: PaymentHash) -> Result<Seen, WalletError> {
+    async fn look(&self, hash: PaymentHash) -> Result<PaymentStatus, WalletError> {
         let url = self.server.at(&format!("v1/invoice/{hash}"));
         let answer = self.server.get(url).await?;
         if knows_no_invoice(&answer) {
-            return Ok(Seen::Unknown);
+            return Ok(PaymentStatus::Unknown);
         }
         let invoice: Invoice = self.told(&answer)?;
         invoice.seen(&hash)
@@ -177,10 +177,10 @@ impl Lnd {
                 "no channel has room to receive: open a channel towards this node".to_owned(),
             );
         }
-        health.light = if notes.is_empty() {
-            Light::Ok
+        health.health = if notes.is_empty() {
+            HealthLevel::Ok
         } else {
-            Light::Warn
+            HealthLevel::Warn
         };
         let name = match (health.detail.is_empty(), limited) {
             (_, true) => "connected with a macaroon for invoices only".to_owned(),
@@ -225,7 +225,7 @@ fn up() -> WalletHealth {
     WalletHealth {
         backend: BACKEND.to_owned(),
         state: "up".to_owned(),
-        light: Light::Ok,
+        health: HealthLevel::Ok,
         ..WalletHealth::default()
     }
 }
@@ -278,7 +278,7 @@ impl Wallet for Lnd {
         self.make(new).boxed()
     }
 
-    fn lookup(&self, issued: Issued) -> BoxFuture<'_, Result<Seen, WalletError>> {
+    fn lookup(&self, issued: Issued) -> BoxFuture<'_, Result<PaymentStatus, WalletError>> {
         self.look(issued.payment_hash).boxed()
     }
 

@@ -6,11 +6,11 @@
 
 mod answers;
 mod cipher;
+mod client;
 mod connection;
 mod heard;
-mod line;
-mod link;
 mod payer;
+mod relay_connection;
 mod session;
 mod shared;
 
@@ -24,10 +24,10 @@ use secrecy::SecretString;
 use serde_json::{Value, json};
 
 use self::answers::{Info, Methods, Refusal};
+use self::client::{Answered, NwcClient};
 use self::connection::{Connection, host};
-use self::link::{Answered, Link};
-use super::{Caps, Issued, NewInvoice, Seen, Wallet, WalletError};
-use crate::domain::health::{Light, WalletHealth};
+use super::{Caps, Issued, NewInvoice, PaymentStatus, Wallet, WalletError};
+use crate::domain::health::{HealthLevel, WalletHealth};
 use crate::domain::id::{PaymentHash, Preimage};
 use crate::domain::text::cut_bytes;
 use crate::domain::time::Time;
@@ -49,7 +49,7 @@ const RENEW: &str = "set wallet.uri to a new connection string";
 
 /// The client of one wallet.
 pub struct Nwc {
-    link: Link,
+    client: NwcClient,
     call: Duration,
     /// What this connection may do, as `get_info` last told.
     methods: Mutex<Option<Methods>>,
@@ -69,7 +69,7 @@ impl Nwc {
     /// in the error.
     pub fn open(uri: &SecretString) -> Result<Self, NwcError> {
         Ok(Self {
-            link: Link::new(Connection::read(uri)?),
+            client: NwcClient::new(Connection::read(uri)?),
             call: CALL,
             methods: Mutex::default(),
         })
@@ -83,7 +83,7 @@ impl Nwc {
     }
 
     fn connection(&self) -> &Connection {
-        &self.link.shared.connection
+        &self.client.shared.connection
     }
 
     fn relays(&self) -> String {
@@ -92,7 +92,7 @@ impl Nwc {
     }
 
     async fn ask(&self, method: &str, params: Value) -> Answered {
-        self.link.ask(method, params, self.call, None).await
+        self.client.ask(method, params, self.call, None).await
     }
 
     async fn told(&self, method: &str, params: Value) -> Result<Value, WalletError> {
@@ -126,14 +126,14 @@ impl Nwc {
     ) -> Result<T, WalletError> {
         match tokio::time::timeout(self.call, work).await {
             Ok(done) => done,
-            Err(_) => Err(self.link.silence(self.call)),
+            Err(_) => Err(self.client.silence(self.call)),
         }
     }
 
     /// Are hold invoices there? Asked for where nothing is known yet.
     async fn learn_of_holding(&self) -> Result<(), WalletError> {
         if !self.can_hold() {
-            self.link.card().await?;
+            self.client.card().await?;
         }
         if self.can_hold() {
             Ok(())
@@ -143,7 +143,7 @@ impl Nwc {
     }
 
     fn can_hold(&self) -> bool {
-        let card = self.link.known_card();
+        let card = self.client.known_card();
         let told = lock(&self.methods)
             .clone()
             .or(card.map(|card| card.methods));
@@ -156,7 +156,7 @@ impl Nwc {
         method: &str,
         params: Value,
         issued: Issued,
-        done: fn(&Seen) -> bool,
+        done: fn(&PaymentStatus) -> bool,
     ) -> Result<(), WalletError> {
         self.learn_of_holding().await?;
         let Err(refusal) = self.ask(method, params).await? else {
@@ -168,11 +168,11 @@ impl Nwc {
         Err(rejected(refusal))
     }
 
-    async fn look(&self, issued: &Issued) -> Result<Seen, WalletError> {
+    async fn look(&self, issued: &Issued) -> Result<PaymentStatus, WalletError> {
         let params = json!({"payment_hash": issued.payment_hash.to_string()});
         match self.ask("lookup_invoice", params).await? {
             Ok(found) => answers::seen(&found, issued, Time::now()),
-            Err(refusal) if refusal.is("NOT_FOUND") => Ok(Seen::Unknown),
+            Err(refusal) if refusal.is("NOT_FOUND") => Ok(PaymentStatus::Unknown),
             Err(refusal) => Err(refusal.error()),
         }
     }
@@ -189,7 +189,7 @@ impl Nwc {
             Err(refusal) => return Err(refusal.error()),
         };
         lock(&self.methods).clone_from(&info.methods);
-        let card = self.link.known_card().map(|card| card.methods);
+        let card = self.client.known_card().map(|card| card.methods);
         if let Some(lacking) = info
             .methods
             .as_ref()
@@ -212,7 +212,7 @@ impl Nwc {
         Ok(WalletHealth {
             backend: BACKEND.to_owned(),
             state: "up".to_owned(),
-            light: spends.map_or(Light::Ok, |_| Light::Warn),
+            health: spends.map_or(HealthLevel::Ok, |_| HealthLevel::Warn),
             detail: words.join("; "),
             network: info.network,
             identity: Some(self.connection().identity()),
@@ -270,7 +270,7 @@ impl Wallet for Nwc {
         self.within(self.make(new)).boxed()
     }
 
-    fn lookup(&self, issued: Issued) -> BoxFuture<'_, Result<Seen, WalletError>> {
+    fn lookup(&self, issued: Issued) -> BoxFuture<'_, Result<PaymentStatus, WalletError>> {
         async move { self.look(&issued).await }.boxed()
     }
 
@@ -280,14 +280,14 @@ impl Wallet for Nwc {
 
     fn next_hint(&self) -> BoxFuture<'_, Option<PaymentHash>> {
         async {
-            self.link.start();
-            self.link.shared.inbox.next().await
+            self.client.start();
+            self.client.shared.inbox.next().await
         }
         .boxed()
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {
-        self.link.close().boxed()
+        self.client.close().boxed()
     }
 
     fn settle(&self, preimage: Preimage) -> BoxFuture<'_, Result<(), WalletError>> {
@@ -297,14 +297,14 @@ impl Wallet for Nwc {
             backend_ref: None,
         };
         let params = json!({"preimage": preimage.0.to_string()});
-        let done = |seen: &Seen| matches!(seen, Seen::Paid { .. });
+        let done = |seen: &PaymentStatus| matches!(seen, PaymentStatus::Paid { .. });
         self.within(self.conclude("settle_hold_invoice", params, issued, done))
             .boxed()
     }
 
     fn cancel(&self, issued: Issued) -> BoxFuture<'_, Result<(), WalletError>> {
         let params = json!({"payment_hash": issued.payment_hash.to_string()});
-        let done = |seen: &Seen| matches!(seen, Seen::Canceled);
+        let done = |seen: &PaymentStatus| matches!(seen, PaymentStatus::Canceled);
         self.within(self.conclude("cancel_hold_invoice", params, issued, done))
             .boxed()
     }

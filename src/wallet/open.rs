@@ -25,7 +25,7 @@ pub const SANDBOX_FOLDER: &str = "sandbox";
 #[derive(Debug, thiserror::Error)]
 pub enum WalletOpenError {
     /// A setting that the backend needs.
-    #[error("the {} wallet needs wallet.{key}", .backend.word())]
+    #[error("the {} wallet needs wallet.{key}", .backend.as_str())]
     Missing {
         /// The backend.
         backend: Backend,
@@ -242,7 +242,7 @@ mod tests {
     fn each_server_opens_with_its_own_secret_and_names_what_is_missing() {
         let some = |text: &str| Some(SecretSource::Plain(text.to_owned()));
         for backend in [Backend::Lnd, Backend::Cln, Backend::Phoenixd] {
-            let (word, mut settings) = (backend.word(), schema::Wallet::default());
+            let (word, mut settings) = (backend.as_str(), schema::Wallet::default());
             settings.backend = backend;
             let line = |settings: &_| open_in_a_new_folder(settings).unwrap_err().to_string();
             assert_eq!(

@@ -19,8 +19,10 @@ use secrecy::{ExposeSecret, SecretString};
 use self::answers::{Balance, Info, Made, Payment};
 use super::http::{Answer, Kind, Server, Setup};
 use super::number::node_key;
-use super::{Caps, Issued, NewInvoice, Seen, ServerError, Wallet, WalletError, whole_sats};
-use crate::domain::health::{Light, WalletHealth};
+use super::{
+    Caps, Issued, NewInvoice, PaymentStatus, ServerError, Wallet, WalletError, whole_sats,
+};
+use crate::domain::health::{HealthLevel, WalletHealth};
 use crate::domain::id::PaymentHash;
 use crate::domain::msat::Msat;
 use crate::domain::text::cut_bytes;
@@ -101,12 +103,12 @@ impl Phoenixd {
             .ok_or_else(|| WalletError::Protocol("it made no invoice".to_owned()))
     }
 
-    async fn look(&self, issued: &Issued) -> Result<Seen, WalletError> {
+    async fn look(&self, issued: &Issued) -> Result<PaymentStatus, WalletError> {
         let hash = issued.payment_hash;
         let url = self.server.at(&format!("payments/incoming/{hash}"));
         let answer = self.server.get(url).await?;
         if knows_no_payment(&answer) {
-            return Ok(Seen::Unknown);
+            return Ok(PaymentStatus::Unknown);
         }
         let payment: Payment = self.server.json(&answer)?;
         payment.seen(issued)
@@ -150,10 +152,10 @@ impl Phoenixd {
         Ok(WalletHealth {
             backend: BACKEND.to_owned(),
             state: "up".to_owned(),
-            light: if can_receive.is_zero() {
-                Light::Warn
+            health: if can_receive.is_zero() {
+                HealthLevel::Warn
             } else {
-                Light::Ok
+                HealthLevel::Ok
             },
             detail: words.join("; "),
             network: info.network().map(|word| self.server.plain(&word)),
@@ -209,7 +211,7 @@ impl Wallet for Phoenixd {
         self.make(new).boxed()
     }
 
-    fn lookup(&self, issued: Issued) -> BoxFuture<'_, Result<Seen, WalletError>> {
+    fn lookup(&self, issued: Issued) -> BoxFuture<'_, Result<PaymentStatus, WalletError>> {
         async move { self.look(&issued).await }.boxed()
     }
 

@@ -19,8 +19,8 @@ use futures::future::BoxFuture;
 
 use self::book::{Book, Entry, IssueError, Record};
 use super::inbox::Inbox;
-use super::{Caps, Issued, NewInvoice, Seen, Wallet, WalletError};
-use crate::domain::health::{Light, WalletHealth};
+use super::{Caps, Issued, NewInvoice, PaymentStatus, Wallet, WalletError};
+use crate::domain::health::{HealthLevel, WalletHealth};
 use crate::domain::id::{PaymentHash, Preimage};
 use crate::domain::invoice::{InvoiceFault, Network};
 use crate::domain::msat::Msat;
@@ -123,16 +123,20 @@ impl Wallet for SandboxWallet {
                     })
                 })
                 .await;
-            let (state, light, detail) = match there {
-                Ok(()) => ("up", Light::Ok, "play money: no real sats move".to_owned()),
-                Err(error) => ("down", Light::Down, error.to_string()),
+            let (state, health, detail) = match there {
+                Ok(()) => (
+                    "up",
+                    HealthLevel::Ok,
+                    "play money: no real sats move".to_owned(),
+                ),
+                Err(error) => ("down", HealthLevel::Down, error.to_string()),
             };
             WalletHealth {
                 backend: BACKEND.to_owned(),
                 state: state.to_owned(),
-                light,
+                health,
                 detail,
-                network: Some(Network::Regtest.word().to_owned()),
+                network: Some(Network::Regtest.as_str().to_owned()),
                 identity: Some(self.book.node.id()),
                 balance_msat: None,
                 can_receive_msat: None,
@@ -150,7 +154,7 @@ impl Wallet for SandboxWallet {
         .boxed()
     }
 
-    fn lookup(&self, issued: Issued) -> BoxFuture<'_, Result<Seen, WalletError>> {
+    fn lookup(&self, issued: Issued) -> BoxFuture<'_, Result<PaymentStatus, WalletError>> {
         self.with_book(move |book| {
             let entry = book.look(&issued.payment_hash, Time::now());
             entry.map(seen).map_err(|error| failed(&error))
@@ -194,20 +198,20 @@ fn issued(record: Record) -> Issued {
     }
 }
 
-fn seen(entry: Entry) -> Seen {
+fn seen(entry: Entry) -> PaymentStatus {
     match entry {
-        Entry::Unknown => Seen::Unknown,
-        Entry::Open(_) => Seen::Pending,
-        Entry::Held(record) => Seen::Held {
+        Entry::Unknown => PaymentStatus::Unknown,
+        Entry::Open(_) => PaymentStatus::Pending,
+        Entry::Held(record) => PaymentStatus::Held {
             amount: Some(record.amount_msat),
         },
-        Entry::Expired => Seen::Expired,
-        Entry::Canceled => Seen::Canceled,
+        Entry::Expired => PaymentStatus::Expired,
+        Entry::Canceled => PaymentStatus::Canceled,
         Entry::Paid {
             record,
             at,
             preimage,
-        } => Seen::Paid {
+        } => PaymentStatus::Paid {
             amount: Some(record.amount_msat),
             at,
             preimage,

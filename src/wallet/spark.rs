@@ -2,7 +2,7 @@
 //!
 //! No server of one's own and no key of anybody: twelve words in a file are the wallet, and the SDK talks to Spark's
 //! operators. The helper is one file of ours around the SDK (helper/helper.mjs), put into the data directory by
-//! `vend spark install`; see `wire` for the lines between the two, `line` for one running helper and `supervise` for its
+//! `vend spark install`; see `wire` for the lines between the two, `pipe` for one running helper and `supervise` for its
 //! keeper. The words go over the helper's input, never into an argument or a variable. Amounts are whole sats.
 //!
 //! Spark keeps no label, so an invoice whose answer was lost is left unpublished; it looks invoices up by its own request id,
@@ -15,8 +15,8 @@
 
 pub mod install;
 pub mod launch;
-mod line;
 pub mod node;
+mod pipe;
 mod request;
 pub mod setup;
 mod supervise;
@@ -41,9 +41,9 @@ use self::request::Request;
 use self::setup::{Setup, SetupError};
 use self::supervise::{Question, Shared, Spec, State, supervise};
 use self::wire::{Answer, Ask, Balance};
-use super::{BROKE_OFF, Caps, Issued, NewInvoice, Seen, Wallet, WalletError, whole_sats};
+use super::{BROKE_OFF, Caps, Issued, NewInvoice, PaymentStatus, Wallet, WalletError, whole_sats};
 use crate::config::schema::Network;
-use crate::domain::health::{Light, WalletHealth};
+use crate::domain::health::{HealthLevel, WalletHealth};
 use crate::domain::id::PaymentHash;
 use crate::domain::msat::Msat;
 use crate::domain::text::cut_bytes;
@@ -201,7 +201,7 @@ impl Spark {
             .ok_or_else(|| WalletError::Protocol("it made no invoice".to_owned()))
     }
 
-    async fn look(&self, issued: &Issued) -> Result<Seen, WalletError> {
+    async fn look(&self, issued: &Issued) -> Result<PaymentStatus, WalletError> {
         let Some(request_id) = issued.backend_ref.clone() else {
             let text = "Spark finds invoices by its own id, and this one has none".to_owned();
             return Err(WalletError::Rejected(text));
@@ -228,20 +228,20 @@ impl Spark {
             words.push("connected".to_owned());
         }
         words.push(format!("{} to spend", Msat::from_sats(available).display()));
-        let mut light = Light::Ok;
+        let mut health = HealthLevel::Ok;
         if incoming > 0 {
             words.push(format!("{} arriving", Msat::from_sats(incoming).display()));
             if self.shared.is_stuck(self.spec.timing.stuck) {
-                light = Light::Warn;
+                health = HealthLevel::Warn;
                 words.push("it takes long: the helper is started again to claim it".to_owned());
             }
         }
         Ok(WalletHealth {
             backend: BACKEND.to_owned(),
             state: "up".to_owned(),
-            light,
+            health,
             detail: words.join("; "),
-            network: Some(self.network.word().to_owned()),
+            network: Some(self.network.as_str().to_owned()),
             identity: Some(account.identity),
             balance_msat: Some(Msat::from_sats(available)),
             ..WalletHealth::default()
@@ -299,7 +299,7 @@ impl Asker {
         match known.as_deref() {
             Ok(State::Up { account, local }) => Ok((account.clone(), *local)),
             Ok(State::Down(why)) => Err(why.clone()),
-            Ok(State::Starting) | Err(_) => Err(line::ENDED.to_owned()),
+            Ok(State::Starting) | Err(_) => Err(pipe::ENDED.to_owned()),
         }
     }
 
@@ -313,7 +313,7 @@ impl Asker {
             let (back, answer) = oneshot::channel();
             let question = Question { ask, limit, back };
             let sent = self.asks.send(question).await;
-            sent.map_err(|_| WalletError::Unreachable(line::ENDED.to_owned()))?;
+            sent.map_err(|_| WalletError::Unreachable(pipe::ENDED.to_owned()))?;
             // It may have been at work on it.
             answer
                 .await
@@ -378,7 +378,7 @@ impl Wallet for Spark {
             health.unwrap_or_else(|detail| WalletHealth {
                 backend: BACKEND.to_owned(),
                 state: "down".to_owned(),
-                light: Light::Down,
+                health: HealthLevel::Down,
                 detail,
                 ..WalletHealth::default()
             })
@@ -390,7 +390,7 @@ impl Wallet for Spark {
         self.make(new).boxed()
     }
 
-    fn lookup(&self, issued: Issued) -> BoxFuture<'_, Result<Seen, WalletError>> {
+    fn lookup(&self, issued: Issued) -> BoxFuture<'_, Result<PaymentStatus, WalletError>> {
         async move { self.look(&issued).await }.boxed()
     }
 

@@ -7,12 +7,12 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use nostr::hashes::{Hash, sha256};
 use vend::domain::Hex32;
-use vend::domain::health::Light;
+use vend::domain::health::HealthLevel;
 use vend::domain::id::{PaymentHash, Preimage};
 use vend::domain::invoice::{Expected, Network, Verdict, check, judge};
 use vend::domain::msat::Msat;
 use vend::domain::time::Time;
-use vend::wallet::{Issued, NewInvoice, Seen, Wallet, WalletError};
+use vend::wallet::{Issued, NewInvoice, PaymentStatus, Wallet, WalletError};
 
 use crate::Outcome::{self, Kept, Otherwise};
 use crate::{Stage, Trouble};
@@ -20,7 +20,7 @@ use crate::{Stage, Trouble};
 const AMOUNT: Msat = Msat(21_000);
 const EXPIRY: Duration = Duration::from_mins(10);
 
-/// Longer than a drill takes where all is well, and short enough to wait for.
+/// Longer than a fake takes where all is well, and short enough to wait for.
 const SHORT: Duration = Duration::from_secs(2);
 
 type Case = fn(Arc<dyn Stage>) -> BoxFuture<'static, Outcome>;
@@ -89,7 +89,7 @@ async fn make(stage: &dyn Stage) -> Issued {
 /// What the engine makes of the wallet's "paid".
 async fn verdict(wallet: &dyn Wallet, issued: &Issued) -> Verdict {
     let seen = wallet.lookup(issued.clone()).await.unwrap();
-    let Seen::Paid {
+    let PaymentStatus::Paid {
         amount, preimage, ..
     } = seen
     else {
@@ -113,7 +113,10 @@ async fn created(stage: Arc<dyn Stage>) -> Outcome {
 
 async fn pending(stage: Arc<dyn Stage>) -> Outcome {
     let issued = make(&*stage).await;
-    assert_eq!(stage.wallet().lookup(issued).await, Ok(Seen::Pending));
+    assert_eq!(
+        stage.wallet().lookup(issued).await,
+        Ok(PaymentStatus::Pending)
+    );
     Kept
 }
 
@@ -140,7 +143,10 @@ async fn overpaid(stage: Arc<dyn Stage>) -> Outcome {
 async fn expired(stage: Arc<dyn Stage>) -> Outcome {
     let issued = make(&*stage).await;
     stage.expire(&issued);
-    assert_eq!(stage.wallet().lookup(issued).await, Ok(Seen::Expired));
+    assert_eq!(
+        stage.wallet().lookup(issued).await,
+        Ok(PaymentStatus::Expired)
+    );
     Kept
 }
 
@@ -148,9 +154,12 @@ async fn late(stage: Arc<dyn Stage>) -> Outcome {
     let issued = make(&*stage).await;
     stage.expire(&issued);
     let wallet = stage.wallet();
-    assert_eq!(wallet.lookup(issued.clone()).await, Ok(Seen::Expired));
+    assert_eq!(
+        wallet.lookup(issued.clone()).await,
+        Ok(PaymentStatus::Expired)
+    );
     if let Err(why) = stage.pay_late(&issued) {
-        assert_eq!(wallet.lookup(issued).await, Ok(Seen::Expired));
+        assert_eq!(wallet.lookup(issued).await, Ok(PaymentStatus::Expired));
         return Otherwise(why);
     }
     assert_eq!(verdict(&*wallet, &issued).await, booked(AMOUNT));
@@ -165,7 +174,10 @@ async fn unknown(stage: Arc<dyn Stage>) -> Outcome {
         backend_ref: made.backend_ref.map(|_| "no such invoice".to_owned()),
         ..made
     };
-    assert_eq!(stage.wallet().lookup(stranger).await, Ok(Seen::Unknown));
+    assert_eq!(
+        stage.wallet().lookup(stranger).await,
+        Ok(PaymentStatus::Unknown)
+    );
     Kept
 }
 
@@ -178,7 +190,7 @@ async fn canceled(stage: Arc<dyn Stage>) -> Outcome {
             return Otherwise("can't cancel");
         }
     }
-    assert_eq!(wallet.lookup(issued).await, Ok(Seen::Canceled));
+    assert_eq!(wallet.lookup(issued).await, Ok(PaymentStatus::Canceled));
     Kept
 }
 
@@ -202,7 +214,7 @@ async fn held(stage: Arc<dyn Stage>) -> Outcome {
     let amount = Some(AMOUNT);
     assert_eq!(
         wallet.lookup(issued.clone()).await,
-        Ok(Seen::Held { amount })
+        Ok(PaymentStatus::Held { amount })
     );
     wallet.settle(preimage).await.unwrap();
     assert_eq!(verdict(&*wallet, &issued).await, booked(AMOUNT));
@@ -243,9 +255,9 @@ async fn down(stage: Arc<dyn Stage>) -> Outcome {
     for error in errors(&*wallet, &issued).await {
         assert!(matches!(error, WalletError::Unreachable(_)), "{error:?}");
     }
-    assert_eq!(wallet.health().await.light, Light::Down);
+    assert_eq!(wallet.health().await.health, HealthLevel::Down);
     stage.trouble(None).unwrap();
-    assert_eq!(wallet.lookup(issued).await, Ok(Seen::Pending));
+    assert_eq!(wallet.lookup(issued).await, Ok(PaymentStatus::Pending));
     Kept
 }
 
@@ -258,10 +270,10 @@ async fn unauthorized(stage: Arc<dyn Stage>) -> Outcome {
     assert!(matches!(error, WalletError::Unauthorized(_)), "{error:?}");
     // Some wallets let anybody look; none says more for it.
     if let Ok(seen) = wallet.lookup(issued).await {
-        assert_eq!(seen, Seen::Pending);
+        assert_eq!(seen, PaymentStatus::Pending);
     }
     let health = wallet.health().await;
-    assert_eq!(health.light, Light::Down);
+    assert_eq!(health.health, HealthLevel::Down);
     assert!(health.detail.contains("set wallet."), "{}", health.detail);
     Kept
 }
@@ -283,7 +295,7 @@ async fn two(stage: Arc<dyn Stage>) -> Outcome {
     let (one, other) = (one.unwrap(), other.unwrap());
     assert_ne!(one.payment_hash, other.payment_hash);
     stage.pay(&other, 0).unwrap();
-    assert_eq!(wallet.lookup(one).await, Ok(Seen::Pending));
+    assert_eq!(wallet.lookup(one).await, Ok(PaymentStatus::Pending));
     assert_eq!(verdict(&*wallet, &other).await, booked(AMOUNT));
     Kept
 }
@@ -335,7 +347,7 @@ async fn amounts(stage: Arc<dyn Stage>) -> Outcome {
 async fn identity(stage: Arc<dyn Stage>) -> Outcome {
     let wallet = stage.wallet();
     let first = wallet.health().await;
-    assert_eq!(first.light, Light::Ok, "{}", first.detail);
+    assert_eq!(first.health, HealthLevel::Ok, "{}", first.detail);
     assert_eq!(first.backend, wallet.backend());
     let identity = first.identity.unwrap();
     let again = stage.hasty(Duration::from_secs(20)).health().await.identity;

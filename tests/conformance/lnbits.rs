@@ -1,4 +1,4 @@
-//! `LNbits`: the drill server of the other wallet tests.
+//! `LNbits`: the fake server of the other wallet tests.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,32 +7,32 @@ use tempfile::TempDir;
 use vend::wallet::lnbits::Lnbits;
 use vend::wallet::{Issued, Wallet};
 
-use crate::drill_wallet::{DrillWallet, Fault};
+use crate::fake_wallet::{FakeWallet, Fault};
 use crate::{Cannot, Stage, Trouble};
 
 /// Ends a test that would otherwise wait for ever; never reached where things work.
 const LONG: Duration = Duration::from_mins(1);
 
-struct Drill {
-    server: DrillWallet,
+struct Fake {
+    server: FakeWallet,
     _folder: TempDir,
 }
 
 pub fn start() -> Box<dyn Stage> {
     let folder = tempfile::tempdir().unwrap();
-    Box::new(Drill {
-        server: DrillWallet::start(&folder.path().join("record.jsonl")),
+    Box::new(Fake {
+        server: FakeWallet::start(&folder.path().join("record.jsonl")),
         _folder: folder,
     })
 }
 
-impl Drill {
+impl Fake {
     fn client(&self) -> Lnbits {
         Lnbits::open(&self.server.url(), &self.server.invoice_key().into()).unwrap()
     }
 }
 
-impl Stage for Drill {
+impl Stage for Fake {
     fn wallet(&self) -> Arc<dyn Wallet> {
         Arc::new(self.client())
     }

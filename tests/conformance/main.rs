@@ -5,25 +5,25 @@
 
 #![allow(
     clippy::duplicate_mod,
-    reason = "Spark's drill brings the node's books along"
+    reason = "Spark's fake brings the node's books along"
 )]
 
-#[path = "../support/drill_cln.rs"]
-mod drill_cln;
-#[path = "../support/drill_lnd.rs"]
-mod drill_lnd;
-#[path = "../support/drill_node.rs"]
-mod drill_node;
-#[path = "../support/drill_nwc.rs"]
-mod drill_nwc;
-#[path = "../support/drill_phoenixd.rs"]
-mod drill_phoenixd;
-#[path = "../support/drill_relay.rs"]
-mod drill_relay;
-#[path = "../support/drill_spark.rs"]
-mod drill_spark;
-#[path = "../support/drill_wallet.rs"]
-mod drill_wallet;
+#[path = "../support/fake_cln.rs"]
+mod fake_cln;
+#[path = "../support/fake_lnd.rs"]
+mod fake_lnd;
+#[path = "../support/fake_node.rs"]
+mod fake_node;
+#[path = "../support/fake_nwc.rs"]
+mod fake_nwc;
+#[path = "../support/fake_phoenixd.rs"]
+mod fake_phoenixd;
+#[path = "../support/fake_relay.rs"]
+mod fake_relay;
+#[path = "../support/fake_spark.rs"]
+mod fake_spark;
+#[path = "../support/fake_wallet.rs"]
+mod fake_wallet;
 
 mod cases;
 mod lnbits;

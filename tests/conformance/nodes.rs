@@ -1,4 +1,4 @@
-//! LND, Core Lightning and phoenixd: the drill node in its three tongues.
+//! LND, Core Lightning and phoenixd: the fake node in its three tongues.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,16 +8,16 @@ use vend::wallet::lnd::Lnd;
 use vend::wallet::phoenixd::Phoenixd;
 use vend::wallet::{Issued, Wallet};
 
-use crate::drill_node::{DrillNode, Fault};
-use crate::{Cannot, Stage, Trouble, drill_cln, drill_lnd, drill_phoenixd};
+use crate::fake_node::{FakeNode, Fault};
+use crate::{Cannot, Stage, Trouble, fake_cln, fake_lnd, fake_phoenixd};
 
 /// Ends a test that would otherwise wait for ever; never reached where things work.
 const LONG: Duration = Duration::from_mins(1);
 
-type Client = fn(&DrillNode, Option<Duration>) -> Arc<dyn Wallet>;
+type Client = fn(&FakeNode, Option<Duration>) -> Arc<dyn Wallet>;
 
-struct Drill {
-    node: DrillNode,
+struct Fake {
+    node: FakeNode,
     client: Client,
 }
 
@@ -35,27 +35,27 @@ macro_rules! client {
 }
 
 pub fn lnd() -> Box<dyn Stage> {
-    Box::new(Drill {
-        node: drill_lnd::start(None),
-        client: client!(|node: &DrillNode| Lnd::open(&node.url(), &node.secret().into(), None)),
+    Box::new(Fake {
+        node: fake_lnd::start(None),
+        client: client!(|node: &FakeNode| Lnd::open(&node.url(), &node.secret().into(), None)),
     })
 }
 
 pub fn cln() -> Box<dyn Stage> {
-    Box::new(Drill {
-        node: drill_cln::start(None),
-        client: client!(|node: &DrillNode| Cln::open(&node.url(), &node.secret().into(), None)),
+    Box::new(Fake {
+        node: fake_cln::start(None),
+        client: client!(|node: &FakeNode| Cln::open(&node.url(), &node.secret().into(), None)),
     })
 }
 
 pub fn phoenixd() -> Box<dyn Stage> {
-    Box::new(Drill {
-        node: drill_phoenixd::start(),
-        client: client!(|node: &DrillNode| Phoenixd::open(&node.url(), &node.secret().into())),
+    Box::new(Fake {
+        node: fake_phoenixd::start(),
+        client: client!(|node: &FakeNode| Phoenixd::open(&node.url(), &node.secret().into())),
     })
 }
 
-impl Stage for Drill {
+impl Stage for Fake {
     fn wallet(&self) -> Arc<dyn Wallet> {
         (self.client)(&self.node, None)
     }

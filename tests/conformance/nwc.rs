@@ -1,4 +1,4 @@
-//! Nostr Wallet Connect: the drill wallet service behind a drill relay.
+//! Nostr Wallet Connect: the fake wallet service behind a fake relay.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,26 +6,26 @@ use std::time::Duration;
 use vend::wallet::nwc::Nwc;
 use vend::wallet::{Issued, Wallet};
 
-use crate::drill_nwc::{DrillNwc, Fault, LONG};
+use crate::fake_nwc::{FakeNwc, Fault, LONG};
 use crate::{Cannot, Stage, Trouble};
 
-struct Drill {
-    service: DrillNwc,
+struct Fake {
+    service: FakeNwc,
 }
 
 pub fn start() -> Box<dyn Stage> {
-    Box::new(Drill {
-        service: DrillNwc::start(),
+    Box::new(Fake {
+        service: FakeNwc::start(),
     })
 }
 
-impl Drill {
+impl Fake {
     fn client(&self) -> Nwc {
         Nwc::open(&self.service.uri().into()).unwrap()
     }
 }
 
-impl Stage for Drill {
+impl Stage for Fake {
     fn wallet(&self) -> Arc<dyn Wallet> {
         Arc::new(self.client())
     }

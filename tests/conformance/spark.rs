@@ -6,16 +6,16 @@ use std::time::Duration;
 use vend::wallet::spark::launch::Timing;
 use vend::wallet::{Issued, Wallet};
 
-use crate::drill_spark::{DrillSpark, Fault};
+use crate::fake_spark::{FakeSpark, Fault};
 use crate::{Cannot, Stage, Trouble};
 
-struct Drill(DrillSpark);
+struct Fake(FakeSpark);
 
 pub fn start() -> Box<dyn Stage> {
-    Box::new(Drill(DrillSpark::start()))
+    Box::new(Fake(FakeSpark::start()))
 }
 
-impl Stage for Drill {
+impl Stage for Fake {
     fn wallet(&self) -> Arc<dyn Wallet> {
         Arc::new(self.0.wallet(Timing::default()))
     }

@@ -1,37 +1,37 @@
 //! The process dies at every named point, in every mode, with every class of wallet, and is started again: one published
 //! invoice, one result, no payment lost, none invented, none taken without its work, none kept that should go back.
 
-#[path = "../support/drill_cln.rs"]
-mod drill_cln;
-#[path = "../support/drill_lnd.rs"]
-mod drill_lnd;
-#[path = "../support/drill_node.rs"]
-mod drill_node;
-#[path = "../support/drill_ollama.rs"]
-mod drill_ollama;
-#[path = "../support/drill_phoenixd.rs"]
-mod drill_phoenixd;
-#[path = "../support/drill_relay.rs"]
-mod drill_relay;
-#[path = "../support/drill_wallet.rs"]
-mod drill_wallet;
-mod purses;
+#[path = "../support/fake_cln.rs"]
+mod fake_cln;
+#[path = "../support/fake_lnd.rs"]
+mod fake_lnd;
+#[path = "../support/fake_node.rs"]
+mod fake_node;
+#[path = "../support/fake_ollama.rs"]
+mod fake_ollama;
+#[path = "../support/fake_phoenixd.rs"]
+mod fake_phoenixd;
+#[path = "../support/fake_relay.rs"]
+mod fake_relay;
+#[path = "../support/fake_wallet.rs"]
+mod fake_wallet;
 #[path = "../support/shop.rs"]
 mod shop;
+mod wallets;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::process::ExitStatusExt;
 use std::time::Duration;
 
-use drill_ollama::{DrillOllama, Fault};
-use drill_relay::DrillRelay;
+use fake_ollama::{FakeOllama, Fault};
+use fake_relay::FakeRelay;
 use futures::StreamExt;
 use nostr::Keys;
-use purses::{Class, Purse};
 use serde_json::Value;
 use shop::{Home, Running, answers, bolt11};
 use vend::domain::job::Encryption;
 use vend::engine::crash::POINTS;
+use wallets::{Class, WalletHandle};
 
 /// A bound for what should take a second or two, on a machine that does other things as well.
 const LONGEST: Duration = Duration::from_secs(60);
@@ -151,17 +151,17 @@ async fn a_crash_at_any_point_loses_nothing_and_doubles_nothing() {
 struct World {
     case: Case,
     home: Home,
-    relay: DrillRelay,
-    purse: Purse,
+    relay: FakeRelay,
+    handle: WalletHandle,
     request: String,
-    _model: DrillOllama,
+    _model: FakeOllama,
 }
 
 async fn world(case: Case) -> World {
     let home = Home::new();
-    let relay = DrillRelay::start(None).await;
-    let (purse, wallet) = Purse::start(case.class, &home);
-    let model = DrillOllama::start().await;
+    let relay = FakeRelay::start(None).await;
+    let (handle, wallet) = WalletHandle::start(case.class, &home);
+    let model = FakeOllama::start().await;
     let (name, endpoint) = if case.fails {
         model.set(Fault::Rejected);
         let url = model.url();
@@ -179,7 +179,7 @@ async fn world(case: Case) -> World {
         case,
         home,
         relay,
-        purse,
+        handle,
         request: request.id.to_hex(),
         _model: model,
     }
@@ -239,7 +239,7 @@ impl World {
             .await
             .ok_or("no invoice reached the relay")?;
         let invoice = bolt11(&event).ok_or("the invoice is gone")?;
-        self.purse.pay(&invoice)
+        self.handle.pay(&invoice)
     }
 
     /// Looks at the ledger at the start and whenever the shop tells something.
@@ -287,7 +287,7 @@ impl World {
             .map(|event| event.id)
             .collect();
         let invoices: BTreeSet<_> = of_ours.iter().filter_map(bolt11).collect();
-        let books = self.purse.books();
+        let books = self.handle.books();
         let jobs = self.home.jobs().await;
         let sum = |key: &str| -> Vec<u64> {
             let said = jobs.iter().filter_map(|job: &Value| job[key].as_u64());
@@ -320,9 +320,9 @@ impl World {
 /// What is left of a first payment is used by a second request, in the middle of which the process dies.
 async fn run_with_balance(point: &str, mode: &str) -> Result<(), String> {
     let home = Home::new();
-    let relay = DrillRelay::start(None).await;
+    let relay = FakeRelay::start(None).await;
     let class = Class::Sandbox;
-    let (purse, wallet) = Purse::start(class, &home);
+    let (handle, wallet) = WalletHandle::start(class, &home);
     let builtin = "kind = \"builtin\"\n";
     home.configure_with(mode, relay.url().as_str(), &wallet, "vend-tiny", builtin);
     // A sat for each token: what is asked is more than what is used.
@@ -345,7 +345,7 @@ async fn run_with_balance(point: &str, mode: &str) -> Result<(), String> {
             };
             let asked = relay.wait_for(is, LONGEST * 2).await;
             let invoice = asked.and_then(|event| bolt11(&event));
-            purse.pay(&invoice.ok_or("no invoice reached the relay")?)
+            handle.pay(&invoice.ok_or("no invoice reached the relay")?)
         };
         tokio::pin!(pays);
         let mut paid = false;
@@ -392,7 +392,7 @@ async fn run_with_balance(point: &str, mode: &str) -> Result<(), String> {
     let sum = |key: &str| -> u64 { said.iter().filter_map(|job| job[key].as_u64()).sum() };
     let (paid, price) = (sum("paid_msat"), sum("price_msat"));
     let balance = home.balance_of(&buyer.public_key()).await;
-    let books = purse.books();
+    let books = handle.books();
     let used = said[1]["balance_used_msat"].as_u64().unwrap_or(0);
     let right = books.taken.iter().sum::<u64>() == paid
         && books.taken.len() == 2

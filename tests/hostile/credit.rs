@@ -5,7 +5,7 @@ use std::time::Duration;
 use nostr::{Event, EventBuilder, Keys, Kind, Tag};
 use serde_json::Value;
 
-use crate::drill_ollama::{DrillOllama, Fault};
+use crate::fake_ollama::{FakeOllama, Fault};
 use crate::street::{LONGEST, Rules, Street};
 
 /// A sat for each token, so that prices are above the minimum; a short question costs 110 sats at the most.
@@ -18,7 +18,7 @@ fn dear(payment: &'static str) -> Rules {
     }
 }
 
-async fn with_ollama(rules: Rules, ollama: &DrillOllama) -> Street {
+async fn with_ollama(rules: Rules, ollama: &FakeOllama) -> Street {
     Street::open(&Rules {
         model: format!(
             "[text]\nmodel = \"gemma2:latest\"\nmax_tokens = 1000\n\
@@ -105,7 +105,7 @@ async fn fifty_fresh_keys_owe_no_more_than_the_total() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn work_that_is_taken_back_uses_up_the_credit() {
-    let ollama = DrillOllama::start().await;
+    let ollama = FakeOllama::start().await;
     ollama.set(Fault::StallsMidStream);
     // Two of 1,094 sats at the most, but not three: what is taken back counts at 94 and its tokens.
     let rules = dear("mode = \"credit\"\ncredit_sats = 1200\nunpaid_sats_total = 100000\n");
@@ -139,7 +139,7 @@ async fn work_that_is_taken_back_uses_up_the_credit() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_worked_for_less_than_its_price_under_a_bid() {
-    let ollama = DrillOllama::start().await;
+    let ollama = FakeOllama::start().await;
     let street = with_ollama(dear("mode = \"after\"\n"), &ollama).await;
     let buyer = Keys::generate();
     let text = &["i", "What is one plus one?", "text"] as &[&str];

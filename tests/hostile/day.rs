@@ -6,7 +6,7 @@ use std::time::Duration;
 use nostr::{Event, EventBuilder, Keys, Kind, Tag, Timestamp};
 use serde_json::Value;
 
-use crate::drill_relay::DrillRelay;
+use crate::fake_relay::FakeRelay;
 use crate::shop::Home;
 use crate::street::LONGEST;
 
@@ -16,7 +16,7 @@ const TOTAL: u64 = 400;
 /// Fresh keys in each hour.
 const KEYS: usize = 8;
 
-fn ask(home: &Home, relay: &DrillRelay, hour: i64, n: usize) -> Event {
+fn ask(home: &Home, relay: &FakeRelay, hour: i64, n: usize) -> Event {
     let at = Timestamp::now().as_secs() + u64::try_from(hour * HOUR).unwrap();
     let request = EventBuilder::new(Kind::from_u16(5050), "")
         .tag(Tag::parse(["i", &format!("What is {n} plus {hour}?"), "text"]).unwrap())
@@ -49,7 +49,7 @@ fn is(job: &Value, status: &str) -> bool {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_day_of_fresh_keys_that_never_pay_gets_no_more_than_the_total() {
-    let (home, relay) = (Home::new(), DrillRelay::start(None).await);
+    let (home, relay) = (Home::new(), FakeRelay::start(None).await);
     home.write_config(&format!(
         "[nostr]\nrelays = [\"{}\"]\nkinds = [5050]\nannounce = false\n[text]\nmodel = \"vend-tiny\"\nmax_tokens = 16\n\
          [price]\nmin_price_sats = 10\nprice_per_1k_tokens = 1000\n\

@@ -5,12 +5,12 @@
 //! holds each sale to three times the slowest quiet one, or 3 s, for a machine that does nothing else. A day goes by in
 //! `cargo test --features crash-points --test hostile day`.
 
-#[path = "../support/drill_ollama.rs"]
-mod drill_ollama;
-#[path = "../support/drill_relay.rs"]
-mod drill_relay;
-#[path = "../support/drill_wallet.rs"]
-mod drill_wallet;
+#[path = "../support/fake_ollama.rs"]
+mod fake_ollama;
+#[path = "../support/fake_relay.rs"]
+mod fake_relay;
+#[path = "../support/fake_wallet.rs"]
+mod fake_wallet;
 #[path = "../support/shop.rs"]
 mod shop;
 

@@ -5,13 +5,13 @@ use tokio::io::AsyncReadExt;
 use tokio::net::TcpListener;
 use vend::domain::job::Encryption;
 
-use crate::drill_ollama::DrillOllama;
-use crate::drill_relay::Fault;
+use crate::fake_ollama::FakeOllama;
+use crate::fake_relay::Fault;
 use crate::shop::answers;
 use crate::street::{LONGEST, Rules, Street};
 
 /// A street with a model that reads long prompts.
-async fn street(model: &DrillOllama) -> Street {
+async fn street(model: &FakeOllama) -> Street {
     model.set_context(131_072);
     let url = model.url();
     let model = format!(
@@ -91,7 +91,7 @@ async fn relays_that_a_request_names_reach_no_port_of_this_machine() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_result_that_a_relay_can_not_take_stops_no_other_sale() {
-    let model = DrillOllama::start().await;
+    let model = FakeOllama::start().await;
     let street = street(&model).await;
     street.relay.set_longest(128 * 1024, false);
     let quiet = street.quiet(2).await;
@@ -108,7 +108,7 @@ async fn a_result_that_a_relay_can_not_take_stops_no_other_sale() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_ordinary_long_prompt_is_delivered_at_an_ordinary_relay() {
-    let model = DrillOllama::start().await;
+    let model = FakeOllama::start().await;
     let street = street(&model).await;
     street.relay.set_longest(65_536, false);
     let long = street

@@ -13,8 +13,8 @@ use tokio::process::Child;
 use tokio::sync::watch;
 use vend::domain::job::Encryption;
 
-use crate::drill_relay::{DrillRelay, Fault};
-use crate::drill_wallet::DrillWallet;
+use crate::fake_relay::{FakeRelay, Fault};
+use crate::fake_wallet::FakeWallet;
 use crate::shop::{Home, answers, bolt11};
 
 /// A bound for what should take a second or two.
@@ -52,10 +52,10 @@ fn is_strict() -> bool {
 /// See the module.
 pub struct Street {
     pub home: Home,
-    pub relay: DrillRelay,
+    pub relay: FakeRelay,
     /// Another relay of the seller: it takes connections and answers nothing.
-    pub mute: DrillRelay,
-    pub wallet: DrillWallet,
+    pub mute: FakeRelay,
+    pub wallet: FakeWallet,
     shop: Child,
     told: Told,
 }
@@ -71,9 +71,9 @@ impl Street {
     /// Opens the shop and waits until it sells.
     pub async fn open(rules: &Rules) -> Self {
         let home = Home::new();
-        let (relay, mute) = (DrillRelay::start(None).await, DrillRelay::start(None).await);
+        let (relay, mute) = (FakeRelay::start(None).await, FakeRelay::start(None).await);
         mute.set(Fault::Deaf);
-        let wallet = DrillWallet::start(&home.folder.path().join("wallet.jsonl"));
+        let wallet = FakeWallet::start(&home.folder.path().join("wallet.jsonl"));
         let text = format!(
             "[nostr]\nrelays = [\"{}\", \"{}\"]\nkinds = [5050]\nannounce = false\n\
              [payment]\n{}[price]\n{}[limits]\n{}\

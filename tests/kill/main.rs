@@ -4,10 +4,10 @@
 //! `VEND_KILLS` says how often (10 unless told), `VEND_KILL_MODE` when buyers pay (each way in turn unless told),
 //! `VEND_KILL_SEED` repeats a run.
 
-#[path = "../support/drill_relay.rs"]
-mod drill_relay;
-#[path = "../support/drill_wallet.rs"]
-mod drill_wallet;
+#[path = "../support/fake_relay.rs"]
+mod fake_relay;
+#[path = "../support/fake_wallet.rs"]
+mod fake_wallet;
 #[path = "../support/shop.rs"]
 mod shop;
 
@@ -16,8 +16,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use drill_relay::DrillRelay;
-use drill_wallet::DrillWallet;
+use fake_relay::FakeRelay;
+use fake_wallet::FakeWallet;
 use nostr::Keys;
 use serde_json::{Value, json};
 use shop::{Home, Running, bolt11};
@@ -60,8 +60,8 @@ async fn random_kills_leave_no_difference_for_an_auditor() {
         home.folder.path().join("relay.jsonl"),
         home.folder.path().join("wallet.jsonl"),
     );
-    let relay = DrillRelay::start(Some(relay_record.clone())).await;
-    let wallet = Arc::new(DrillWallet::start(&wallet_record));
+    let relay = FakeRelay::start(Some(relay_record.clone())).await;
+    let wallet = Arc::new(FakeWallet::start(&wallet_record));
     let buyers: Vec<Keys> = (0..4).map(|_| Keys::generate()).collect();
     let mut payer = Payer::default();
     let mut sent = 0_u64;
@@ -113,7 +113,7 @@ fn every_paid_job_is_delivered(jobs: &[Value], seed: u64) {
     assert_eq!((undelivered, owed), (0, 0), "seed {seed}");
 }
 
-fn ask(home: &Home, relay: &DrillRelay, buyers: &[Keys], dice: &mut Dice) {
+fn ask(home: &Home, relay: &FakeRelay, buyers: &[Keys], dice: &mut Dice) {
     let buyer = &buyers[usize::try_from(dice.roll(buyers.len() as u64)).unwrap()];
     let scheme = match dice.roll(3) {
         0 => Encryption::Plain,
@@ -138,7 +138,7 @@ struct Payer {
 }
 
 impl Payer {
-    fn pay(&mut self, relay: &DrillRelay, wallet: &DrillWallet, dice: &mut Dice, all: bool) {
+    fn pay(&mut self, relay: &FakeRelay, wallet: &FakeWallet, dice: &mut Dice, all: bool) {
         for invoice in relay.events().iter().filter_map(bolt11) {
             if self.decided.contains(&invoice) || (!all && dice.roll(3) == 0) {
                 continue;
@@ -155,8 +155,8 @@ impl Payer {
 async fn settle(
     home: &Home,
     running: &mut Running,
-    relay: &DrillRelay,
-    wallet: &DrillWallet,
+    relay: &FakeRelay,
+    wallet: &FakeWallet,
     payer: &mut Payer,
     dice: &mut Dice,
     sent: u64,

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""LNbits' own wallet adapters as an independent client of vend's drill nodes: a judge of the drills, written by others.
+"""LNbits' own wallet adapters as an independent client of vend's fake nodes: a judge of the fakes, written by others.
 
     adapters.py lnd|cln|phoenixd URL SECRET [CERTIFICATE.pem]
 

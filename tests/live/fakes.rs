@@ -1,4 +1,4 @@
-//! The drill nodes judged by an independent client: `LNbits`' own adapters for LND, Core Lightning and phoenixd make
+//! The fake nodes judged by an independent client: `LNbits`' own adapters for LND, Core Lightning and phoenixd make
 //! invoices on them and see them paid, beside vend's clients. What the two agree on is no invention of ours.
 
 use std::io::{BufRead, BufReader, Write};
@@ -15,11 +15,11 @@ use vend::domain::time::Time;
 use vend::wallet::cln::Cln;
 use vend::wallet::lnd::Lnd;
 use vend::wallet::phoenixd::Phoenixd;
-use vend::wallet::{Issued, NewInvoice, Seen, Wallet};
+use vend::wallet::{Issued, NewInvoice, PaymentStatus, Wallet};
 
-use crate::drill_node::{Certificate, DrillNode, hex};
+use crate::fake_node::{Certificate, FakeNode, hex};
 use crate::stage::{here, ready, tools};
-use crate::{drill_cln, drill_lnd, drill_phoenixd};
+use crate::{fake_cln, fake_lnd, fake_phoenixd};
 
 const AMOUNT: Msat = Msat(21_000);
 const EXPIRY: Duration = Duration::from_mins(10);
@@ -32,7 +32,7 @@ struct Adapter {
 }
 
 impl Adapter {
-    fn start(kind: &str, node: &DrillNode, secret: &str) -> Self {
+    fn start(kind: &str, node: &FakeNode, secret: &str) -> Self {
         let mut child = Command::new(tools().join("lnbits/bin/python"))
             .arg(here().join("adapters.py"))
             .args([kind, &node.url(), secret])
@@ -78,9 +78,9 @@ impl Drop for Adapter {
 }
 
 /// Where the node's certificate is, where it has one. Python's TLS is as strict as any.
-fn certificate(node: &DrillNode) -> Option<PathBuf> {
+fn certificate(node: &FakeNode) -> Option<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let file = root.join("tests/support/drill_node/one.cert.pem");
+    let file = root.join("tests/support/fake_node/one.cert.pem");
     node.url().starts_with("https").then_some(file)
 }
 
@@ -109,7 +109,7 @@ fn provide_tls() {
 }
 
 /// Both clients make an invoice, and each sees what becomes of both.
-async fn both_agree(kind: &str, node: &DrillNode, ours: &dyn Wallet) {
+async fn both_agree(kind: &str, node: &FakeNode, ours: &dyn Wallet) {
     let mut theirs = Adapter::start(kind, node, &node.secret());
     let status = theirs.ask("status");
     assert_eq!(status["error"], Value::Null, "{kind}: {status}");
@@ -127,11 +127,14 @@ async fn both_agree(kind: &str, node: &DrillNode, ours: &dyn Wallet) {
     for issued in [theirs.create(), by_us] {
         as_asked(&issued);
         assert_eq!(theirs.look(&issued), None, "{kind}: pending");
-        assert_eq!(ours.lookup(issued.clone()).await, Ok(Seen::Pending));
+        assert_eq!(
+            ours.lookup(issued.clone()).await,
+            Ok(PaymentStatus::Pending)
+        );
         node.pay(&issued.bolt11).unwrap();
         assert_eq!(theirs.look(&issued), Some(true), "{kind}: paid");
         let seen = ours.lookup(issued.clone()).await;
-        let Ok(Seen::Paid {
+        let Ok(PaymentStatus::Paid {
             amount, preimage, ..
         }) = seen
         else {
@@ -152,7 +155,7 @@ async fn fakes_lnd_is_taken_for_one_by_lnbits() {
         return;
     }
     provide_tls();
-    let node = drill_lnd::start(Some(Certificate::One));
+    let node = fake_lnd::start(Some(Certificate::One));
     let pem = Certificate::One.pem().into();
     let ours = Lnd::open(&node.url(), &node.secret().into(), Some(&pem)).unwrap();
     both_agree("lnd", &node, &ours).await;
@@ -160,7 +163,7 @@ async fn fakes_lnd_is_taken_for_one_by_lnbits() {
 }
 
 /// Hold invoices: made by one client, settled or canceled by the other.
-async fn held_payments_agree(node: &DrillNode, ours: &dyn Wallet) {
+async fn held_payments_agree(node: &FakeNode, ours: &dyn Wallet) {
     use nostr::hashes::{Hash, sha256};
     let mut theirs = Adapter::start("lnd", node, &node.secret());
     for settled in [true, false] {
@@ -170,7 +173,10 @@ async fn held_payments_agree(node: &DrillNode, ours: &dyn Wallet) {
         node.pay(&issued.bolt11).unwrap();
         assert_eq!(theirs.look(&issued), None, "held is not paid");
         let amount = Some(AMOUNT);
-        assert_eq!(ours.lookup(issued.clone()).await, Ok(Seen::Held { amount }));
+        assert_eq!(
+            ours.lookup(issued.clone()).await,
+            Ok(PaymentStatus::Held { amount })
+        );
         let done = if settled {
             theirs.ask(&format!("settle {}", hex(&preimage.0)))
         } else {
@@ -179,7 +185,11 @@ async fn held_payments_agree(node: &DrillNode, ours: &dyn Wallet) {
         assert_eq!(done["ok"], true, "{done}");
         assert_eq!(theirs.look(&issued), Some(settled));
         let seen = ours.lookup(issued).await.unwrap();
-        assert_eq!(matches!(seen, Seen::Paid { .. }), settled, "{seen:?}");
+        assert_eq!(
+            matches!(seen, PaymentStatus::Paid { .. }),
+            settled,
+            "{seen:?}"
+        );
     }
 }
 
@@ -192,7 +202,7 @@ async fn fakes_core_lightning_is_taken_for_one_by_lnbits() {
         return;
     }
     provide_tls();
-    let node = drill_cln::start(Some(Certificate::One));
+    let node = fake_cln::start(Some(Certificate::One));
     let pem = Certificate::One.pem().into();
     let ours = Cln::open(&node.url(), &node.secret().into(), Some(&pem)).unwrap();
     both_agree("cln", &node, &ours).await;
@@ -204,7 +214,7 @@ async fn fakes_phoenixd_is_taken_for_one_by_lnbits() {
         return;
     }
     provide_tls();
-    let node = drill_phoenixd::start();
+    let node = fake_phoenixd::start();
     let ours = Phoenixd::open(&node.url(), &node.secret().into()).unwrap();
     both_agree("phoenixd", &node, &ours).await;
     let mut theirs = Adapter::start("phoenixd", &node, &node.secret());

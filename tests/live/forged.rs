@@ -15,7 +15,7 @@ fn success() -> Value {
 
 /// A payment by its hash, as `LNbits`' own front page asks for it: without a key.
 async fn shown(wallet: &Lnbits, hash: &str) -> Value {
-    let url = format!("{}/api/v1/payments/{hash}", wallet.word("url"));
+    let url = format!("{}/api/v1/payments/{hash}", wallet.as_str("url"));
     let answer = reqwest::Client::new().get(url).send().await.unwrap();
     serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap()
 }
@@ -23,7 +23,7 @@ async fn shown(wallet: &Lnbits, hash: &str) -> Value {
 /// Forges the message, and hears it as one would who listens.
 async fn forge(wallet: &Lnbits, hash: &str) {
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let socket = format!("{}/api/v1/ws/{hash}", wallet.word("url"));
+    let socket = format!("{}/api/v1/ws/{hash}", wallet.as_str("url"));
     let listening = socket.replacen("http", "ws", 1);
     let (mut heard, _) = tokio_tungstenite::connect_async(listening).await.unwrap();
     let mut forged = reqwest::Url::parse(&socket).unwrap();

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use crate::BUILTIN;
-use crate::drill_wallet::DrillWallet;
+use crate::fake_wallet::FakeWallet;
 use crate::nwc::{Pays, Service};
 use crate::stage::{Place, Server, Shop, here, ready, tools};
 
@@ -284,7 +284,7 @@ fn a_seller_on_nostrdvm_is_bought_from() {
     let folder = tempfile::tempdir().unwrap();
     let record = folder.path().join("wallet.jsonl");
     // nostrdvm reads amounts of the main network's invoices alone.
-    let wallet = DrillWallet::start_on(&record, lightning_invoice::Currency::Bitcoin);
+    let wallet = FakeWallet::start_on(&record, lightning_invoice::Currency::Bitcoin);
     let (url, key) = (wallet.url(), wallet.invoice_key());
     let log = std::fs::File::create(folder.path().join("seller.log")).unwrap();
     let mut seller = Command::new(tools().join("nostrdvm/bin/python"));

@@ -14,7 +14,7 @@ const NEAR_TIE: &str = "Write a haiku about the lighthouse.";
 
 fn endpoint(kind: EndpointKind, url: &str) -> Arc<dyn Endpoint> {
     let settings = Settings {
-        name: kind.word().to_owned(),
+        name: kind.as_str().to_owned(),
         kind,
         url: url.to_owned(),
         ..Settings::default()

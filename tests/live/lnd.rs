@@ -6,15 +6,15 @@ use std::fs;
 
 use serde_json::Value;
 use vend::domain::Hex32;
-use vend::domain::health::Light;
+use vend::domain::health::HealthLevel;
 use vend::domain::id::{PaymentHash, Preimage};
 use vend::domain::invoice::{Expected, Network, Verdict, check, judge};
 use vend::domain::msat::Msat;
 use vend::domain::time::Time;
 use vend::wallet::lnd::Lnd;
-use vend::wallet::{Issued, NewInvoice, Seen, Wallet, WalletError};
+use vend::wallet::{Issued, NewInvoice, PaymentStatus, Wallet, WalletError};
 
-use crate::drill_ollama::{DrillOllama, Fault};
+use crate::fake_ollama::{FakeOllama, Fault};
 use crate::stage::{Buyer, PATIENCE, Place, Server, Shop, ready, request_of};
 use crate::{ANSWER, BUILTIN, QUESTION, bolt11, settled};
 use network::Lightning;
@@ -81,7 +81,11 @@ fn as_asked(issued: &Issued, expiry: std::time::Duration) {
 }
 
 /// Looks until the wallet sees what is waited for.
-async fn seen(wallet: &Lnd, issued: &Issued, fits: impl Fn(&Seen) -> bool) -> Seen {
+async fn seen(
+    wallet: &Lnd,
+    issued: &Issued,
+    fits: impl Fn(&PaymentStatus) -> bool,
+) -> PaymentStatus {
     let end = std::time::Instant::now() + PATIENCE;
     loop {
         let seen = wallet.lookup(issued.clone()).await.unwrap();
@@ -249,8 +253,8 @@ async fn lnd_holds_settles_and_cancels() {
     let wallet = client(&network, &network.bake(ADVISED));
     let health = wallet.health().await;
     assert_eq!(
-        (health.light, health.detail.as_str()),
-        (Light::Ok, "seller")
+        (health.health, health.detail.as_str()),
+        (HealthLevel::Ok, "seller")
     );
     let begin = network.payer_holds();
 
@@ -260,18 +264,24 @@ async fn lnd_holds_settles_and_cancels() {
     as_asked(&issued, new.expiry);
     // As after an answer that was lost: never a second invoice for one payment.
     assert_eq!(wallet.create(new).await, Ok(issued.clone()));
-    assert_eq!(wallet.lookup(issued.clone()).await, Ok(Seen::Pending));
+    assert_eq!(
+        wallet.lookup(issued.clone()).await,
+        Ok(PaymentStatus::Pending)
+    );
     let early = wallet.settle(preimage).await;
     assert!(matches!(early, Err(WalletError::Rejected(_))), "{early:?}");
     let paying = network.pay(&issued.bolt11);
-    let held = seen(&wallet, &issued, |seen| *seen != Seen::Pending).await;
+    let held = seen(&wallet, &issued, |seen| *seen != PaymentStatus::Pending).await;
     let amount = Some(AMOUNT);
-    assert_eq!(held, Seen::Held { amount });
+    assert_eq!(held, PaymentStatus::Held { amount });
     wallet.settle(preimage).await.unwrap();
     // As after a crash in between.
     wallet.settle(preimage).await.unwrap();
-    let paid = seen(&wallet, &issued, |seen| matches!(seen, Seen::Paid { .. })).await;
-    let Seen::Paid {
+    let paid = seen(&wallet, &issued, |seen| {
+        matches!(seen, PaymentStatus::Paid { .. })
+    })
+    .await;
+    let PaymentStatus::Paid {
         amount,
         at,
         preimage: proof,
@@ -304,10 +314,13 @@ async fn lnd_holds_settles_and_cancels() {
     let (preimage, new) = hold();
     let issued = wallet.create(new).await.unwrap();
     let paying = network.pay(&issued.bolt11);
-    seen(&wallet, &issued, |seen| matches!(seen, Seen::Held { .. })).await;
+    seen(&wallet, &issued, |seen| {
+        matches!(seen, PaymentStatus::Held { .. })
+    })
+    .await;
     wallet.cancel(issued.clone()).await.unwrap();
     wallet.cancel(issued.clone()).await.unwrap();
-    assert_eq!(wallet.lookup(issued).await, Ok(Seen::Canceled));
+    assert_eq!(wallet.lookup(issued).await, Ok(PaymentStatus::Canceled));
     let done = paying.done();
     assert_eq!(done["status"], "FAILED", "{done}");
     assert_eq!(network.payer_holds(), begin);
@@ -321,13 +334,13 @@ async fn lnd_holds_settles_and_cancels() {
 
     // LND cancels by itself what has expired.
     let issued = wallet.create(ask(1)).await.unwrap();
-    let gone = seen(&wallet, &issued, |seen| *seen != Seen::Pending).await;
-    assert_eq!(gone, Seen::Expired);
+    let gone = seen(&wallet, &issued, |seen| *seen != PaymentStatus::Pending).await;
+    assert_eq!(gone, PaymentStatus::Expired);
     let stranger = Issued {
         payment_hash: PaymentHash(Hex32([6; 32])),
         ..issued
     };
-    assert_eq!(wallet.lookup(stranger).await, Ok(Seen::Unknown));
+    assert_eq!(wallet.lookup(stranger).await, Ok(PaymentStatus::Unknown));
 }
 
 /// `payment.mode = "hold"`: the payer's money moves when the result is delivered, and comes back when the model fails.
@@ -341,7 +354,7 @@ async fn lnd_holds_a_buyers_payment_until_the_result_is_delivered() {
     let network = Lightning::open(&["payer", "seller"]);
     let relay = relay.up();
     // A model that can be made to fail: the real ones are in other tests.
-    let model = DrillOllama::start().await;
+    let model = FakeOllama::start().await;
     model.set_models(&["vend-tiny"]);
     model.set_answer(ANSWER);
     let endpoint = format!(

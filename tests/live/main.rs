@@ -5,20 +5,20 @@ mod service;
 mod spark;
 mod stage;
 
-#[path = "../support/drill_cln.rs"]
-mod drill_cln;
-#[path = "../support/drill_lnd.rs"]
-mod drill_lnd;
-#[path = "../support/drill_node.rs"]
-mod drill_node;
-#[path = "../support/drill_ollama.rs"]
-mod drill_ollama;
-#[path = "../support/drill_phoenixd.rs"]
-mod drill_phoenixd;
-#[path = "../support/drill_relay.rs"]
-mod drill_relay;
-#[path = "../support/drill_wallet.rs"]
-mod drill_wallet;
+#[path = "../support/fake_cln.rs"]
+mod fake_cln;
+#[path = "../support/fake_lnd.rs"]
+mod fake_lnd;
+#[path = "../support/fake_node.rs"]
+mod fake_node;
+#[path = "../support/fake_ollama.rs"]
+mod fake_ollama;
+#[path = "../support/fake_phoenixd.rs"]
+mod fake_phoenixd;
+#[path = "../support/fake_relay.rs"]
+mod fake_relay;
+#[path = "../support/fake_wallet.rs"]
+mod fake_wallet;
 
 use serde_json::Value;
 use stage::{Buyer, Lnbits, Place, Server, Shop, gguf, ready, request_of};
@@ -38,10 +38,13 @@ fn ollama(server: &Server) -> String {
 
 /// `LNbits`' play money makes invoices of the main network: no node is behind them.
 fn lnbits(place: &Place, wallet: &Lnbits) -> String {
-    place.secret("invoice_key", &format!("{}\n", wallet.word("seller_inkey")));
+    place.secret(
+        "invoice_key",
+        &format!("{}\n", wallet.as_str("seller_inkey")),
+    );
     format!(
         "[wallet]\nbackend = \"lnbits\"\nnetwork = \"bitcoin\"\nurl = \"{}\"\ninvoice_key = {{ file = \"invoice_key\" }}\n\n",
-        wallet.word("url")
+        wallet.as_str("url")
     )
 }
 

@@ -83,8 +83,8 @@ fn a_newcomer_comes_from_nothing_to_a_paid_job() {
     seller.does(&line("vend keys generate"), "");
     let mut set = line("vend config set wallet.backend lnbits");
     let address = set.iter_mut().find(|word| word.starts_with("http://"));
-    *address.unwrap() = wallet.word("url").to_owned();
-    seller.does(&set, &format!("{}\n", wallet.word("seller_inkey")));
+    *address.unwrap() = wallet.as_str("url").to_owned();
+    seller.does(&set, &format!("{}\n", wallet.as_str("seller_inkey")));
     let (url, server) = (relay.ws(), model.http());
     let more = [
         ["nostr.relays", &url],

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use nostr::secp256k1::SecretKey;
 use serde_json::{Value, json};
 
-use crate::drill_node::{Books, Invoice, Life, NewEntry, hex, now};
+use crate::fake_node::{Accounting, Invoice, Life, NewEntry, hex, now};
 use crate::stage::{Buyer, PATIENCE, Place, Server, here, ready, request_of, tools};
 use crate::{ANSWER, BUILTIN, QUESTION, bolt11, settled};
 
@@ -21,7 +21,7 @@ pub struct Service {
     child: Child,
     pub uri: String,
     input: Arc<Mutex<ChildStdin>>,
-    books: Arc<Mutex<Books>>,
+    books: Arc<Mutex<Accounting>>,
     told: Receiver<Value>,
     looked: Receiver<()>,
 }
@@ -59,7 +59,7 @@ impl Service {
         let input = Arc::new(Mutex::new(child.stdin.take().unwrap()));
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let first: Value = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
-        let books = Arc::new(Mutex::new(Books::default()));
+        let books = Arc::new(Mutex::new(Accounting::default()));
         let (tell, told) = channel();
         let (look, looked) = channel();
         let desk = Desk {
@@ -121,7 +121,7 @@ fn say(input: &Mutex<ChildStdin>, value: &Value) {
 /// Answers the service's questions from the books.
 struct Desk {
     node: SecretKey,
-    books: Arc<Mutex<Books>>,
+    books: Arc<Mutex<Accounting>>,
     input: Arc<Mutex<ChildStdin>>,
     tell: Sender<Value>,
     look: Sender<()>,

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::drill_relay::DrillRelay;
+use crate::fake_relay::FakeRelay;
 use crate::stage::{Lnbits, Place, Server, ready, script};
 use crate::{BUILTIN, QUESTION, lnbits};
 
@@ -47,7 +47,7 @@ async fn lnbits_renamed_while_open_is_paid_and_booked() {
     if !ready(NAME, &["lnbits"]) {
         return;
     }
-    let relay = DrillRelay::start(None).await;
+    let relay = FakeRelay::start(None).await;
     let relay = relay.url().to_string();
     let wallet = Lnbits::open(Server::start("lnbits", &[]));
     let place = Place::new(&relay, "after", "");
@@ -57,7 +57,7 @@ async fn lnbits_renamed_while_open_is_paid_and_booked() {
     let (first, second) = (ask(&place, &relay), ask(&place, &relay));
     let before = place.vend(&["status", "--json"]).json();
 
-    let (url, key) = (wallet.word("url"), wallet.word("seller_adminkey"));
+    let (url, key) = (wallet.as_str("url"), wallet.as_str("seller_adminkey"));
     let renamed = script(
         "lnbits.py",
         &["rename", "--url", url, "--key", key, "Bobs till"],

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::drill_ollama::DrillOllama;
+use crate::fake_ollama::FakeOllama;
 use crate::stage::{Buyer, Place, Server, ready};
 use crate::{ANSWER, SANDBOX};
 
@@ -58,7 +58,7 @@ fn end(heard: &[Value]) -> End {
     }
 }
 
-fn settings(model: &DrillOllama) -> String {
+fn settings(model: &FakeOllama) -> String {
     format!(
         "{SANDBOX}[[endpoint]]\nname = \"gpu\"\nkind = \"ollama\"\nurl = \"{}\"\nnum_ctx = 131072\nslots = 4\n\
          [limits]\nper_minute = 100000\nqueue = 1000\n",
@@ -67,7 +67,7 @@ fn settings(model: &DrillOllama) -> String {
 }
 
 /// Every prompt in every encryption at this relay.
-fn at(relay: &Server, told: bool, model: &DrillOllama) {
+fn at(relay: &Server, told: bool, model: &FakeOllama) {
     let place = Place::new(&relay.ws(), "after", &settings(model));
     let shop = place.open();
     let (npub, url) = (place.npub(), relay.ws());
@@ -109,8 +109,8 @@ fn at(relay: &Server, told: bool, model: &DrillOllama) {
     shop.stop(&place);
 }
 
-async fn model() -> DrillOllama {
-    let model = DrillOllama::start().await;
+async fn model() -> FakeOllama {
+    let model = FakeOllama::start().await;
     model.set_models(&["vend-tiny"]);
     model.set_context(131_072);
     model.set_answer(ANSWER);

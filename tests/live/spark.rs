@@ -16,9 +16,9 @@ use vend::domain::invoice::{self, Expected};
 use vend::domain::msat::Msat;
 use vend::domain::time::Time;
 use vend::wallet::spark::Spark;
-use vend::wallet::{Issued, NewInvoice, Seen, Wallet};
+use vend::wallet::{Issued, NewInvoice, PaymentStatus, Wallet};
 
-use crate::drill_node::{Books, NewEntry};
+use crate::fake_node::{Accounting, NewEntry};
 use crate::stage::{Buyer, Place, Process, here, lines, ready, request_of, tools, until};
 use crate::{ANSWER, BUILTIN, QUESTION, bolt11, settled};
 
@@ -36,8 +36,8 @@ struct Remote {
 
 impl Remote {
     fn start() -> Self {
-        let certificate = here().join("../support/drill_node/one.cert.pem");
-        let key = here().join("../support/drill_node/one.key.pem");
+        let certificate = here().join("../support/fake_node/one.cert.pem");
+        let key = here().join("../support/fake_node/one.key.pem");
         let mut process = Process::start(
             "the local Spark",
             Command::new("node")
@@ -70,7 +70,7 @@ impl Remote {
         });
         let asked = &asked["sign"];
         let hash: Hex32 = asked["payment_hash"].as_str().unwrap().parse().unwrap();
-        let made = Books::default().make(
+        let made = Accounting::default().make(
             NewEntry {
                 memo: asked["memo"].as_str().unwrap().to_owned(),
                 amount_msat: asked["amount_sats"].as_u64().unwrap() * 1_000,
@@ -208,9 +208,9 @@ async fn every_word_of_the_sdk_is_understood(place: &Place, remote: &mut Remote,
         wallet.lookup(issued).await.unwrap()
     };
     let ours = issued.backend_ref.clone();
-    assert_eq!(look(ours.clone()).await, Seen::Pending);
+    assert_eq!(look(ours.clone()).await, PaymentStatus::Pending);
     let stranger = "SparkLightningReceiveRequest:0".to_owned();
-    assert_eq!(look(Some(stranger)).await, Seen::Unknown);
+    assert_eq!(look(Some(stranger)).await, PaymentStatus::Unknown);
     for pending in [
         "TRANSFER_CREATED",
         "LIGHTNING_PAYMENT_RECEIVED",
@@ -218,7 +218,11 @@ async fn every_word_of_the_sdk_is_understood(place: &Place, remote: &mut Remote,
         "A_WORD_OF_TOMORROW",
     ] {
         remote.set(&issued, pending);
-        assert_eq!(look(ours.clone()).await, Seen::Pending, "{pending}");
+        assert_eq!(
+            look(ours.clone()).await,
+            PaymentStatus::Pending,
+            "{pending}"
+        );
     }
     for failed in [
         "TRANSFER_CREATION_FAILED",
@@ -229,7 +233,10 @@ async fn every_word_of_the_sdk_is_understood(place: &Place, remote: &mut Remote,
     ] {
         remote.set(&issued, failed);
         let seen = look(ours.clone()).await;
-        assert!(matches!(seen, Seen::Attention(_)), "{failed}: {seen:?}");
+        assert!(
+            matches!(seen, PaymentStatus::Attention(_)),
+            "{failed}: {seen:?}"
+        );
     }
     remote.pay(&issued.bolt11);
     for paid in [
@@ -239,7 +246,7 @@ async fn every_word_of_the_sdk_is_understood(place: &Place, remote: &mut Remote,
     ] {
         remote.set(&issued, paid);
         let seen = look(ours.clone()).await;
-        let Seen::Paid {
+        let PaymentStatus::Paid {
             amount: got,
             preimage,
             fee,

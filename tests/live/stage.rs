@@ -291,7 +291,7 @@ impl Lnbits {
     }
 
     /// How often it was asked about this payment with a key, or without one.
-    pub fn looks(&self, payment_hash: &str) -> usize {
+    pub fn polls(&self, payment_hash: &str) -> usize {
         let log = fs::read_to_string(self.server.dir().join("stage.log")).unwrap();
         let asked = format!("\"GET /api/v1/payments/{payment_hash} HTTP");
         log.matches(&asked).count()
@@ -299,20 +299,20 @@ impl Lnbits {
 
     /// Waits until it was asked so many times more.
     pub fn looked_at(&self, payment_hash: &str, more: usize) {
-        let (end, wanted) = (Instant::now() + PATIENCE, self.looks(payment_hash) + more);
-        while self.looks(payment_hash) < wanted {
+        let (end, wanted) = (Instant::now() + PATIENCE, self.polls(payment_hash) + more);
+        while self.polls(payment_hash) < wanted {
             assert!(Instant::now() < end, "nobody asks about {payment_hash}");
             std::thread::sleep(AGAIN);
         }
     }
 
-    pub fn word(&self, key: &str) -> &str {
+    pub fn as_str(&self, key: &str) -> &str {
         self.books[key].as_str().unwrap()
     }
 
     /// The second wallet pays; returns what it says that it paid.
     pub fn pay(&self, bolt11: &str) -> u64 {
-        let (url, key) = (self.word("url"), self.word("buyer_adminkey"));
+        let (url, key) = (self.as_str("url"), self.as_str("buyer_adminkey"));
         let paid = script("lnbits.py", &["pay", "--url", url, "--key", key, bolt11]);
         assert_eq!(paid["status"], "success", "{paid}");
         paid["amount_msat"].as_u64().unwrap()

@@ -13,7 +13,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
-use vend::control::Word;
+use vend::control::ControlMessage;
 use vend::domain::command::{Command, Reply};
 use vend::domain::detail::JobDetail;
 use vend::domain::event::Event;
@@ -38,7 +38,7 @@ fn folder() -> PathBuf {
 struct Tape {
     settings: PathBuf,
     banner: Option<String>,
-    words: Vec<Word>,
+    words: Vec<ControlMessage>,
 }
 
 impl Tape {
@@ -57,8 +57,8 @@ impl Tape {
     }
 
     /// What was told up to the answer with this id; all of it where there is none.
-    fn until(&self, id: u64) -> &[Word] {
-        let is = |word: &Word| matches!(word, Word::Reply { id: this, .. } if *this == id);
+    fn until(&self, id: u64) -> &[ControlMessage] {
+        let is = |word: &ControlMessage| matches!(word, ControlMessage::Reply { id: this, .. } if *this == id);
         let end = self.words.iter().position(is);
         &self.words[..end.map_or(self.words.len(), |at| at + 1)]
     }
@@ -66,7 +66,7 @@ impl Tape {
     /// Everything that was asked and answered about jobs.
     fn jobs(&self) -> HashMap<RequestId, JobDetail> {
         let details = self.words.iter().filter_map(|word| match word {
-            Word::Reply {
+            ControlMessage::Reply {
                 reply: Reply::Job { detail },
                 ..
             } => Some((detail.job.id, (**detail).clone())),
@@ -81,7 +81,7 @@ impl Tape {
             ascii: false,
             color: true,
             theme: ThemeName::Dark,
-            light: false,
+            health: false,
             config_path: self.settings.clone(),
             banner: self.banner.clone(),
             mouse: false,
@@ -92,7 +92,7 @@ impl Tape {
         app.handle(Input::Size(width, height));
         app.handle(Input::Fields(settings_form::read(&self.settings)));
         for word in self.until(id) {
-            if let Word::Event { event } = word {
+            if let ControlMessage::Event { event } = word {
                 app.handle(Input::Event(Box::new(event.clone())));
             }
         }
@@ -214,11 +214,11 @@ fn the_recordings_say_nothing_of_the_machine_they_were_made_on() {
     }
     let demo = Tape::demo();
     let events = demo.words.iter().filter_map(|word| match word {
-        Word::Event { event } => Some(event),
-        Word::Reply { .. } => None,
+        ControlMessage::Event { event } => Some(event),
+        ControlMessage::Reply { .. } => None,
     });
-    let relays = events.filter_map(|Event { news, .. }| match news {
-        vend::domain::event::News::Relay { relay } => Some(relay.url.clone()),
+    let relays = events.filter_map(|Event { kind, .. }| match kind {
+        vend::domain::event::EventKind::Relay { relay } => Some(relay.url.clone()),
         _ => None,
     });
     let relays: Vec<String> = relays.collect();

@@ -12,9 +12,9 @@ use portable_pty::CommandBuilder;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
-use vend::control::Word;
+use vend::control::ControlMessage;
 use vend::domain::command::Reply;
-use vend::domain::event::{Event, News};
+use vend::domain::event::{Event, EventKind};
 use vend::domain::id::RequestId;
 use vend::domain::job::Status;
 
@@ -59,7 +59,7 @@ impl Socket {
     }
 
     /// A line as it came, and what it says.
-    async fn hear(&mut self) -> (String, Word) {
+    async fn hear(&mut self) -> (String, ControlMessage) {
         let line = self.lines.next_line().await.unwrap().expect("a line");
         let word = serde_json::from_str(&line).unwrap();
         (line, word)
@@ -111,19 +111,19 @@ async fn record_a_demo() {
     loop {
         let (line, word) = socket.hear().await;
         let event = match &word {
-            Word::Event { event } => Some(event.news.clone()),
-            Word::Reply { reply, .. } => {
+            ControlMessage::Event { event } => Some(event.kind.clone()),
+            ControlMessage::Reply { reply, .. } => {
                 assert!(!matches!(reply, Reply::Refused { .. }), "{line}");
                 None
             }
         };
         lines.push((line, word));
         match event {
-            Some(News::Relay { relay }) if asked == 0 => {
+            Some(EventKind::Relay { relay }) if asked == 0 => {
                 asked = 1;
                 in_vain = ask_in_vain(home.path(), &relay.url);
             }
-            Some(News::Job { job, .. }) if job.status == Status::Paid => {
+            Some(EventKind::Job { job, .. }) if job.status == Status::Paid => {
                 if !paid.contains(&job.id) {
                     paid.push(job.id);
                 }
@@ -132,7 +132,7 @@ async fn record_a_demo() {
                     socket.ask_of(PAID, job.id).await;
                 }
             }
-            Some(News::Job { job, .. })
+            Some(EventKind::Job { job, .. })
                 if job.status == Status::PendingPayment
                     && paid.len() >= FIRST_SOLD
                     && asked < OPEN =>
@@ -140,7 +140,9 @@ async fn record_a_demo() {
                 asked = OPEN;
                 socket.ask_of(OPEN, job.id).await;
             }
-            Some(News::Progress { tokens, .. }) if tokens >= TOKENS && paid.len() >= SOLD => break,
+            Some(EventKind::Progress { tokens, .. }) if tokens >= TOKENS && paid.len() >= SOLD => {
+                break;
+            }
             _ => {}
         }
     }
@@ -179,12 +181,12 @@ async fn record_a_first_start() {
 }
 
 /// Is it a figure that replaces the one told before?
-const fn is_totals(word: &Word) -> bool {
+const fn is_totals(word: &ControlMessage) -> bool {
     matches!(
         word,
-        Word::Event {
+        ControlMessage::Event {
             event: Event {
-                news: News::Totals { .. },
+                kind: EventKind::Totals { .. },
                 ..
             },
         }
@@ -192,14 +194,14 @@ const fn is_totals(word: &Word) -> bool {
 }
 
 /// Writes the lines as they came, without figures that were told again before anybody looked at them.
-fn keep(name: &str, lines: &[(String, Word)], settings: &Path) {
+fn keep(name: &str, lines: &[(String, ControlMessage)], settings: &Path) {
     let mut kept = Vec::new();
     let mut told_again = false;
     for (line, word) in lines.iter().rev() {
         match word {
-            Word::Reply { .. } => told_again = false,
+            ControlMessage::Reply { .. } => told_again = false,
             word if is_totals(word) && std::mem::replace(&mut told_again, true) => continue,
-            Word::Event { .. } => {}
+            ControlMessage::Event { .. } => {}
         }
         kept.push(line.as_str());
     }

@@ -4,8 +4,8 @@
 use nostr::{Event, EventBuilder, Keys, nips::nip09::EventDeletionRequest};
 use vend::domain::job::Encryption;
 
-use crate::drill_ollama::{DrillOllama, Fault};
-use crate::drill_relay::DrillRelay;
+use crate::fake_ollama::{FakeOllama, Fault};
+use crate::fake_relay::FakeRelay;
 use crate::run::{self, LONGEST, Run};
 use crate::shop::{Home, answers, bolt11};
 use crate::wallets::{Start, WALLETS};
@@ -26,7 +26,7 @@ impl Asked {
     }
 }
 
-async fn ask(shop: &Run, relay: &DrillRelay, buyer: &Keys) -> Asked {
+async fn ask(shop: &Run, relay: &FakeRelay, buyer: &Keys) -> Asked {
     let request = shop.home.request(buyer, Encryption::Plain, "hello");
     relay.inject(&request);
     let id = request.id.to_hex();
@@ -59,9 +59,9 @@ async fn came_to(shop: &mut Run, asked: &Asked, what: &str) {
 
 async fn scan(name: &str, start: Start) {
     let home = Home::new();
-    let relay = DrillRelay::start(None).await;
+    let relay = FakeRelay::start(None).await;
     let wallet = start(&home);
-    let model = DrillOllama::start().await;
+    let model = FakeOllama::start().await;
     let endpoint = format!(
         "name = \"gpu\"\nkind = \"ollama\"\nurl = \"{}\"",
         model.url()

@@ -8,24 +8,24 @@ mod run;
 mod said;
 mod wallets;
 
-#[path = "../support/drill_cln.rs"]
-mod drill_cln;
-#[path = "../support/drill_lnd.rs"]
-mod drill_lnd;
-#[path = "../support/drill_node.rs"]
-mod drill_node;
-#[path = "../support/drill_nwc.rs"]
-mod drill_nwc;
-#[path = "../support/drill_ollama.rs"]
-mod drill_ollama;
-#[path = "../support/drill_phoenixd.rs"]
-mod drill_phoenixd;
-#[path = "../support/drill_relay.rs"]
-mod drill_relay;
-#[path = "../support/drill_spark.rs"]
-mod drill_spark;
-#[path = "../support/drill_wallet.rs"]
-mod drill_wallet;
+#[path = "../support/fake_cln.rs"]
+mod fake_cln;
+#[path = "../support/fake_lnd.rs"]
+mod fake_lnd;
+#[path = "../support/fake_node.rs"]
+mod fake_node;
+#[path = "../support/fake_nwc.rs"]
+mod fake_nwc;
+#[path = "../support/fake_ollama.rs"]
+mod fake_ollama;
+#[path = "../support/fake_phoenixd.rs"]
+mod fake_phoenixd;
+#[path = "../support/fake_relay.rs"]
+mod fake_relay;
+#[path = "../support/fake_spark.rs"]
+mod fake_spark;
+#[path = "../support/fake_wallet.rs"]
+mod fake_wallet;
 #[path = "../support/shop.rs"]
 mod shop;
 
@@ -33,13 +33,13 @@ use nostr::{Event, Keys, Kind, ToBech32};
 use shop::{Home, answers, bolt11};
 use vend::domain::job::Encryption;
 
-use drill_relay::DrillRelay;
+use fake_relay::FakeRelay;
 use run::{LONGEST, Run};
 use wallets::{Start, WALLETS};
 
 async fn scan(name: &str, start: Start) {
     let home = Home::new();
-    let relay = DrillRelay::start(None).await;
+    let relay = FakeRelay::start(None).await;
     let wallet = start(&home);
     let endpoint = "name = \"tiny\"\nkind = \"builtin\"";
     run::configure(&home, &relay, "after", &*wallet, "vend-tiny", endpoint);
@@ -80,7 +80,7 @@ async fn scan(name: &str, start: Start) {
     }
 }
 
-async fn result_of(relay: &DrillRelay, id: &str) -> String {
+async fn result_of(relay: &FakeRelay, id: &str) -> String {
     let is =
         |event: &Event| event.kind == Kind::from_u16(6050) && answers(event).as_deref() == Some(id);
     let result = relay.wait_for(is, LONGEST).await.expect("a result");

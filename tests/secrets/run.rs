@@ -8,10 +8,10 @@ use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 
-use crate::drill_relay::DrillRelay;
+use crate::fake_relay::FakeRelay;
 use crate::said::Said;
 use crate::shop::Home;
-use crate::wallets::{Drill, path};
+use crate::wallets::{Fake, path};
 
 /// A bound for what should take seconds.
 pub const LONGEST: Duration = Duration::from_secs(60);
@@ -19,9 +19,9 @@ pub const LONGEST: Duration = Duration::from_secs(60);
 /// Writes the settings.
 pub fn configure(
     home: &Home,
-    relay: &DrillRelay,
+    relay: &FakeRelay,
     mode: &str,
-    wallet: &dyn Drill,
+    wallet: &dyn Fake,
     model: &str,
     endpoint: &str,
 ) {

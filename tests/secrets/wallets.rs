@@ -4,33 +4,33 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use vend::wallet::sandbox::SandboxPayer;
 
-use crate::drill_node::{self, Certificate, DrillNode};
-use crate::drill_spark::{self, DrillSpark};
-use crate::drill_wallet::{self, DrillWallet};
+use crate::fake_node::{self, Certificate, FakeNode};
+use crate::fake_spark::{self, FakeSpark};
+use crate::fake_wallet::{self, FakeWallet};
 use crate::shop::Home;
-use crate::{drill_cln, drill_lnd, drill_nwc, drill_phoenixd};
+use crate::{fake_cln, fake_lnd, fake_nwc, fake_phoenixd};
 
 /// A wallet as the scan needs it.
-pub trait Drill {
+pub trait Fake {
     /// The lines of `[wallet]`.
     fn settings(&self) -> String;
     /// Pays an invoice.
     fn pay(&self, bolt11: &str);
     /// What must never be told, each by its name.
     fn secrets(&self) -> Vec<(&'static str, String)>;
-    /// The secret behind an invoice, hex; none where the drill does not know it.
+    /// The secret behind an invoice, hex; none where the fake does not know it.
     fn preimage(&self, bolt11: &str) -> Option<String>;
-    /// From now on every answer is an error that repeats the caller's secret, where the drill has such.
+    /// From now on every answer is an error that repeats the caller's secret, where the fake has such.
     fn spill(&self) {}
-    /// From now on it refuses to settle, in words that repeat what it was sent; false where the drill has no such fault.
+    /// From now on it refuses to settle, in words that repeat what it was sent; false where the fake has no such fault.
     fn refuse_to_settle(&self) -> bool {
         false
     }
 }
 
-struct Lnbits(DrillWallet);
+struct Lnbits(FakeWallet);
 
-impl Drill for Lnbits {
+impl Fake for Lnbits {
     fn settings(&self) -> String {
         format!(
             "backend = \"lnbits\"\nnetwork = \"regtest\"\nurl = \"{}\"\ninvoice_key = \"{}\"",
@@ -52,35 +52,35 @@ impl Drill for Lnbits {
     }
 
     fn spill(&self) {
-        self.0.set_fault(drill_wallet::Fault::ServerError);
+        self.0.set_fault(fake_wallet::Fault::ServerError);
     }
 }
 
 struct Node {
     backend: &'static str,
     key: &'static str,
-    drill: DrillNode,
+    fake: FakeNode,
     certificate: &'static str,
 }
 
-impl Drill for Node {
+impl Fake for Node {
     fn settings(&self) -> String {
         format!(
             "backend = \"{}\"\nnetwork = \"regtest\"\nurl = \"{}\"\n{} = \"{}\"\n{}",
             self.backend,
-            self.drill.url(),
+            self.fake.url(),
             self.key,
-            self.drill.secret(),
+            self.fake.secret(),
             self.certificate
         )
     }
 
     fn pay(&self, bolt11: &str) {
-        self.drill.pay(bolt11).unwrap();
+        self.fake.pay(bolt11).unwrap();
     }
 
     fn secrets(&self) -> Vec<(&'static str, String)> {
-        let secret = self.drill.secret();
+        let secret = self.fake.secret();
         let pair = STANDARD.encode(format!(":{secret}"));
         vec![
             ("the node's secret", secret),
@@ -89,23 +89,23 @@ impl Drill for Node {
     }
 
     fn preimage(&self, bolt11: &str) -> Option<String> {
-        let preimage = self.drill.books(|books| books.entry(bolt11).preimage);
-        preimage.map(|bytes| drill_node::hex(&bytes))
+        let preimage = self.fake.books(|books| books.entry(bolt11).preimage);
+        preimage.map(|bytes| fake_node::hex(&bytes))
     }
 
     fn spill(&self) {
-        self.drill.set_fault(drill_node::Fault::ServerError);
+        self.fake.set_fault(fake_node::Fault::ServerError);
     }
 
     fn refuse_to_settle(&self) -> bool {
-        self.drill.set_fault(drill_node::Fault::SettleRepeats);
+        self.fake.set_fault(fake_node::Fault::SettleRepeats);
         true
     }
 }
 
 struct Sandbox(std::path::PathBuf);
 
-impl Drill for Sandbox {
+impl Fake for Sandbox {
     fn settings(&self) -> String {
         "backend = \"sandbox\"\nnetwork = \"regtest\"".to_owned()
     }
@@ -124,9 +124,9 @@ impl Drill for Sandbox {
     }
 }
 
-struct Nwc(drill_nwc::DrillNwc);
+struct Nwc(fake_nwc::FakeNwc);
 
-impl Drill for Nwc {
+impl Fake for Nwc {
     fn settings(&self) -> String {
         format!(
             "backend = \"nwc\"\nnetwork = \"regtest\"\nuri = \"{}\"",
@@ -144,24 +144,24 @@ impl Drill for Nwc {
 
     fn preimage(&self, bolt11: &str) -> Option<String> {
         let preimage = self.0.books(|books| books.entry(bolt11).preimage);
-        preimage.map(|bytes| drill_node::hex(&bytes))
+        preimage.map(|bytes| fake_node::hex(&bytes))
     }
 
     fn spill(&self) {
-        self.0.set_fault(drill_nwc::Fault::Code("INTERNAL"));
+        self.0.set_fault(fake_nwc::Fault::Code("INTERNAL"));
     }
 }
 
 struct Spark {
-    drill: DrillSpark,
+    fake: FakeSpark,
     words: String,
 }
 
 impl Spark {
-    /// Installed and with words, by vend itself; its helper's words go no further than to the drill.
+    /// Installed and with words, by vend itself; its helper's words go no further than to the fake.
     fn start(home: &Home) -> Self {
-        let drill = DrillSpark::start();
-        drill.programs(&bin(home));
+        let fake = FakeSpark::start();
+        fake.programs(&bin(home));
         let ran = |args: &[&str]| {
             let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_vend"));
             command.arg("--data-dir").arg(home.data());
@@ -173,17 +173,17 @@ impl Spark {
         };
         ran(&["spark", "install"]);
         let words = ran(&["spark", "create"]).trim().to_owned();
-        Self { drill, words }
+        Self { fake, words }
     }
 }
 
-impl Drill for Spark {
+impl Fake for Spark {
     fn settings(&self) -> String {
         "backend = \"spark\"\nnetwork = \"regtest\"".to_owned()
     }
 
     fn pay(&self, bolt11: &str) {
-        self.drill.pay(bolt11, 0);
+        self.fake.pay(bolt11, 0);
     }
 
     fn secrets(&self) -> Vec<(&'static str, String)> {
@@ -191,13 +191,13 @@ impl Drill for Spark {
     }
 
     fn preimage(&self, bolt11: &str) -> Option<String> {
-        let preimage = self.drill.with(|state| state.books.entry(bolt11).preimage);
-        preimage.map(|bytes| drill_node::hex(&bytes))
+        let preimage = self.fake.with(|state| state.books.entry(bolt11).preimage);
+        preimage.map(|bytes| fake_node::hex(&bytes))
     }
 
     fn spill(&self) {
-        self.drill
-            .with(|state| state.fault = drill_spark::Fault::Unreachable);
+        self.fake
+            .with(|state| state.fault = fake_spark::Fault::Unreachable);
     }
 }
 
@@ -212,7 +212,7 @@ pub fn path(home: &Home) -> std::ffi::OsString {
     std::env::join_paths(std::iter::once(bin(home)).chain(usual)).unwrap()
 }
 
-pub type Start = fn(&Home) -> Box<dyn Drill>;
+pub type Start = fn(&Home) -> Box<dyn Fake>;
 
 /// Every wallet there is.
 pub const WALLETS: &[(&str, Start)] = &[
@@ -222,7 +222,7 @@ pub const WALLETS: &[(&str, Start)] = &[
     ("spark", |home| Box::new(Spark::start(home))),
     ("lnbits", |home| {
         let record = home.folder.path().join("wallet.jsonl");
-        Box::new(Lnbits(DrillWallet::start(&record)))
+        Box::new(Lnbits(FakeWallet::start(&record)))
     }),
     ("lnd", |home| {
         let file = home.folder.path().join("tls.cert");
@@ -230,7 +230,7 @@ pub const WALLETS: &[(&str, Start)] = &[
         Box::new(Node {
             backend: "lnd",
             key: "macaroon",
-            drill: drill_lnd::start(Some(Certificate::One)),
+            fake: fake_lnd::start(Some(Certificate::One)),
             certificate: "certificate = \"tls.cert\"",
         })
     }),
@@ -238,7 +238,7 @@ pub const WALLETS: &[(&str, Start)] = &[
         Box::new(Node {
             backend: "cln",
             key: "rune",
-            drill: drill_cln::start(None),
+            fake: fake_cln::start(None),
             certificate: "",
         })
     }),
@@ -246,9 +246,9 @@ pub const WALLETS: &[(&str, Start)] = &[
         Box::new(Node {
             backend: "phoenixd",
             key: "password",
-            drill: drill_phoenixd::start(),
+            fake: fake_phoenixd::start(),
             certificate: "",
         })
     }),
-    ("nwc", |_| Box::new(Nwc(drill_nwc::DrillNwc::start()))),
+    ("nwc", |_| Box::new(Nwc(fake_nwc::FakeNwc::start()))),
 ];

@@ -1,28 +1,28 @@
 //! The Spark wallet against a helper that hangs, lies, dies, floods and comes late; and `vend spark` as a person meets it.
 
 mod commands;
-#[path = "../support/drill_node.rs"]
-mod drill_node;
-#[path = "../support/drill_spark.rs"]
-mod drill_spark;
 mod ends;
+#[path = "../support/fake_node.rs"]
+mod fake_node;
+#[path = "../support/fake_spark.rs"]
+mod fake_spark;
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use drill_spark::{DrillSpark, LONG, Wish, line};
+use fake_spark::{FakeSpark, LONG, Wish, line};
 use futures::FutureExt;
 use serde_json::json;
 use vend::domain::Hex32;
-use vend::domain::health::{Light, WalletHealth};
+use vend::domain::health::{HealthLevel, WalletHealth};
 use vend::domain::id::PaymentHash;
 use vend::domain::invoice::{Expected, Network, check};
 use vend::domain::msat::Msat;
 use vend::domain::time::Time;
 use vend::wallet::spark::Spark;
 use vend::wallet::spark::launch::Timing;
-use vend::wallet::{Issued, NewInvoice, Seen, Wallet, WalletError};
+use vend::wallet::{Issued, NewInvoice, PaymentStatus, Wallet, WalletError};
 
 const AMOUNT: Msat = Msat(21_000);
 const EXPIRY: Duration = Duration::from_mins(10);
@@ -59,17 +59,19 @@ async fn made(wallet: &Spark) -> Issued {
 }
 
 async fn pending(wallet: &Spark, issued: &Issued) {
-    assert_eq!(wallet.lookup(issued.clone()).await, Ok(Seen::Pending));
+    assert_eq!(
+        wallet.lookup(issued.clone()).await,
+        Ok(PaymentStatus::Pending)
+    );
 }
 
 /// Until the helper is up again: calls meanwhile say that it is down, and nothing else.
-async fn up_again(drill: &DrillSpark, wallet: &Spark, starts: usize) -> WalletHealth {
-    drill
-        .until("another start", move |state| state.started.len() >= starts)
+async fn up_again(fake: &FakeSpark, wallet: &Spark, starts: usize) -> WalletHealth {
+    fake.until("another start", move |state| state.started.len() >= starts)
         .await;
     loop {
         let health = wallet.health().await;
-        if health.light != Light::Down {
+        if health.health != HealthLevel::Down {
             return health;
         }
         tokio::task::yield_now().await;
@@ -82,8 +84,8 @@ fn is_unreachable<T: std::fmt::Debug>(seen: &Result<T, WalletError>) -> bool {
 
 #[tokio::test]
 async fn it_makes_invoices_and_sees_them_paid() {
-    let drill = DrillSpark::start();
-    let wallet = drill.wallet(timing());
+    let fake = FakeSpark::start();
+    let wallet = fake.wallet(timing());
     let issued = made(&wallet).await;
     let expected = Expected {
         amount: AMOUNT,
@@ -93,9 +95,9 @@ async fn it_makes_invoices_and_sees_them_paid() {
     };
     check(&issued.bolt11, &expected, Time::now()).unwrap();
     pending(&wallet, &issued).await;
-    drill.pay(&issued.bolt11, 0);
+    fake.pay(&issued.bolt11, 0);
     let seen = wallet.lookup(issued.clone()).await.unwrap();
-    let Seen::Paid {
+    let PaymentStatus::Paid {
         amount, preimage, ..
     } = seen
     else {
@@ -117,7 +119,7 @@ async fn it_makes_invoices_and_sees_them_paid() {
     let seen = wallet.lookup(nameless).await;
     assert!(matches!(seen, Err(WalletError::Rejected(_))), "{seen:?}");
 
-    let asked = drill.with(|state| state.asked.clone());
+    let asked = fake.with(|state| state.asked.clone());
     assert_eq!(asked[0]["op"], "hello");
     assert_eq!(asked[1]["network"], "REGTEST");
     assert_eq!(asked[1]["account"], 1);
@@ -128,10 +130,10 @@ async fn it_makes_invoices_and_sees_them_paid() {
 
 #[tokio::test]
 async fn what_is_there_and_what_is_arriving_are_shown_apart() {
-    let drill = DrillSpark::start();
-    drill.with(|state| state.incoming = 21);
-    let health = drill.wallet(timing()).health().await;
-    assert_eq!(health.light, Light::Ok);
+    let fake = FakeSpark::start();
+    fake.with(|state| state.incoming = 21);
+    let health = fake.wallet(timing()).health().await;
+    assert_eq!(health.health, HealthLevel::Ok);
     assert_eq!(health.balance_msat, Some(Msat::from_sats(1_234)));
     assert_eq!(health.network.as_deref(), Some("regtest"));
     assert_eq!(health.identity, Some(format!("02{}", "ab".repeat(32))));
@@ -143,14 +145,14 @@ async fn what_is_there_and_what_is_arriving_are_shown_apart() {
 
 #[tokio::test]
 async fn the_words_are_in_no_argument_and_no_variable() {
-    let drill = DrillSpark::start();
-    let wallet = drill.wallet(timing());
+    let fake = FakeSpark::start();
+    let wallet = fake.wallet(timing());
     made(&wallet).await;
-    let words = std::fs::read_to_string(drill.folder().join("spark.words")).unwrap();
+    let words = std::fs::read_to_string(fake.folder().join("spark.words")).unwrap();
     let words = words.trim();
-    let (pid, asked) = drill.with(|state| (state.started[0], state.asked.clone()));
+    let (pid, asked) = fake.with(|state| (state.started[0], state.asked.clone()));
     assert_eq!(asked[1]["mnemonic"], words);
-    let env = std::fs::read_to_string(drill.folder().join(format!("{pid}.env"))).unwrap();
+    let env = std::fs::read_to_string(fake.folder().join(format!("{pid}.env"))).unwrap();
     assert!(!env.contains(words));
     let names: BTreeSet<&str> = env
         .lines()
@@ -162,7 +164,7 @@ async fn the_words_are_in_no_argument_and_no_variable() {
         names.is_subset(&["HOME", "PATH", "TMPDIR"].into()),
         "{names:?}"
     );
-    let args: Vec<String> = drill
+    let args: Vec<String> = fake
         .launch()
         .args
         .iter()
@@ -176,9 +178,9 @@ async fn the_words_are_in_no_argument_and_no_variable() {
 async fn lines_of_nonsense_are_left_out_and_their_text_is_not_logged() {
     let log = Log::default();
     let _guard = log.follow();
-    let drill = DrillSpark::start();
-    let wallet = drill.wallet(timing());
-    drill.wish(|ask| {
+    let fake = FakeSpark::start();
+    let wallet = fake.wallet(timing());
+    fake.wish(|ask| {
         let before =
             b"zebra-warning\n\n{\"id\":\n[1]\n\xff\xfe\n{\"id\":\"3\",\"ok\":{}}\n".to_vec();
         let too_long = [vec![b'z'; 70_000], b"\n".to_vec()].concat();
@@ -187,8 +189,8 @@ async fn lines_of_nonsense_are_left_out_and_their_text_is_not_logged() {
     });
     let issued = made(&wallet).await;
     pending(&wallet, &issued).await;
-    assert_eq!(wallet.health().await.light, Light::Ok);
-    assert_eq!(drill.with(|state| state.started.len()), 1);
+    assert_eq!(wallet.health().await.health, HealthLevel::Ok);
+    assert_eq!(fake.with(|state| state.started.len()), 1);
     let text = log.text();
     assert!(text.contains("makes no sense"), "{text}");
     assert!(!text.contains("zebra"), "{text}");
@@ -197,24 +199,24 @@ async fn lines_of_nonsense_are_left_out_and_their_text_is_not_logged() {
 
 #[tokio::test]
 async fn a_helper_that_writes_nothing_but_nonsense_is_replaced() {
-    let drill = DrillSpark::start();
-    let wallet = drill.wallet(timing());
+    let fake = FakeSpark::start();
+    let wallet = fake.wallet(timing());
     let issued = made(&wallet).await;
-    drill.say(&b"x\n".repeat(200));
-    up_again(&drill, &wallet, 2).await;
+    fake.say(&b"x\n".repeat(200));
+    up_again(&fake, &wallet, 2).await;
     pending(&wallet, &issued).await;
 }
 
 #[tokio::test]
 async fn answers_that_come_late_or_twice_are_for_nobody() {
-    let drill = DrillSpark::start();
-    let wallet = drill.wallet(timing());
+    let fake = FakeSpark::start();
+    let wallet = fake.wallet(timing());
     let (one, other) = (made(&wallet).await, made(&wallet).await);
-    drill.pay(&one.bolt11, 0);
+    fake.pay(&one.bolt11, 0);
     // The first look is given up before its answer comes.
     let held = Arc::new(Mutex::new(None));
     let hold = held.clone();
-    drill.wish(move |ask| {
+    fake.wish(move |ask| {
         let first = ask["op"] == "lookup" && hold.lock().unwrap().is_none();
         first.then(|| {
             *hold.lock().unwrap() = Some(ask["id"].as_u64().unwrap());
@@ -222,7 +224,7 @@ async fn answers_that_come_late_or_twice_are_for_nobody() {
         })
     });
     let looking = wallet.lookup(one.clone());
-    let asked = drill.until("the first look", |state| state.count("lookup") == 1);
+    let asked = fake.until("the first look", |state| state.count("lookup") == 1);
     let gave_up = futures::future::select(looking, Box::pin(asked)).await;
     assert!(matches!(gave_up, futures::future::Either::Right(_)));
     drop(gave_up);
@@ -230,31 +232,31 @@ async fn answers_that_come_late_or_twice_are_for_nobody() {
     let late = line(
         &json!({"id": id, "ok": {"status": "TRANSFER_COMPLETED", "payment_hash": one.payment_hash}}),
     );
-    drill.say(&[late.clone(), late.clone()].concat());
+    fake.say(&[late.clone(), late.clone()].concat());
     pending(&wallet, &other).await;
     // The next question's answer comes twice, and one to a question that nobody has asked yet.
     let future = line(
         &json!({"id": id + 3, "ok": {"status": "TRANSFER_COMPLETED", "payment_hash": one.payment_hash}}),
     );
-    drill.wish(move |_| {
+    fake.wish(move |_| {
         Some(Wish::Around(
             Vec::new(),
             [late.clone(), future.clone()].concat(),
         ))
     });
     pending(&wallet, &other).await;
-    drill.wish(|_| None);
+    fake.wish(|_| None);
     pending(&wallet, &other).await;
-    assert_eq!(drill.with(|state| state.started.len()), 1);
+    assert_eq!(fake.with(|state| state.started.len()), 1);
 }
 
 #[tokio::test]
 async fn a_state_that_nobody_knows_is_pending_and_never_unpaid() {
-    let drill = DrillSpark::start();
-    let wallet = drill.wallet(timing());
+    let fake = FakeSpark::start();
+    let wallet = fake.wallet(timing());
     let issued = made(&wallet).await;
     let set = |word: &str| {
-        drill.with(|state| {
+        fake.with(|state| {
             state
                 .status
                 .insert(issued.payment_hash.0.0, word.to_owned())
@@ -263,23 +265,26 @@ async fn a_state_that_nobody_knows_is_pending_and_never_unpaid() {
     set("FUTURE_VALUE");
     pending(&wallet, &issued).await;
     set("TRANSFER_CREATED");
-    drill.with(|state| state.books.entry(&issued.bolt11).expires_at = 1);
+    fake.with(|state| state.books.entry(&issued.bolt11).expires_at = 1);
     let seen = wallet.lookup(issued.clone()).await;
-    assert!(matches!(seen, Ok(Seen::Attention(_))), "{seen:?}");
+    assert!(matches!(seen, Ok(PaymentStatus::Attention(_))), "{seen:?}");
     set("INVOICE_CREATED");
-    assert_eq!(wallet.lookup(issued.clone()).await, Ok(Seen::Expired));
+    assert_eq!(
+        wallet.lookup(issued.clone()).await,
+        Ok(PaymentStatus::Expired)
+    );
 }
 
 #[tokio::test]
 async fn a_flood_of_lines_drowns_nobody() {
-    let drill = DrillSpark::start();
-    let wallet = drill.wallet(timing());
+    let fake = FakeSpark::start();
+    let wallet = fake.wallet(timing());
     let issued = made(&wallet).await;
     // The opening is a reason to look, too.
     assert_eq!(wallet.next_hint().await, None);
     let flood = line(&json!({"event": "balance"})).repeat(20_000);
     let late = line(&json!({"id": 1, "ok": {}})).repeat(20_000);
-    drill.wish(move |_| {
+    fake.wish(move |_| {
         Some(Wish::Around(
             [flood.clone(), late.clone()].concat(),
             Vec::new(),
@@ -293,48 +298,47 @@ async fn a_flood_of_lines_drowns_nobody() {
 
 #[tokio::test]
 async fn events_are_hints_to_look_at_all() {
-    let drill = DrillSpark::start();
-    let wallet = drill.wallet(timing());
+    let fake = FakeSpark::start();
+    let wallet = fake.wallet(timing());
     made(&wallet).await;
     wallet.next_hint().await;
     for event in ["claimed", "balance", "stream_up"] {
         assert!(wallet.next_hint().now_or_never().is_none());
-        drill.say(&line(&json!({"event": event})));
+        fake.say(&line(&json!({"event": event})));
         assert_eq!(wallet.next_hint().await, None);
     }
 }
 
 #[tokio::test]
 async fn one_invoice_is_made_at_a_time() {
-    let drill = DrillSpark::start();
-    let wallet = Arc::new(drill.wallet(timing()));
-    drill.wish(|ask| (ask["op"] == "create").then(|| Wish::Bytes(Vec::new())));
+    let fake = FakeSpark::start();
+    let wallet = Arc::new(fake.wallet(timing()));
+    fake.wish(|ask| (ask["op"] == "create").then(|| Wish::Bytes(Vec::new())));
     let creates: Vec<_> = (0..2)
         .map(|_| {
             let wallet = wallet.clone();
             tokio::spawn(async move { wallet.create(ask()).await })
         })
         .collect();
-    drill
-        .until("the first", |state| state.count("create") == 1)
+    fake.until("the first", |state| state.count("create") == 1)
         .await;
     // The second one would have been written before this look, which is asked after both.
     let health = wallet.health().await;
-    assert_eq!(health.light, Light::Ok);
-    assert_eq!(drill.with(|state| state.count("create")), 1);
-    let id = drill.with(|state| {
+    assert_eq!(health.health, HealthLevel::Ok);
+    assert_eq!(fake.with(|state| state.count("create")), 1);
+    let id = fake.with(|state| {
         let first = state.asked.iter().find(|ask| ask["op"] == "create");
         first.unwrap()["id"].clone()
     });
-    drill.wish(|_| None);
-    drill.say(&line(
+    fake.wish(|_| None);
+    fake.say(&line(
         &json!({"id": id, "error": {"kind": "failed", "message": "it broke [02ab]"}}),
     ));
     let mut outcomes = Vec::new();
     for create in creates {
         outcomes.push(create.await.unwrap());
     }
-    assert_eq!(drill.with(|state| state.count("create")), 2);
+    assert_eq!(fake.with(|state| state.count("create")), 2);
     let broke = Err(WalletError::Failed("it broke".to_owned()));
     assert_eq!(outcomes.iter().filter(|one| **one == broke).count(), 1);
     assert_eq!(outcomes.iter().filter(|one| one.is_ok()).count(), 1);

@@ -1,4 +1,4 @@
-//! The engine in the test's own process, on a home of its own and a drill relay.
+//! The engine in the test's own process, on a home of its own and a fake relay.
 
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
@@ -9,14 +9,14 @@ use serde_json::Value;
 use tokio::sync::broadcast::Receiver;
 use vend::config::load::load;
 use vend::domain::command::Command;
-use vend::domain::event::{Event, News};
+use vend::domain::event::{Event, EventKind};
 use vend::domain::id::RequestId;
 use vend::domain::job::{Encryption, JobView};
 use vend::engine::{Engine, Place};
 use vend::ledger::Ledger;
 use vend::nostr::Timing;
 
-use crate::drill_relay::DrillRelay;
+use crate::fake_relay::FakeRelay;
 use crate::shop::{Home, answers, bolt11};
 
 /// A bound for what should take seconds.
@@ -25,7 +25,7 @@ pub const LONGEST: Duration = Duration::from_secs(120);
 /// A shop that can be stopped and started again.
 pub struct Inside {
     pub home: Home,
-    pub relay: DrillRelay,
+    pub relay: FakeRelay,
     pub engine: Engine,
     events: Receiver<Event>,
     timing: Timing,
@@ -58,7 +58,7 @@ impl Inside {
 
     /// The same, where relays are waited for otherwise.
     pub async fn with_timing(timing: Timing, settings: impl FnOnce(&str) -> String) -> Self {
-        let (home, relay) = (Home::new(), DrillRelay::start(None).await);
+        let (home, relay) = (Home::new(), FakeRelay::start(None).await);
         let text = settings(relay.url().as_str());
         std::fs::write(home.config(), text).unwrap();
         let (engine, events) = start(&home, timing.clone()).await;
@@ -116,12 +116,12 @@ impl Inside {
     }
 
     /// Hears what the shop tells until something fits.
-    pub async fn hear<T>(&mut self, mut fits: impl FnMut(News) -> Option<T>) -> T {
+    pub async fn hear<T>(&mut self, mut fits: impl FnMut(EventKind) -> Option<T>) -> T {
         let heard = async {
             loop {
                 let event = self.events.recv().await.unwrap();
                 self.told += &serde_json::to_string(&event).unwrap();
-                if let Some(found) = fits(event.news) {
+                if let Some(found) = fits(event.kind) {
                     return found;
                 }
             }
@@ -136,8 +136,8 @@ impl Inside {
         fits: impl Fn(&JobView, &str) -> bool,
     ) -> JobView {
         let id = RequestId(request.id);
-        self.hear(|news| match news {
-            News::Job { job, what } if job.id == id && fits(&job, &what) => Some(*job),
+        self.hear(|kind| match kind {
+            EventKind::Job { job, what } if job.id == id && fits(&job, &what) => Some(*job),
             _ => None,
         })
         .await

@@ -5,14 +5,14 @@
 use std::time::Duration;
 
 use vend::domain::Hex32;
-use vend::domain::health::Light;
+use vend::domain::health::HealthLevel;
 use vend::domain::id::PaymentHash;
 use vend::domain::invoice::{Checked, Expected, InvoiceFault, Network, check};
 use vend::domain::msat::Msat;
 use vend::domain::time::Time;
-use vend::wallet::{Issued, NewInvoice, Seen, Wallet, WalletError};
+use vend::wallet::{Issued, NewInvoice, PaymentStatus, Wallet, WalletError};
 
-use crate::drill_node::{DrillNode, Fault};
+use crate::fake_node::{FakeNode, Fault};
 
 pub const LABEL: &str = "vend:0123456789abcdef0123456789abcdef";
 pub const AMOUNT: Msat = Msat(21_000);
@@ -85,7 +85,7 @@ type Is = fn(&WalletError) -> bool;
 
 /// Each way in which a server can be broken gives the right error in one plain line that never holds the secret, and none
 /// of them is taken for a word about the invoice.
-pub async fn every_fault_is_told_plainly(node: &DrillNode, wallet: &dyn Wallet) {
+pub async fn every_fault_is_told_plainly(node: &FakeNode, wallet: &dyn Wallet) {
     let is: &[(Fault, Is)] = &[
         (Fault::Down, |e| matches!(e, WalletError::Unreachable(_))),
         (Fault::ServerError, |e| matches!(e, WalletError::Failed(_))),
@@ -117,7 +117,12 @@ pub async fn every_fault_is_told_plainly(node: &DrillNode, wallet: &dyn Wallet) 
             assert_plain(&error.to_string(), &node.secret());
         }
         let health = wallet.health().await;
-        assert_eq!(health.light, Light::Down, "{fault:?}: {}", health.detail);
+        assert_eq!(
+            health.health,
+            HealthLevel::Down,
+            "{fault:?}: {}",
+            health.detail
+        );
         assert_plain(&health.detail, &node.secret());
     }
     // A page that says "200 OK" is no answer either.
@@ -127,25 +132,25 @@ pub async fn every_fault_is_told_plainly(node: &DrillNode, wallet: &dyn Wallet) 
     let page = wallet.create(ask()).await;
     assert!(matches!(page, Err(WalletError::Protocol(_))), "{page:?}");
     node.set_fault(Fault::None);
-    assert_eq!(wallet.lookup(issued).await, Ok(Seen::Pending));
+    assert_eq!(wallet.lookup(issued).await, Ok(PaymentStatus::Pending));
     assert!(!format!("{wallet:?}").contains(&node.secret()));
 }
 
 /// The words of a refused secret name the setting that mends it.
 pub async fn a_refused_secret_names_the_setting(
-    node: &DrillNode,
+    node: &FakeNode,
     wallet: &dyn Wallet,
     setting: &str,
 ) {
     node.set_fault(Fault::KeyRevoked);
     let health = wallet.health().await;
-    assert_eq!(health.light, Light::Down);
+    assert_eq!(health.health, HealthLevel::Down);
     assert!(health.detail.contains(setting), "{}", health.detail);
 }
 
 /// What was paid is judged by the engine's own rules.
 pub async fn paid(wallet: &dyn Wallet, issued: &Issued) -> vend::domain::invoice::Verdict {
-    let Seen::Paid {
+    let PaymentStatus::Paid {
         amount, preimage, ..
     } = wallet.lookup(issued.clone()).await.unwrap()
     else {

@@ -12,7 +12,7 @@ use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system}
 /// The longest that anything may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-pub struct Seen {
+pub struct PaymentStatus {
     pub screen: vt100::Parser,
     pub bytes: Vec<u8>,
     pub ended: bool,
@@ -20,7 +20,7 @@ pub struct Seen {
 
 /// A terminal with a program in it.
 pub struct Terminal {
-    pub seen: Arc<(Mutex<Seen>, Condvar)>,
+    pub seen: Arc<(Mutex<PaymentStatus>, Condvar)>,
     keys: Box<dyn Write + Send>,
     pub child: Box<dyn Child + Send + Sync>,
     pub master: Box<dyn MasterPty + Send>,
@@ -46,7 +46,7 @@ impl Terminal {
         let child = pair.slave.spawn_command(command).ok()?;
         drop(pair.slave);
         let mut output = pair.master.try_clone_reader().unwrap();
-        let seen = Seen {
+        let seen = PaymentStatus {
             screen: vt100::Parser::new(lines(rows), lines(cols), 0),
             bytes: Vec::new(),
             ended: false,
@@ -84,7 +84,7 @@ impl Terminal {
         self.keys.flush().unwrap();
     }
 
-    pub fn until(&self, what: &str, holds: impl Fn(&Seen) -> bool) {
+    pub fn until(&self, what: &str, holds: impl Fn(&PaymentStatus) -> bool) {
         let mut seen = self.seen.0.lock().unwrap();
         let end = Instant::now() + PATIENCE;
         while !holds(&seen) {

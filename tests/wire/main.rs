@@ -226,7 +226,7 @@ fn feedback_is_read_in_every_scheme_with_amount_and_status_in_clear() {
             assert_eq!(values(&event, "p").len(), 1);
             let paid_first = matches!(reply, Reply::PaymentRequired { .. });
             let expected = Answer::Feedback {
-                status: Status::from_word(word).unwrap(),
+                status: Status::parse(word).unwrap(),
                 extra: Some((*sentence).to_owned()),
                 amount: paid_first.then_some(Msat(21_000)),
                 bolt11: paid_first.then(|| INVOICE.to_owned()),

@@ -59,7 +59,7 @@ impl Key {
 }
 
 use Section::{
-    Books, Endpoint, Gateway, Keys, Limits, Log, Machine, Market, Nostr, Payment, Price,
+    Accounting, Endpoint, Gateway, Keys, Limits, Log, Machine, Market, Nostr, Payment, Price,
     PriceModel, Privacy, Root, Screen, Text, Wallet,
 };
 
@@ -236,9 +236,9 @@ pub const KEYS: &[Key] = &[
     key(Privacy, "keep_content_hours", count(0, 87_600, "hours"),
         "Prompts and answers of finished jobs are erased from the ledger after this; 0: at once."),
 
-    key(Books, "rates", Shape::Text(Rule::Path),
+    key(Accounting, "rates", Shape::Text(Rule::Path),
         "CSV with date and the price of one bitcoin on that day, for the value of receipts.").optional("\"rates.csv\""),
-    key(Books, "currency", Shape::Text(Rule::Currency),
+    key(Accounting, "currency", Shape::Text(Rule::Currency),
         "The money of those prices."),
 
     key(Gateway, "listen", Shape::Text(Rule::Listen),

@@ -9,14 +9,14 @@ use crate::domain::credit::{self, Limits};
 use crate::domain::id::{BootId, Buyer, PaymentHash, Preimage};
 use crate::domain::job::{Answer, InvoiceState, MadeBy};
 use crate::domain::reply::{Reply, Role};
-use crate::domain::step::{self, Input};
 use crate::domain::time::Time;
+use crate::domain::transition::{self, JobEvent};
 
 const START: Time = Time(1_800_000_000_000);
 
 /// A job that asks for 2 sats each 1,000 tokens, of at most so many.
 fn ask(order: PayOrder, input: u32, output: u32, balance: Msat) -> Job {
-    let mut job = step::tests::job(PayOrder::After);
+    let mut job = transition::tests::job(PayOrder::After);
     job.terms.order = order;
     job.terms.input_tokens_most = input;
     job.terms.input_tokens_likely = input / 2;
@@ -30,25 +30,25 @@ fn ask(order: PayOrder, input: u32, output: u32, balance: Msat) -> Job {
     job
 }
 
-fn taken(job: &Job, input: Input) -> step::Step {
-    step::step(job, input, START).unwrap()
+fn taken(job: &Job, input: JobEvent) -> transition::Transition {
+    transition::transition(job, input, START).unwrap()
 }
 
-fn run(mut job: Job, inputs: impl IntoIterator<Item = Input>) -> Job {
+fn run(mut job: Job, inputs: impl IntoIterator<Item = JobEvent>) -> Job {
     for input in inputs {
         job = taken(&job, input).job;
     }
     job
 }
 
-fn start() -> Input {
-    Input::Start {
+fn start() -> JobEvent {
+    JobEvent::Start {
         boot: BootId(Hex32([1; 32])),
     }
 }
 
-fn answered(prompt_tokens: u32, completion_tokens: u32) -> Input {
-    Input::Answered(Answer {
+fn answered(prompt_tokens: u32, completion_tokens: u32) -> JobEvent {
+    JobEvent::Answered(Answer {
         text: "text".to_owned(),
         prompt_tokens,
         completion_tokens,
@@ -59,8 +59,8 @@ fn answered(prompt_tokens: u32, completion_tokens: u32) -> Input {
     })
 }
 
-fn made() -> Input {
-    Input::InvoiceMade {
+fn made() -> JobEvent {
+    JobEvent::InvoiceMade {
         bolt11: "lnbcrt1".to_owned(),
         payment_hash: PaymentHash(Hex32([9; 32])),
         backend_ref: None,
@@ -70,22 +70,22 @@ fn made() -> Input {
     }
 }
 
-fn paid(sats: u64) -> Input {
-    Input::Paid {
+fn paid(sats: u64) -> JobEvent {
+    JobEvent::Paid {
         amount: Msat::from_sats(sats),
         at: START,
     }
 }
 
-fn accepted() -> Input {
-    Input::Accepted {
+fn accepted() -> JobEvent {
+    JobEvent::Accepted {
         role: Role::Result,
         relay: "r".to_owned(),
     }
 }
 
-fn failed() -> Input {
-    Input::RunFailed {
+fn failed() -> JobEvent {
+    JobEvent::RunFailed {
         code: "processing.rejected",
         message: "m".to_owned(),
         sentence: None,
@@ -127,7 +127,7 @@ fn what_was_paid_above_the_price_is_the_buyer_s_balance() {
 
 #[test]
 fn a_held_payment_is_taken_whole_and_its_rest_is_balance() {
-    let held = Input::Held {
+    let held = JobEvent::Held {
         amount: None,
         until: START.plus(Duration::from_secs(4_000)),
     };
@@ -191,7 +191,12 @@ fn a_job_that_fails_gives_back_what_it_had_set_apart() {
     // The seller tries it again: no more is taken than was paid for it.
     let job = run(
         job,
-        [Input::Retry, start(), answered(1_000, 19_000), accepted()],
+        [
+            JobEvent::Retry,
+            start(),
+            answered(1_000, 19_000),
+            accepted(),
+        ],
     );
     assert_eq!((job.price.map(sats), job.left), (Some(12), Msat::ZERO));
 }
@@ -199,7 +204,7 @@ fn a_job_that_fails_gives_back_what_it_had_set_apart() {
 #[test]
 fn work_that_is_taken_back_is_paid_from_what_was_set_apart() {
     let job = ask(PayOrder::Before, 2_000, 19_000, Msat::from_sats(100));
-    let cancel = |by_buyer| Input::Cancel {
+    let cancel = |by_buyer| JobEvent::Cancel {
         by_buyer,
         tokens: 8_000,
     };
@@ -213,7 +218,7 @@ fn work_that_is_taken_back_is_paid_from_what_was_set_apart() {
 #[derive(Clone, Debug)]
 enum Act {
     Ask(u8, PayOrder, u32, u32, Option<u64>),
-    Step(usize, Box<Input>),
+    Transition(usize, Box<JobEvent>),
     /// The invoice is paid, with so many msat on top; taken, where it was held.
     Pay(usize, u64),
     /// The program dies and starts again.
@@ -228,7 +233,7 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
         PayOrder::Hold,
         PayOrder::Free,
     ]);
-    let held = || Input::Held {
+    let held = || JobEvent::Held {
         amount: None,
         until: START.plus(Duration::from_secs(40_000)),
     };
@@ -238,25 +243,25 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
         1 => Just(failed()),
         6 => Just(made()),
         6 => Just(accepted()),
-        1 => Just(Input::GaveUp { role: Role::Result }),
+        1 => Just(JobEvent::GaveUp { role: Role::Result }),
         4 => Just(held()),
         1 => prop::sample::select(vec![InvoiceState::Held, InvoiceState::Taking, InvoiceState::GivingBack])
-            .prop_map(|was| Input::NotHeld { was, unknown: false }),
-        1 => (0_u64..9_000).prop_map(|secs| Input::NotPaid {
+            .prop_map(|was| JobEvent::NotHeld { was, unknown: false }),
+        1 => (0_u64..9_000).prop_map(|secs| JobEvent::NotPaid {
             unknown: false,
             began: START.plus(Duration::from_secs(secs)),
         }),
-        1 => Just(Input::InvoiceRefused { code: "payment.rejected", message: String::new(), sentence: None }),
-        2 => (any::<bool>(), 0_u32..40_000).prop_map(|(by_buyer, tokens)| Input::Cancel { by_buyer, tokens }),
-        1 => Just(Input::HoldEnds),
-        1 => Just(Input::ShopCloses),
-        1 => Just(Input::NotExpired),
-        2 => Just(Input::Retry),
+        1 => Just(JobEvent::InvoiceRefused { code: "payment.rejected", message: String::new(), sentence: None }),
+        2 => (any::<bool>(), 0_u32..40_000).prop_map(|(by_buyer, tokens)| JobEvent::Cancel { by_buyer, tokens }),
+        1 => Just(JobEvent::HoldEnds),
+        1 => Just(JobEvent::ShopCloses),
+        1 => Just(JobEvent::NotExpired),
+        2 => Just(JobEvent::Retry),
     ];
     let any = prop_oneof![
         4 => (0_u8..2, order, 0_u32..30_000, 1_u32..20_000, prop::option::of(10_u64..60))
             .prop_map(|(who, order, input, output, bid)| Act::Ask(who, order, input, output, bid)),
-        16 => (which(), input).prop_map(|(n, input)| Act::Step(n, Box::new(input))),
+        16 => (which(), input).prop_map(|(n, input)| Act::Transition(n, Box::new(input))),
         6 => (which(), prop_oneof![4 => Just(0_u64), 1 => 0_u64..9_000]).prop_map(|(n, more)| Act::Pay(n, more)),
         1 => Just(Act::Crash),
     ];
@@ -265,14 +270,14 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
 
 /// The ledger's part on lists: what a commit writes of a job, and of its buyer's balance.
 #[derive(Default)]
-struct Shop {
+struct EngineContext {
     jobs: Vec<Job>,
     balances: std::collections::HashMap<Buyer, i64>,
     /// What the wallet confirmed.
     confirmed: u64,
 }
 
-impl Shop {
+impl EngineContext {
     fn commit(&mut self, before: Option<&Job>, after: &Job) -> Result<(), TestCaseError> {
         let balance = self.balances.entry(after.buyer).or_default();
         *balance += standing(after) - before.map_or(0, standing);
@@ -289,7 +294,7 @@ impl Shop {
                 .get(&buyer)
                 .map_or(0, |sum| u64::try_from(*sum).unwrap()),
         );
-        let mut job = step::tests::job(PayOrder::After);
+        let mut job = transition::tests::job(PayOrder::After);
         job.buyer = buyer;
         job.terms.order = order;
         job.terms.bid_msat = bid.map(Msat::from_sats);
@@ -316,13 +321,13 @@ impl Shop {
         Ok(())
     }
 
-    fn input(&mut self, n: usize, input: Input) -> Result<(), TestCaseError> {
+    fn input(&mut self, n: usize, input: JobEvent) -> Result<(), TestCaseError> {
         let count = self.jobs.len().max(1);
         let Some(before) = self.jobs.get(n % count).cloned() else {
             return Ok(());
         };
         // Hold invoices are paid by what is held alone.
-        let Ok(step) = step::step(
+        let Ok(step) = transition::transition(
             &before,
             input,
             START.plus(Duration::from_secs(n as u64 * 90)),
@@ -342,16 +347,18 @@ impl Shop {
     fn act(&mut self, act: &Act, buyers: &[Buyer]) -> Result<(), TestCaseError> {
         match act {
             Act::Ask(who, ..) => self.ask(buyers[usize::from(*who)], act),
-            Act::Step(n, input) => self.input(*n, (**input).clone()),
+            Act::Transition(n, input) => self.input(*n, (**input).clone()),
             Act::Pay(n, more) => {
                 let job = self.jobs.get(n % self.jobs.len().max(1));
                 let Some(invoice) = job.and_then(|job| job.invoice.as_ref()) else {
                     return Ok(());
                 };
                 let amount = Msat(invoice.amount.0 + more);
-                self.input(*n, Input::Paid { amount, at: START })
+                self.input(*n, JobEvent::Paid { amount, at: START })
             }
-            Act::Crash => (0..self.jobs.len()).try_for_each(|n| self.input(n, Input::Interrupted)),
+            Act::Crash => {
+                (0..self.jobs.len()).try_for_each(|n| self.input(n, JobEvent::Interrupted))
+            }
         }
     }
 
@@ -405,8 +412,8 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(1_500))]
     #[test]
     fn paid_less_used_is_the_balance_and_the_books_balance(acts in acts()) {
-        let buyers: Vec<Buyer> = (0..2).map(|_| step::tests::job(PayOrder::Free).buyer).collect();
-        let mut shop = Shop::default();
+        let buyers: Vec<Buyer> = (0..2).map(|_| transition::tests::job(PayOrder::Free).buyer).collect();
+        let mut shop = EngineContext::default();
         for act in &acts {
             shop.act(act, &buyers)?;
             shop.books_balance(&buyers)?;

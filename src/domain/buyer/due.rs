@@ -34,7 +34,7 @@ pub fn due(
     let read = invoice::read(bolt11).map_err(|fault| format!("not paid: {fault}"))?;
     let no = |why: String| Err(format!("not paid: the invoice {why}"));
     let found = invoice::network_word(&read);
-    if let Some(ours) = network.filter(|ours| ours.word() != found) {
+    if let Some(ours) = network.filter(|ours| ours.as_str() != found) {
         return no(format!("is of {found}, and the wallet pays on {ours}"));
     }
     let Some(hash) = invoice::payment_hash(&read) else {

@@ -5,31 +5,31 @@ use crate::domain::Hex32;
 use crate::domain::id::{BootId, Buyer, PaymentHash};
 use crate::domain::job::{Answer, MadeBy};
 use crate::domain::reply::Role;
-use crate::domain::step::{self, Input};
+use crate::domain::transition::{self, JobEvent};
 
 const START: Time = Time(1_800_000_000_000);
 const HOUR: u64 = 3_600;
 
 fn job(order: PayOrder) -> Job {
-    let mut job = step::tests::job(order);
+    let mut job = transition::tests::job(order);
     job.terms.input_tokens_most = 1_000;
     job.terms.params.max_tokens = 20_000;
     job.debt = of_new(&job);
     job
 }
 
-fn taken(job: &Job, input: Input, now: Time) -> Job {
-    step::step(job, input, now).unwrap().job
+fn taken(job: &Job, input: JobEvent, now: Time) -> Job {
+    transition::transition(job, input, now).unwrap().job
 }
 
-fn start() -> Input {
-    Input::Start {
+fn start() -> JobEvent {
+    JobEvent::Start {
         boot: BootId(Hex32([1; 32])),
     }
 }
 
-fn answered(prompt_tokens: u32, completion_tokens: u32) -> Input {
-    Input::Answered(Answer {
+fn answered(prompt_tokens: u32, completion_tokens: u32) -> JobEvent {
+    JobEvent::Answered(Answer {
         text: "text".to_owned(),
         prompt_tokens,
         completion_tokens,
@@ -40,8 +40,8 @@ fn answered(prompt_tokens: u32, completion_tokens: u32) -> Input {
     })
 }
 
-fn made(now: Time) -> Input {
-    Input::InvoiceMade {
+fn made(now: Time) -> JobEvent {
+    JobEvent::InvoiceMade {
         bolt11: "lnbcrt1".to_owned(),
         payment_hash: PaymentHash(Hex32([9; 32])),
         backend_ref: None,
@@ -51,8 +51,8 @@ fn made(now: Time) -> Input {
     }
 }
 
-fn accepted() -> Input {
-    Input::Accepted {
+fn accepted() -> JobEvent {
+    JobEvent::Accepted {
         role: Role::Result,
         relay: "r".to_owned(),
     }
@@ -96,11 +96,11 @@ fn what_is_left_unpaid_counts_for_a_day_after_its_expiry() {
     let mut now = START.plus(Duration::from_secs(600));
     while job.state == State::PendingPayment {
         now = now.plus(Duration::from_secs(60));
-        let look = Input::NotPaid {
+        let look = JobEvent::NotPaid {
             unknown: false,
             began: now,
         };
-        if let Ok(step) = step::step(&job, look, now) {
+        if let Ok(step) = transition::transition(&job, look, now) {
             job = step.job;
         }
     }
@@ -108,7 +108,7 @@ fn what_is_left_unpaid_counts_for_a_day_after_its_expiry() {
     let owed = |after: u64| job.debt.at(START.plus(Duration::from_secs(after)));
     assert_eq!(owed(600 + 24 * HOUR - 1), Msat::from_sats(20));
     assert_eq!(owed(600 + 24 * HOUR), Msat::ZERO);
-    let paid = Input::Paid {
+    let paid = JobEvent::Paid {
         amount: Msat::from_sats(20),
         at: now,
     };
@@ -118,7 +118,7 @@ fn what_is_left_unpaid_counts_for_a_day_after_its_expiry() {
 #[test]
 fn work_that_is_taken_back_counts_at_its_tokens_price() {
     let queued = job(PayOrder::After);
-    let cancel = |tokens| Input::Cancel {
+    let cancel = |tokens| JobEvent::Cancel {
         by_buyer: true,
         tokens,
     };
@@ -135,7 +135,7 @@ fn work_that_is_taken_back_counts_at_its_tokens_price() {
     );
     let done = taken(&running, answered(500, 14_500), START);
     assert_eq!(owed(&taken(&done, cancel(0), START)), Msat::from_sats(30));
-    let by_seller = Input::Cancel {
+    let by_seller = JobEvent::Cancel {
         by_buyer: false,
         tokens: 9_000,
     };
@@ -145,7 +145,7 @@ fn work_that_is_taken_back_counts_at_its_tokens_price() {
 #[test]
 fn a_held_payment_that_goes_back_after_work_leaves_a_debt() {
     let mut job = job(PayOrder::Hold);
-    let held = Input::Held {
+    let held = JobEvent::Held {
         amount: None,
         until: START.plus(Duration::from_secs(4_000)),
     };
@@ -155,7 +155,7 @@ fn a_held_payment_that_goes_back_after_work_leaves_a_debt() {
     assert_eq!(job.debt, Debt::NONE);
     let job = taken(
         &job,
-        Input::Cancel {
+        JobEvent::Cancel {
             by_buyer: true,
             tokens: 9_000,
         },
@@ -171,7 +171,7 @@ fn a_held_payment_that_goes_back_after_work_leaves_a_debt() {
 #[test]
 fn who_pays_first_owes_nothing() {
     let mut job = job(PayOrder::Before);
-    let paid = Input::Paid {
+    let paid = JobEvent::Paid {
         amount: Msat::from_sats(10),
         at: START,
     };
@@ -195,7 +195,7 @@ enum Act {
     Deliver(usize),
     GiveUp(usize),
     Pay(usize),
-    Look(usize),
+    Poll(usize),
     Cancel(usize, u32),
     /// The program dies and starts again.
     Crash,
@@ -215,7 +215,7 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
         8 => which().prop_map(Act::Deliver),
         1 => which().prop_map(Act::GiveUp),
         3 => which().prop_map(Act::Pay),
-        8 => which().prop_map(Act::Look),
+        8 => which().prop_map(Act::Poll),
         3 => (which(), tokens()).prop_map(|(n, tokens)| Act::Cancel(n, tokens)),
         1 => Just(Act::Crash),
         6 => (1_u64..40_000).prop_map(Act::Wait),
@@ -224,7 +224,7 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
 }
 
 /// The ledger's part of admission, on a list: the sums, the decision and the new job in one.
-struct Shop {
+struct World {
     jobs: Vec<Job>,
     limits: Limits,
     now: Time,
@@ -232,7 +232,7 @@ struct Shop {
     given: Vec<(usize, Time, Msat)>,
 }
 
-impl Shop {
+impl World {
     fn owed(&self, buyer: Option<Buyer>) -> Msat {
         let of = self
             .jobs
@@ -242,7 +242,7 @@ impl Shop {
     }
 
     fn ask(&mut self, buyer: Buyer, input: u32, output: u32, bid: Option<u64>) {
-        let mut job = step::tests::job(PayOrder::After);
+        let mut job = transition::tests::job(PayOrder::After);
         job.buyer = buyer;
         job.terms.input_tokens_most = input;
         job.terms.params.max_tokens = output;
@@ -254,13 +254,13 @@ impl Shop {
         }
     }
 
-    fn input(&mut self, n: usize, input: Input) {
+    fn input(&mut self, n: usize, input: JobEvent) {
         let count = self.jobs.len().max(1);
         let Some(job) = self.jobs.get_mut(n % count) else {
             return;
         };
         let before = job.state;
-        if let Ok(step) = step::step(job, input, self.now) {
+        if let Ok(step) = transition::transition(job, input, self.now) {
             let result = step.drafts.iter().any(|draft| draft.role == Role::Result);
             *job = step.job;
             if result {
@@ -282,7 +282,7 @@ impl Shop {
             Act::Answer(n, prompt, completion) => self.input(n, answered(prompt, completion)),
             Act::Fail(n) => self.input(
                 n,
-                Input::RunFailed {
+                JobEvent::RunFailed {
                     code: "processing.died",
                     message: String::new(),
                     sentence: None,
@@ -299,33 +299,33 @@ impl Shop {
                     self.input(n, accepted());
                 }
             }
-            Act::GiveUp(n) => self.input(n, Input::GaveUp { role: Role::Result }),
+            Act::GiveUp(n) => self.input(n, JobEvent::GaveUp { role: Role::Result }),
             Act::Pay(n) => {
                 let count = self.jobs.len().max(1);
                 let price = self.jobs.get(n % count).and_then(|job| job.price);
                 self.input(
                     n,
-                    Input::Paid {
+                    JobEvent::Paid {
                         amount: price.unwrap_or(Msat::ZERO),
                         at: now,
                     },
                 );
             }
-            Act::Look(n) => self.input(
+            Act::Poll(n) => self.input(
                 n,
-                Input::NotPaid {
+                JobEvent::NotPaid {
                     unknown: false,
                     began: now,
                 },
             ),
             Act::Cancel(n, tokens) => self.input(
                 n,
-                Input::Cancel {
+                JobEvent::Cancel {
                     by_buyer: true,
                     tokens,
                 },
             ),
-            Act::Crash => (0..self.jobs.len()).for_each(|n| self.input(n, Input::Interrupted)),
+            Act::Crash => (0..self.jobs.len()).for_each(|n| self.input(n, JobEvent::Interrupted)),
             Act::Wait(secs) => self.now = now.plus(Duration::from_secs(secs)),
         }
     }
@@ -353,16 +353,16 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(1_500))]
     #[test]
     fn at_no_moment_is_more_owed_than_the_limits_allow(acts in acts(), each in 0_u64..150, all in 0_u64..300) {
-        let buyers: Vec<Buyer> = (0..4).map(|_| step::tests::job(PayOrder::Free).buyer).collect();
+        let buyers: Vec<Buyer> = (0..4).map(|_| transition::tests::job(PayOrder::Free).buyer).collect();
         let limits = Limits { each: Msat::from_sats(each), all: Msat::from_sats(all) };
-        let mut shop = Shop { jobs: Vec::new(), limits, now: START, given: Vec::new() };
+        let mut world = World { jobs: Vec::new(), limits, now: START, given: Vec::new() };
         for act in acts {
-            shop.act(&act, &buyers);
-            prop_assert!(shop.owed(None) <= limits.all);
+            world.act(&act, &buyers);
+            prop_assert!(world.owed(None) <= limits.all);
             for buyer in &buyers {
-                prop_assert!(shop.owed(Some(*buyer)) <= limits.each);
+                prop_assert!(world.owed(Some(*buyer)) <= limits.each);
             }
         }
-        prop_assert!(shop.free_in_a_day() <= limits.all);
+        prop_assert!(world.free_in_a_day() <= limits.all);
     }
 }

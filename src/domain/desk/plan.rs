@@ -9,10 +9,10 @@ use crate::domain::time::Time;
 /// What is to be written and done for an action.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Plan {
-    /// The job takes the step [`Input::Retry`].
+    /// The job takes the step [`JobEvent::Retry`].
     Retry,
     /// The wallet is asked again.
-    Look,
+    Poll,
     /// The result is due at every relay again.
     Send,
     /// The job as it is then, and the decision; nothing of it that nobody has is sent any more where `withdraw`.
@@ -88,7 +88,7 @@ pub fn plan(
     }
     let runs = !job.state.is_final() && !job.paid.is_zero();
     if action == DeskAction::Retry && runs && !job.delivered {
-        let status = job.state.status().word();
+        let status = job.state.status().as_str();
         return Ok(Plan::Already(format!("it is under way already: {status}")));
     }
     let Some(case) = case(facts, now) else {
@@ -98,7 +98,7 @@ pub fn plan(
         // What was asked for twice has changed the case by its first time.
         return match without_case(facts, action) {
             Ok(already) => Ok(already),
-            Err(_) => Err(NoPlan::Changed(case.kind.word())),
+            Err(_) => Err(NoPlan::Changed(case.kind.as_str())),
         };
     }
     if !case.actions.contains(&action) {
@@ -106,7 +106,7 @@ pub fn plan(
     }
     match action {
         DeskAction::Deliver => Ok(Plan::Send),
-        DeskAction::Retry if case.kind == CaseKind::Disputed => Ok(Plan::Look),
+        DeskAction::Retry if case.kind == CaseKind::Disputed => Ok(Plan::Poll),
         DeskAction::Retry => Ok(Plan::Retry),
         DeskAction::Refunded | DeskAction::Waive => Ok(mark(job, &case, action, note, now)),
     }
@@ -170,7 +170,7 @@ fn not_offered(case: &Case, action: DeskAction) -> NoPlan {
             "the job still runs; cancel it first, then what was paid is owed back"
         }
     };
-    let words: Vec<&str> = case.actions.iter().map(|action| action.word()).collect();
+    let words: Vec<&str> = case.actions.iter().map(|action| action.as_str()).collect();
     let possible = if words.is_empty() {
         String::new()
     } else {
@@ -178,7 +178,7 @@ fn not_offered(case: &Case, action: DeskAction) -> NoPlan {
     };
     NoPlan::NotOffered {
         id: case.id.short(),
-        what: action.word(),
+        what: action.as_str(),
         why: format!("{why}{possible}"),
     }
 }

@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::domain::Hex32;
 use crate::domain::job::{Invoice, PayOrder, Usage};
-use crate::domain::step::tests::job as fresh;
+use crate::domain::transition::tests::job as fresh;
 
 const NOW: Time = Time(1_900_000_000_000);
 const HOUR: Duration = Duration::from_secs(3_600);
@@ -15,7 +15,7 @@ fn sats(sats: u64) -> Msat {
 fn facts(job: Job) -> Facts {
     Facts {
         job,
-        doubt: None,
+        dispute: None,
         asked: None,
         result_kept: false,
         accepted_by: Vec::new(),
@@ -44,9 +44,9 @@ fn invoice(state: InvoiceState) -> Invoice {
         expires_at: Some(made.plus(HOUR)),
         paid: if paid { sats(10) } else { Msat::ZERO },
         paid_at: paid.then(|| made.plus(Duration::from_secs(60))),
-        looks: 0,
-        late_looks: 0,
-        next_look_at: None,
+        polls: 0,
+        late_polls: 0,
+        next_poll_at: None,
     }
 }
 
@@ -90,8 +90,8 @@ fn delivered(state: InvoiceState) -> Facts {
     facts(job)
 }
 
-fn doubt(kind: DoubtKind, times: u32) -> Doubt {
-    Doubt {
+fn dispute(kind: DisputeKind, times: u32) -> Dispute {
+    Dispute {
         kind,
         words: "FAILED".to_owned(),
         first_at: NOW.minus(HOUR),
@@ -166,23 +166,23 @@ fn a_paid_job_that_is_stuck_can_be_sent_but_not_given_up_while_it_runs() {
 #[test]
 fn the_wallet_s_strange_words_make_a_case_of_an_invoice_that_is_not_paid() {
     for (kind, times, is_case) in [
-        (DoubtKind::Attention, 1, true),
-        (DoubtKind::OtherWallet, 1, true),
-        (DoubtKind::Unknown, 2, false),
-        (DoubtKind::Unknown, 3, true),
+        (DisputeKind::Attention, 1, true),
+        (DisputeKind::OtherWallet, 1, true),
+        (DisputeKind::Unknown, 2, false),
+        (DisputeKind::Unknown, 3, true),
     ] {
         let mut one = delivered(InvoiceState::Open);
-        one.doubt = Some(doubt(kind, times));
+        one.dispute = Some(dispute(kind, times));
         assert_eq!(of(&one).is_some(), is_case, "{kind:?} {times}");
         if is_case {
             assert_eq!(
                 of(&one),
                 Some((CaseKind::Disputed, vec![Retry, Refunded, Waive]))
             );
-            assert_eq!(plan(&one, None, Retry, "", NOW), Ok(Plan::Look));
+            assert_eq!(plan(&one, None, Retry, "", NOW), Ok(Plan::Poll));
         }
         let mut paid = delivered(InvoiceState::Paid);
-        paid.doubt = Some(doubt(kind, times));
+        paid.dispute = Some(dispute(kind, times));
         assert_eq!(of(&paid), None, "the money is here");
     }
 }
@@ -222,8 +222,8 @@ fn late_money_and_invoices_that_nobody_saw_are_told_and_ask_for_nothing() {
 fn done(facts: &mut Facts, plan: Plan) {
     if let Plan::Mark { job, decision, .. } = plan {
         facts.job = *job;
-        if let Some(doubt) = facts.doubt.as_mut() {
-            doubt.decided |= decision.kind == CaseKind::Disputed;
+        if let Some(dispute) = facts.dispute.as_mut() {
+            dispute.decided |= decision.kind == CaseKind::Disputed;
         }
         if let Some(asked) = facts.asked.as_mut() {
             asked.decided |= decision.kind == CaseKind::Orphan;
@@ -292,9 +292,9 @@ proptest! {
         if !prompt {
             one.job.has_texts = false;
         }
-        one.doubt = word.map(|word| {
-            let kinds = [DoubtKind::Attention, DoubtKind::Unknown, DoubtKind::OtherWallet];
-            doubt(kinds[usize::from(word)], times)
+        one.dispute = word.map(|word| {
+            let kinds = [DisputeKind::Attention, DisputeKind::Unknown, DisputeKind::OtherWallet];
+            dispute(kinds[usize::from(word)], times)
         });
         one.asked = (lost > 0).then(|| Asked {
             wallet: "lnd".to_owned(),

@@ -30,7 +30,7 @@ impl CaseKind {
 
     /// The word in JSON and in the ledger.
     #[must_use]
-    pub const fn word(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Undelivered => "undelivered",
             Self::Owed => "owed",
@@ -42,8 +42,8 @@ impl CaseKind {
 
     /// The word read back.
     #[must_use]
-    pub fn from_word(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.word() == word)
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == word)
     }
 
     /// Must somebody do something, or is it only told?
@@ -73,7 +73,7 @@ impl DeskAction {
 
     /// The word on the command line, in JSON and in the ledger.
     #[must_use]
-    pub const fn word(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Retry => "retry",
             Self::Deliver => "deliver",
@@ -84,8 +84,8 @@ impl DeskAction {
 
     /// The word read back.
     #[must_use]
-    pub fn from_word(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|action| action.word() == word)
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|action| action.as_str() == word)
     }
 
     /// Does it close the case for good?
@@ -109,7 +109,7 @@ impl DeskAction {
 /// Why the wallet's word settles nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum DoubtKind {
+pub enum DisputeKind {
     /// It says that something went wrong, or its "paid" does not fit the invoice.
     Attention,
     /// It does not know the invoice.
@@ -118,10 +118,10 @@ pub enum DoubtKind {
     OtherWallet,
 }
 
-impl DoubtKind {
+impl DisputeKind {
     /// The word in the ledger.
     #[must_use]
-    pub const fn word(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Attention => "attention",
             Self::Unknown => "unknown",
@@ -131,9 +131,9 @@ impl DoubtKind {
 
     /// The word read back.
     #[must_use]
-    pub fn from_word(word: &str) -> Option<Self> {
+    pub fn parse(word: &str) -> Option<Self> {
         [Self::Attention, Self::Unknown, Self::OtherWallet]
             .into_iter()
-            .find(|kind| kind.word() == word)
+            .find(|kind| kind.as_str() == word)
     }
 }

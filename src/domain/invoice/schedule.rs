@@ -47,17 +47,17 @@ const SHORTEST_GAP: Duration = Duration::from_secs(1);
 ///   gap than `check_every`, and always one look at the moment of expiry.
 /// - From expiry on: one at expiry, then +30 s, +60 s, +5 min, +10 min, +1 h and +24 h.
 ///
-/// `late_looks` counts the looks that [`is_due`] counts; one that failed does not, and is tried again within 30 s. None when
+/// `late_polls` counts the looks that [`is_due`] counts; one that failed does not, and is tried again within 30 s. None when
 /// all [`LATE_LOOKS`] were answered: only then is the invoice left alone.
 ///
 /// Where nothing ran for a while (a restart), the caller looks once at every open invoice first. `made_at` should be our
 /// own clock's. Jitter and the wallet's rate limit are the caller's.
 #[must_use]
-pub fn next_look(
+pub fn next_poll(
     made_at: Time,
     expires_at: Time,
     now: Time,
-    late_looks: u32,
+    late_polls: u32,
     check_every: Duration,
 ) -> Option<Time> {
     let longest = check_every.max(SHORTEST_GAP);
@@ -65,7 +65,7 @@ pub fn next_look(
         let gap = gap_at_age(now.since(made_at), longest);
         return Some(now.plus(gap).min(expires_at));
     }
-    let slot = LATE.get(usize::try_from(late_looks).ok()?)?;
+    let slot = LATE.get(usize::try_from(late_polls).ok()?)?;
     let due = expires_at.plus(*slot);
     if due > now || (now == expires_at && slot.is_zero()) {
         Some(due)
@@ -74,11 +74,11 @@ pub fn next_look(
     }
 }
 
-/// Does a look that the wallet answered count as a late one, where `late_looks` were counted before? Only when its time had
+/// Does a look that the wallet answered count as a late one, where `late_polls` were counted before? Only when its time had
 /// come: hints can make many looks at once, and they must not use up those that are meant for later.
 #[must_use]
-pub fn is_due(expires_at: Time, began: Time, late_looks: u32) -> bool {
-    let slot = usize::try_from(late_looks).ok().and_then(|n| LATE.get(n));
+pub fn is_due(expires_at: Time, began: Time, late_polls: u32) -> bool {
+    let slot = usize::try_from(late_polls).ok().and_then(|n| LATE.get(n));
     slot.is_some_and(|slot| began >= expires_at.plus(*slot))
 }
 
@@ -93,12 +93,12 @@ fn gap_at_age(age: Duration, longest: Duration) -> Duration {
 /// May an invoice that the wallet says is not paid be called unpaid?
 ///
 /// Only where the wallet answered a look begun at least 60 s after expiry, so that a payment in flight at the last moment
-/// is not missed. `now` is the moment at which that look began, and `late_looks` counts it. A look that failed never
+/// is not missed. `now` is the moment at which that look began, and `late_polls` counts it. A look that failed never
 /// allows it, and an answer "unknown" only as the third of its kind ([`UNKNOWN_LOOKS`]). "Unpaid" is final for the job,
 /// not for the money: the looks go on to +24 h.
 #[must_use]
-pub fn may_close(expires_at: Time, now: Time, late_looks: u32) -> bool {
-    late_looks > 0 && now >= expires_at.plus(MAY_CLOSE_AFTER)
+pub fn may_close(expires_at: Time, now: Time, late_polls: u32) -> bool {
+    late_polls > 0 && now >= expires_at.plus(MAY_CLOSE_AFTER)
 }
 
 #[cfg(test)]
@@ -114,10 +114,10 @@ mod tests {
     }
 
     /// Every look until the schedule ends, seconds after the invoice was made; the wallet always answers.
-    fn looks(expiry: Duration, check_every: Duration) -> Vec<u64> {
+    fn polls(expiry: Duration, check_every: Duration) -> Vec<u64> {
         let expires_at = MADE.plus(expiry);
         let (mut now, mut late, mut all) = (MADE, 0, Vec::new());
-        while let Some(at) = next_look(MADE, expires_at, now, late, check_every) {
+        while let Some(at) = next_poll(MADE, expires_at, now, late, check_every) {
             all.push(at.since(MADE).as_secs());
             late += u32::from(at >= expires_at);
             now = at;
@@ -127,11 +127,11 @@ mod tests {
 
     #[test]
     fn a_fresh_invoice_is_looked_at_every_few_seconds_and_an_old_one_seldom() {
-        let looks = looks(secs(1_200), secs(120));
-        assert_eq!(looks[..3], [2, 4, 6]);
+        let polls = polls(secs(1_200), secs(120));
+        assert_eq!(polls[..3], [2, 4, 6]);
         let gap_after = |at: u64| {
-            let i = looks.iter().position(|look| *look >= at).unwrap();
-            looks[i + 1] - looks[i]
+            let i = polls.iter().position(|look| *look >= at).unwrap();
+            polls[i + 1] - polls[i]
         };
         assert_eq!(gap_after(10), 2);
         assert_eq!(gap_after(60), 5);
@@ -141,8 +141,8 @@ mod tests {
 
     #[test]
     fn it_is_looked_at_at_expiry_and_six_times_after() {
-        let looks = looks(secs(600), secs(120));
-        let late: Vec<u64> = looks
+        let polls = polls(secs(600), secs(120));
+        let late: Vec<u64> = polls
             .iter()
             .filter(|at| **at >= 600)
             .map(|at| at - 600)
@@ -156,11 +156,11 @@ mod tests {
         let expires_at = MADE.plus(secs(600));
         let years_later = expires_at.plus(secs(100_000_000));
         for late in 0..LATE_LOOKS {
-            let next = next_look(MADE, expires_at, years_later, late, secs(120)).unwrap();
+            let next = next_poll(MADE, expires_at, years_later, late, secs(120)).unwrap();
             assert_eq!(next, years_later.plus(secs(30)));
         }
         assert_eq!(
-            next_look(MADE, expires_at, years_later, LATE_LOOKS, secs(120)),
+            next_poll(MADE, expires_at, years_later, LATE_LOOKS, secs(120)),
             None
         );
     }
@@ -192,7 +192,7 @@ mod tests {
             expiry in 1_u64..8_000, check_every in 1_u64..4_000,
         ) {
             let mut last = 0;
-            for at in looks(secs(expiry), secs(check_every)).into_iter().filter(|at| *at <= expiry) {
+            for at in polls(secs(expiry), secs(check_every)).into_iter().filter(|at| *at <= expiry) {
                 prop_assert!(at > last && at - last <= check_every);
                 last = at;
             }
@@ -203,9 +203,9 @@ mod tests {
         fn there_is_exactly_one_look_at_expiry_and_the_schedule_ends(
             expiry in 1_u64..8_000, check_every in 1_u64..4_000,
         ) {
-            let looks = looks(secs(expiry), secs(check_every));
-            prop_assert_eq!(looks.iter().filter(|at| **at == expiry).count(), 1);
-            prop_assert_eq!(looks.last().copied(), Some(expiry + 86_400));
+            let polls = polls(secs(expiry), secs(check_every));
+            prop_assert_eq!(polls.iter().filter(|at| **at == expiry).count(), 1);
+            prop_assert_eq!(polls.last().copied(), Some(expiry + 86_400));
         }
 
         #[test]
@@ -214,7 +214,7 @@ mod tests {
             late in 0_u32..10, check_every in 0_u64..4_000,
         ) {
             let expires_at = Time(made + expiry);
-            if let Some(at) = next_look(Time(made), expires_at, Time(now), late, secs(check_every)) {
+            if let Some(at) = next_poll(Time(made), expires_at, Time(now), late, secs(check_every)) {
                 prop_assert!(at > Time(now) || (at == expires_at && now == expires_at.0));
             }
         }

@@ -364,9 +364,9 @@ fn a_network_is_known_by_the_word_of_the_settings() {
         Network::Signet,
         Network::Regtest,
     ] {
-        assert_eq!(Network::from_word(network.word()), Some(network));
+        assert_eq!(Network::parse(network.as_str()), Some(network));
     }
-    assert_eq!(Network::from_word("mainnet"), None);
+    assert_eq!(Network::parse("mainnet"), None);
 }
 
 proptest! {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::next_look;
+use super::next_poll;
 use crate::domain::id::{PaymentHash, RequestId};
 use crate::domain::job::{InvoiceState, Job, MadeBy};
 use crate::domain::time::Time;
@@ -21,7 +21,7 @@ pub struct Watched {
     /// When it expires.
     pub expires_at: Time,
     /// Looks after expiry that the wallet answered.
-    pub late_looks: u32,
+    pub late_polls: u32,
     /// The longest gap between two looks.
     pub check_every: Duration,
 }
@@ -44,19 +44,19 @@ impl Watched {
             made_by: invoice.made_by(),
             made_at: invoice.made_at?,
             expires_at: invoice.expires_at?,
-            late_looks: invoice.late_looks,
+            late_polls: invoice.late_polls,
             check_every: Duration::from_secs(job.terms.check_every_secs),
         })
     }
 
     /// When to look next, where a look ended at `now`; none where all looks were answered.
     #[must_use]
-    pub fn next_look(&self, now: Time) -> Option<Time> {
-        next_look(
+    pub fn next_poll(&self, now: Time) -> Option<Time> {
+        next_poll(
             self.made_at,
             self.expires_at,
             now,
-            self.late_looks,
+            self.late_polls,
             self.check_every,
         )
     }

@@ -57,7 +57,7 @@ impl PurchaseStatus {
 
     /// The word read back.
     #[must_use]
-    pub fn from_word(word: &str) -> Option<Self> {
+    pub fn parse(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|status| status.as_str() == word)
     }
 }
@@ -161,7 +161,7 @@ mod tests {
     #[test]
     fn every_word_of_a_status_is_read_back() {
         for status in PurchaseStatus::ALL {
-            assert_eq!(PurchaseStatus::from_word(status.as_str()), Some(status));
+            assert_eq!(PurchaseStatus::parse(status.as_str()), Some(status));
             let json = serde_json::to_string(&status).unwrap();
             assert_eq!(json, format!("\"{}\"", status.as_str()));
         }

@@ -226,7 +226,7 @@ impl Test {
             Self::Word { text, hex, npub } => {
                 let id = job.id.0.as_bytes().as_slice();
                 model().contains(text)
-                    || job.status.word().starts_with(text)
+                    || job.status.as_str().starts_with(text)
                     || job.kind.to_string() == *text
                     || hex.is_some_and(|range| range.holds(id) || range.holds(buyer))
                     || npub.is_some_and(|range| range.holds(buyer))
@@ -345,7 +345,7 @@ const SATS: &str = "whole sats, as 21";
 
 fn statuses(text: &str) -> Option<Test> {
     let words = text.split(',').filter(|word| !word.is_empty());
-    let found: Option<Vec<Status>> = words.map(Status::from_word).collect();
+    let found: Option<Vec<Status>> = words.map(Status::parse).collect();
     found
         .filter(|statuses| !statuses.is_empty())
         .map(Test::Status)

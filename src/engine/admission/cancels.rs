@@ -10,21 +10,21 @@ use tokio_util::sync::CancellationToken;
 use crate::domain::event::Level;
 use crate::domain::id::RequestId;
 use crate::domain::request;
-use crate::engine::desk::StepError;
-use crate::engine::shop::Shop;
-use crate::nostr::RelayNews;
+use crate::engine::context::EngineContext;
+use crate::engine::transition::ApplyError;
+use crate::nostr::RelayEvent;
 
 /// Cancels that came before their request, or while it was being admitted; the oldest are forgotten first.
 const EARLY: usize = 1_024;
 
 /// See the module.
 pub(super) struct Cancels {
-    shop: Arc<Shop>,
+    shop: Arc<EngineContext>,
     early: Mutex<VecDeque<(EventId, PublicKey)>>,
 }
 
 impl Cancels {
-    pub(super) fn new(shop: Arc<Shop>) -> Self {
+    pub(super) fn new(shop: Arc<EngineContext>) -> Self {
         Self {
             shop,
             early: Mutex::default(),
@@ -32,14 +32,18 @@ impl Cancels {
     }
 
     /// Takes cancels until `stop`.
-    pub(super) async fn work(&self, mut news: mpsc::Receiver<RelayNews>, stop: &CancellationToken) {
+    pub(super) async fn work(
+        &self,
+        mut news: mpsc::Receiver<RelayEvent>,
+        stop: &CancellationToken,
+    ) {
         loop {
             let item = tokio::select! {
                 () = stop.cancelled() => return,
                 item = news.recv() => item,
             };
             match item {
-                Some(RelayNews::Event { relay, event }) => self.take(&event, &relay).await,
+                Some(RelayEvent::Event { relay, event }) => self.take(&event, &relay).await,
                 Some(_) => {}
                 None => return,
             }
@@ -65,7 +69,7 @@ impl Cancels {
     /// The buyer's own word on a job.
     pub(super) async fn cancel(&self, id: RequestId) {
         match self.shop.cancel(id, true).await {
-            Ok(_) | Err(StepError::No(_)) => {}
+            Ok(_) | Err(ApplyError::No(_)) => {}
             Err(error) => self.shop.notice(Level::Error, "job", &error.to_string()),
         }
     }

@@ -7,10 +7,10 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use crate::domain::event::News;
+use crate::domain::event::EventKind;
 use crate::domain::id::Buyer;
 use crate::domain::refusal::DropReason;
-use crate::engine::shop::Shop;
+use crate::engine::context::EngineContext;
 use crate::ledger::Counted;
 
 /// How often counted drops are told and written down.
@@ -25,13 +25,13 @@ struct Waiting {
 
 /// See the module.
 pub(in crate::engine) struct Counts {
-    shop: Arc<Shop>,
+    shop: Arc<EngineContext>,
     waiting: Mutex<Waiting>,
     changed: Notify,
 }
 
 impl Counts {
-    pub(super) fn new(shop: Arc<Shop>) -> Self {
+    pub(super) fn new(shop: Arc<EngineContext>) -> Self {
         Self {
             shop,
             waiting: Mutex::default(),
@@ -42,7 +42,7 @@ impl Counts {
     /// A request was dropped, or an event that is none of its author's.
     pub(in crate::engine) fn drop(&self, reason: DropReason, buyer: Buyer) {
         self.change(|waiting| {
-            *waiting.counted.drops.entry(reason.word()).or_default() += 1;
+            *waiting.counted.drops.entry(reason.as_str()).or_default() += 1;
             waiting.examples.insert(reason, buyer);
         });
     }
@@ -84,9 +84,9 @@ impl Counts {
             return;
         }
         for (reason, buyer) in examples {
-            self.shop.tell(News::Dropped {
-                reason: reason.word().to_owned(),
-                count: counted.drops.get(reason.word()).copied().unwrap_or(0),
+            self.shop.emit(EventKind::Dropped {
+                reason: reason.as_str().to_owned(),
+                count: counted.drops.get(reason.as_str()).copied().unwrap_or(0),
                 buyer: buyer.to_string(),
             });
         }
@@ -95,6 +95,6 @@ impl Counts {
             // Written down with the next ones.
             self.change(|waiting| waiting.counted.add(counted));
         }
-        self.shop.bells.figures.notify_one();
+        self.shop.wakers.stats.notify_one();
     }
 }

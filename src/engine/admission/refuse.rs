@@ -19,7 +19,7 @@ use crate::domain::refusal::DropReason;
 use crate::domain::reply::{Draft, Reply, Role};
 use crate::domain::request;
 use crate::domain::time::Time;
-use crate::engine::shop::Shop;
+use crate::engine::context::EngineContext;
 use crate::ledger::SignedDraft;
 
 /// Refusals answered to one buyer in [`A_WHILE`].
@@ -46,12 +46,12 @@ pub(super) struct Refusals(mpsc::Sender<Refused>);
 
 /// Writes them.
 pub(super) struct Refuser {
-    shop: Arc<Shop>,
+    shop: Arc<EngineContext>,
     waiting: mpsc::Receiver<Refused>,
     limits: Limits,
 }
 
-pub(super) fn refusals(shop: Arc<Shop>) -> (Refusals, Refuser) {
+pub(super) fn refusals(shop: Arc<EngineContext>) -> (Refusals, Refuser) {
     let (sender, waiting) = mpsc::channel(WAITING);
     let refuser = Refuser {
         shop,
@@ -149,9 +149,9 @@ impl Refuser {
         let kept = self
             .shop
             .ledger
-            .refuse(event.id, reason.word(), Time::now(), Some(answer));
+            .refuse(event.id, reason.as_str(), Time::now(), Some(answer));
         match kept.await {
-            Ok(_) => self.shop.bells.outbox.notify_one(),
+            Ok(_) => self.shop.wakers.outbox.notify_one(),
             Err(error) => self.shop.ledger_failed(&error),
         }
     }

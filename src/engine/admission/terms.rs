@@ -17,7 +17,7 @@ use crate::domain::price::{PriceRule, most_input_tokens};
 use crate::domain::request::Offer;
 use crate::domain::standing::Standing;
 use crate::domain::time::Time;
-use crate::engine::shop::Shop;
+use crate::engine::context::EngineContext;
 use crate::nostr::long44;
 
 /// What is sold under these settings.
@@ -180,7 +180,7 @@ pub(super) fn is_blocked(settings: &Settings, buyer: &PublicKey) -> bool {
 }
 
 pub(super) fn decrypt(
-    shop: &Shop,
+    shop: &EngineContext,
     scheme: Encryption,
     from: &PublicKey,
     text: &str,

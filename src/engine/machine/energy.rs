@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Meter;
 use crate::domain::energy::{Spent, drawn, share};
-use crate::engine::shop::Shop;
+use crate::engine::context::EngineContext;
 
 /// Between two looks while a job runs; what was counted is written down as often.
 const EVERY: Duration = Duration::from_secs(5);
@@ -23,7 +23,7 @@ struct Mark {
 }
 
 /// Works until `stop`.
-pub async fn work<M: Meter>(shop: Arc<Shop>, mut meter: M, stop: CancellationToken) {
+pub async fn work<M: Meter>(shop: Arc<EngineContext>, mut meter: M, stop: CancellationToken) {
     let mut last: Option<Mark> = None;
     let mut waiting: BTreeMap<String, Spent> = BTreeMap::new();
     let mut written = Duration::ZERO;
@@ -53,14 +53,14 @@ pub async fn work<M: Meter>(shop: Arc<Shop>, mut meter: M, stop: CancellationTok
         last = works.then_some(now);
         tokio::select! {
             () = stop.cancelled() => {}
-            () = shop.bells.runs.notified() => {}
+            () = shop.wakers.runs.notified() => {}
             () = meter.wait(EVERY), if works => {}
         }
     }
 }
 
 /// The models that run now, each with the number of its runs.
-fn running(shop: &Shop) -> Vec<(String, u64)> {
+fn running(shop: &EngineContext) -> Vec<(String, u64)> {
     let mut models: BTreeMap<String, u64> = BTreeMap::new();
     shop.running(|runs| {
         for run in runs.values() {
@@ -70,7 +70,7 @@ fn running(shop: &Shop) -> Vec<(String, u64)> {
     models.into_iter().collect()
 }
 
-fn add(waiting: &mut BTreeMap<String, Spent>, shop: &Shop, before: &Mark, now: &Mark) {
+fn add(waiting: &mut BTreeMap<String, Spent>, shop: &EngineContext, before: &Mark, now: &Mark) {
     let busy = now.at.saturating_sub(before.at);
     let measured = match (before.drawn, now.drawn) {
         // A counter that began anew tells nothing of this time.
@@ -89,12 +89,12 @@ fn add(waiting: &mut BTreeMap<String, Spent>, shop: &Shop, before: &Mark, now: &
 }
 
 /// Writes down what was counted; what the ledger does not take is offered again with the next.
-async fn write(shop: &Shop, waiting: &mut BTreeMap<String, Spent>) {
+async fn write(shop: &EngineContext, waiting: &mut BTreeMap<String, Spent>) {
     let spent: Vec<Spent> = waiting.values().cloned().collect();
     match shop.ledger.spent(spent).await {
         Ok(()) => {
             waiting.clear();
-            shop.bells.figures.notify_one();
+            shop.wakers.stats.notify_one();
         }
         Err(error) => shop.ledger_failed(&error),
     }
@@ -112,13 +112,13 @@ mod tests {
     use crate::domain::Hex32;
     use crate::domain::id::{BootId, Buyer, RequestId};
     use crate::domain::machine::Readings;
-    use crate::engine::shop::Run;
+    use crate::engine::context::Run;
     use crate::inference::Progress;
     use crate::ledger::Ledger;
 
     /// Draws 40 W at rest and 60 W more for each run, in a time of its own; begins and ends runs by its script.
     struct Drawing {
-        shop: Arc<Shop>,
+        shop: Arc<EngineContext>,
         now: Duration,
         drawn: u64,
         measures: bool,
@@ -199,7 +199,7 @@ mod tests {
         let ledger = Ledger::open(&folder.path().join("vend.db")).unwrap();
         let mut settings = Settings::default();
         settings.machine.watts = watts;
-        let shop = Shop::new(
+        let shop = EngineContext::new(
             ledger,
             nostr::Keys::generate(),
             settings,

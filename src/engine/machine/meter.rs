@@ -77,7 +77,7 @@ impl Default for Roots {
 /// This machine.
 pub struct SystemMeter {
     roots: Roots,
-    kept: Kept,
+    kept: ArchivedWallet,
     desktops: Desktops,
     began: Instant,
 }
@@ -86,7 +86,7 @@ impl Default for SystemMeter {
     fn default() -> Self {
         Self {
             roots: Roots::default(),
-            kept: Kept::default(),
+            kept: ArchivedWallet::default(),
             desktops: Desktops::default(),
             began: Instant::now(),
         }
@@ -95,7 +95,7 @@ impl Default for SystemMeter {
 
 /// What is kept between two looks.
 #[derive(Default)]
-struct Kept {
+struct ArchivedWallet {
     nvidia: gpu::Nvidia,
     ticks: Option<(u64, u64)>,
     /// What our processes had used, by number and beginning.
@@ -174,7 +174,7 @@ impl Meter for SystemMeter {
     }
 }
 
-impl Kept {
+impl ArchivedWallet {
     /// What stands in files, and what drivers tell: off the threads that serve sockets.
     fn files(&mut self, roots: &Roots, wanted: &Wanted) -> Readings {
         let mut readings = Readings::default();

@@ -2,14 +2,14 @@ use std::sync::Mutex;
 
 use super::*;
 use crate::domain::Hex32;
-use crate::domain::event::News;
+use crate::domain::event::EventKind;
 use crate::domain::id::BootId;
 use crate::domain::machine::{Cause, Reading};
 use crate::ledger::Ledger;
 
 /// A machine by a script, in a time of its own: each wait is over at once, and after the script's end none is.
 struct Scripted {
-    shop: Arc<Shop>,
+    shop: Arc<EngineContext>,
     script: Box<dyn Fn(u64) -> Readings + Send>,
     now: u64,
     end: u64,
@@ -19,7 +19,11 @@ struct Scripted {
 }
 
 impl Scripted {
-    fn new(shop: &Arc<Shop>, end: u64, script: impl Fn(u64) -> Readings + Send + 'static) -> Self {
+    fn new(
+        shop: &Arc<EngineContext>,
+        end: u64,
+        script: impl Fn(u64) -> Readings + Send + 'static,
+    ) -> Self {
         Self {
             shop: shop.clone(),
             script: Box::new(script),
@@ -83,16 +87,16 @@ fn power(on_battery: bool) -> Readings {
     }
 }
 
-fn shop(folder: &tempfile::TempDir, change: impl FnOnce(&mut Machine)) -> Arc<Shop> {
+fn shop(folder: &tempfile::TempDir, change: impl FnOnce(&mut Machine)) -> Arc<EngineContext> {
     let ledger = Ledger::open(&folder.path().join("vend.db")).unwrap();
     let boot = BootId(Hex32([1; 32]));
     let mut settings = Settings::default();
     change(&mut settings.machine);
-    Shop::new(ledger, nostr::Keys::generate(), settings, boot)
+    EngineContext::new(ledger, nostr::Keys::generate(), settings, boot)
 }
 
 /// Waits for a pause, or for its end.
-async fn until(shop: &Shop, wanted: impl Fn(Option<&Pause>) -> bool) -> Option<Pause> {
+async fn until(shop: &EngineContext, wanted: impl Fn(Option<&Pause>) -> bool) -> Option<Pause> {
     let mut pauses = shop.machine.pause.subscribe();
     let found = pauses
         .wait_for(|pause| wanted(pause.as_ref()))
@@ -155,7 +159,7 @@ async fn a_rule_that_can_not_be_kept_to_is_said_once() {
     assert!(changes.is_empty(), "{changes:?}");
     let mut said = Vec::new();
     while let Ok(event) = events.try_recv() {
-        if let News::Notice { message, .. } = event.news {
+        if let EventKind::Notice { message, .. } = event.kind {
             said.push(message);
         }
     }

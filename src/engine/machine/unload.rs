@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::domain::event::Level;
-use crate::engine::shop::Shop;
+use crate::engine::context::EngineContext;
 
 /// Since when nothing is at work.
 #[derive(Debug, Default)]
@@ -15,15 +15,17 @@ pub struct Unload {
 
 impl Unload {
     /// One look; `minutes` of zero: the models stay.
-    pub async fn look(&mut self, shop: &Shop, minutes: u32, now: Duration) {
+    pub async fn look(&mut self, shop: &EngineContext, minutes: u32, now: Duration) {
         let (waiting, running) = shop.ledger.queue_counts();
         // What waits for the end of a pause needs no model until then.
         let works = running > 0 || (waiting > 0 && !shop.pauses());
-        let Some(market) = shop.market() else { return };
+        let Some(connections) = shop.connections() else {
+            return;
+        };
         if !self.is_due(works, minutes, now) {
             return;
         }
-        for (endpoint, unloaded) in market.pool.unload().await {
+        for (endpoint, unloaded) in connections.pool.unload().await {
             match unloaded {
                 Ok(models) if models.is_empty() => {}
                 Ok(models) => {

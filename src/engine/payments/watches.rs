@@ -222,7 +222,7 @@ mod tests {
             },
             made_at: Time(0),
             expires_at: Time(1_000),
-            late_looks: 0,
+            late_polls: 0,
             check_every: Duration::from_secs(60),
         }
     }

@@ -10,7 +10,7 @@ use super::{apart, check};
 use crate::config::Settings;
 use crate::config::schema::{Endpoint, EndpointKind};
 use crate::domain::drift;
-use crate::domain::health::{Check, CheckKind, CheckStatus, EndpointHealth, Light};
+use crate::domain::health::{Check, CheckKind, CheckStatus, EndpointHealth, HealthLevel};
 use crate::domain::job::{Answer, TextParams};
 use crate::domain::message::{Message, Role};
 use crate::engine::preflight::{Place, open_pool};
@@ -96,24 +96,24 @@ async fn endpoint(settings: &Settings, one: &Endpoint, place: &Place) -> Found {
 
 fn reached(one: &Endpoint, health: &EndpointHealth, missing_fix: &str) -> Check {
     let name = &one.name;
-    let (status, fix) = match (health.light, health.state.as_str(), one.kind) {
-        (Light::Ok, ..) => (CheckStatus::Ok, String::new()),
-        (Light::Warn, ..) if health.models.is_empty() => {
+    let (status, fix) = match (health.health, health.state.as_str(), one.kind) {
+        (HealthLevel::Ok, ..) => (CheckStatus::Ok, String::new()),
+        (HealthLevel::Warn, ..) if health.models.is_empty() => {
             (CheckStatus::Warn, missing_fix.to_owned())
         }
         // What is to be done stands in the words of a warning.
-        (Light::Warn | Light::Unknown, ..) => (CheckStatus::Warn, String::new()),
-        (Light::Down, "needs_attention", _) => (
+        (HealthLevel::Warn | HealthLevel::Unknown, ..) => (CheckStatus::Warn, String::new()),
+        (HealthLevel::Down, "needs_attention", _) => (
             CheckStatus::Fail,
             format!("vend config set endpoint.{name}.api_key"),
         ),
-        (Light::Down, _, EndpointKind::Ollama) => (
+        (HealthLevel::Down, _, EndpointKind::Ollama) => (
             CheckStatus::Fail,
             format!(
                 "ollama serve on its machine, or vend config set endpoint.{name}.url with where it is"
             ),
         ),
-        (Light::Down, ..) => (
+        (HealthLevel::Down, ..) => (
             CheckStatus::Fail,
             format!("start that server, or vend config set endpoint.{name}.url with where it is"),
         ),

@@ -9,7 +9,7 @@ use super::{apart, check};
 use crate::config::Settings;
 use crate::config::schema::Backend;
 use crate::domain::drift;
-use crate::domain::health::{Check, CheckKind, CheckStatus, Light, WalletHealth};
+use crate::domain::health::{Check, CheckKind, CheckStatus, HealthLevel, WalletHealth};
 use crate::domain::invoice::{self, Expected, InvoiceFault, Network};
 use crate::domain::msat::Msat;
 use crate::domain::time::Time;
@@ -57,7 +57,7 @@ pub async fn wallet(settings: &Settings, place: &Place) -> Vec<Check> {
 /// Does a wallet answer, is it on the right network, can it receive, does it make an invoice and find it again?
 pub async fn opened(settings: &Settings, wallet: &dyn Wallet) -> Vec<Check> {
     let health = wallet.health().await;
-    if health.light == Light::Down {
+    if health.health == HealthLevel::Down {
         // Its health has words only; the same question as a sale's has the error.
         let fix = match wallet.create(trial()).await {
             Err(error) => mend(settings, &error),
@@ -65,9 +65,9 @@ pub async fn opened(settings: &Settings, wallet: &dyn Wallet) -> Vec<Check> {
         };
         return vec![row(settings, CheckStatus::Fail, &health.detail, &fix)];
     }
-    let status = match health.light {
-        Light::Ok => CheckStatus::Ok,
-        Light::Warn | Light::Unknown | Light::Down => CheckStatus::Warn,
+    let status = match health.health {
+        HealthLevel::Ok => CheckStatus::Ok,
+        HealthLevel::Warn | HealthLevel::Unknown | HealthLevel::Down => CheckStatus::Warn,
     };
     let fix = match settings.wallet.backend {
         backend if health.can_receive_msat == Some(Msat::ZERO) => backend.declared().room,
@@ -89,7 +89,7 @@ pub async fn opened(settings: &Settings, wallet: &dyn Wallet) -> Vec<Check> {
 }
 
 fn row(settings: &Settings, status: CheckStatus, detail: &str, fix: &str) -> Check {
-    let word = settings.wallet.backend.word();
+    let word = settings.wallet.backend.as_str();
     check(CheckKind::Wallet, word, status, detail, fix)
 }
 
@@ -173,10 +173,10 @@ async fn tried(settings: &Settings, wallet: &dyn Wallet) -> Vec<Check> {
         Ok(issued) => issued,
         Err(error) => return vec![failed(&error)],
     };
-    let network = settings.wallet.network.word();
+    let network = settings.wallet.network.as_str();
     let expected = Expected {
         amount: AMOUNT,
-        network: Network::from_word(network).unwrap_or(Network::Bitcoin),
+        network: Network::parse(network).unwrap_or(Network::Bitcoin),
         payment_hash: issued.payment_hash,
         longest_expiry: EXPIRY,
     };

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::super::chat::Piece;
-use super::super::draft::{Part, Word};
+use super::super::draft::{FinishReason, Part};
 use super::super::http::{count, is_error};
 use super::Own;
 use crate::inference::Ask;
@@ -130,7 +130,9 @@ fn end(fields: &Map<String, Value>, part: &mut Part) {
     let number = |name: &str| fields.get(name).and_then(count);
     let nanos = fields.get("eval_duration").and_then(Value::as_u64);
     let why = fields.get("done_reason").and_then(Value::as_str);
-    part.word = why.and_then(Word::read).or(Some(Word::Stop));
+    part.finish_reason = why
+        .and_then(FinishReason::read)
+        .or(Some(FinishReason::Stop));
     part.prompt_tokens = number("prompt_eval_count");
     part.completion_tokens = number("eval_count");
     part.output_ms = nanos.map(|nanos| (nanos / 1_000_000).max(1));
@@ -266,12 +268,18 @@ mod tests {
             panic!("a part");
         };
         assert_eq!((part.prompt_tokens, part.completion_tokens), (None, None));
-        assert_eq!((part.word, part.last), (Some(Word::Stop), true));
+        assert_eq!(
+            (part.finish_reason, part.last),
+            (Some(FinishReason::Stop), true)
+        );
         let unloaded = json!({ "message": {}, "done": true, "done_reason": "unload" });
         let Piece::Part(part) = read(&unloaded) else {
             panic!("a part");
         };
-        assert_eq!(part.word, Some(Word::Unknown("unload".into())));
+        assert_eq!(
+            part.finish_reason,
+            Some(FinishReason::Unknown("unload".into()))
+        );
     }
 
     #[test]

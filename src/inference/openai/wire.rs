@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::super::chat::Piece;
-use super::super::draft::{Part, Word};
+use super::super::draft::{FinishReason, Part};
 use super::super::http::{count, is_error};
 use super::Own;
 use crate::inference::Ask;
@@ -102,7 +102,9 @@ fn part(value: &Value) -> Part {
         closing: choices.is_empty() && count(&usage["completion_tokens"]).is_some(),
         content,
         thinking,
-        word: choice["finish_reason"].as_str().and_then(Word::read),
+        finish_reason: choice["finish_reason"]
+            .as_str()
+            .and_then(FinishReason::read),
         prompt_tokens: count(&usage["prompt_tokens"]),
         completion_tokens: count(&usage["completion_tokens"]),
         output_ms: value["timings"]["predicted_ms"].as_f64().and_then(millis),
@@ -176,7 +178,7 @@ mod tests {
             (Some(3), Some(2))
         );
         assert_eq!(part.output_ms, Some(12));
-        assert_eq!((part.content.as_str(), part.word), ("", None));
+        assert_eq!((part.content.as_str(), part.finish_reason), ("", None));
         assert!(part.closing);
     }
 
@@ -198,7 +200,7 @@ mod tests {
             r#"{"choices":[{"index":1,"delta":{"content":"no"},"finish_reason":"stop"},
                 {"index":0,"delta":{"content":["Pa",{"type":"text","text":"ris"}]}}]}"#,
         );
-        assert_eq!((part.content.as_str(), part.word), ("Paris", None));
+        assert_eq!((part.content.as_str(), part.finish_reason), ("Paris", None));
         let other = read_part(
             r#"{"choices":[{"index":1,"delta":{"content":"no"},"finish_reason":"stop"}]}"#,
         );

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::domain::health::{EndpointHealth, Light};
+use crate::domain::health::{EndpointHealth, HealthLevel};
 use crate::domain::id::EndpointName;
 use crate::domain::job::Answer;
 use crate::domain::model_name::{canonical, same_model};
@@ -60,7 +60,7 @@ impl Member {
                 kind: String::new(),
                 url: String::new(),
                 state: "unknown".to_owned(),
-                light: Light::Unknown,
+                health: HealthLevel::Unknown,
                 detail: "not looked at yet".to_owned(),
                 models: Vec::new(),
                 running: 0,
@@ -88,12 +88,12 @@ impl Member {
         health.tokens_per_second = self.speed;
         if let Some(rest) = &self.rest {
             "resting".clone_into(&mut health.state);
-            health.light = Light::Down;
+            health.health = HealthLevel::Down;
             health.detail.clone_from(&rest.detail);
         }
         if let Some(why) = &self.closed {
             "needs_attention".clone_into(&mut health.state);
-            health.light = Light::Down;
+            health.health = HealthLevel::Down;
             health.detail.clone_from(why);
         }
         health

@@ -77,7 +77,7 @@ impl Endpoint for Fake {
                 kind: "fake".into(),
                 url: String::new(),
                 state: state.into(),
-                light: Light::Ok,
+                health: HealthLevel::Ok,
                 detail: String::new(),
                 models: models.into_iter().map(str::to_owned).collect(),
                 running: 0,
@@ -314,7 +314,7 @@ async fn the_job_s_time_holds_for_both_runs() {
 async fn an_endpoint_that_is_gone_rests_until_a_person_looks() {
     let a = Fake::new("a", 1, &["m"]);
     let pool = fresh(&[&a]).await;
-    assert_eq!(pool.next_look(), None);
+    assert_eq!(pool.next_poll(), None);
     a.fails(unreachable("a"));
     run(&pool, "m").await.unwrap_err();
     let health = &pool.health()[0];
@@ -323,9 +323,9 @@ async fn an_endpoint_that_is_gone_rests_until_a_person_looks() {
     assert!(pool.reserve("m").is_none());
     assert!(pool.has_model("m"), "it is still what the shop sells");
     assert_eq!(pool.refresh().await[0].state, "resting", "it is left alone");
-    assert!(pool.next_look().is_some());
+    assert!(pool.next_poll().is_some());
     assert_eq!(pool.refresh_all().await[0].state, "up");
-    assert_eq!(pool.next_look(), None);
+    assert_eq!(pool.next_poll(), None);
     run(&pool, "m").await.unwrap();
 }
 
@@ -350,8 +350,8 @@ async fn an_endpoint_that_refuses_to_work_is_closed_until_somebody_looks() {
         pool.refresh().await;
         let health = &pool.health()[0];
         assert_eq!(
-            (health.state.as_str(), health.light),
-            ("needs_attention", Light::Down)
+            (health.state.as_str(), health.health),
+            ("needs_attention", HealthLevel::Down)
         );
         assert_eq!(
             pool.closed("m"),
@@ -412,7 +412,10 @@ async fn a_silent_endpoint_delays_no_other() {
 #[test]
 fn a_silent_endpoint_is_down() {
     let health = silent(Member::new("a", 1).shown());
-    assert_eq!((health.state.as_str(), health.light), ("down", Light::Down));
+    assert_eq!(
+        (health.state.as_str(), health.health),
+        ("down", HealthLevel::Down)
+    );
     assert!(health.detail.contains("no answer within 5 s"));
 }
 

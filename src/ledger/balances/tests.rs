@@ -4,12 +4,12 @@ use super::*;
 use crate::domain::admission;
 use crate::domain::id::RequestId;
 use crate::domain::job::PayOrder;
-use crate::domain::step;
+use crate::domain::transition;
 use crate::ledger::{Change, NewJob};
 
 /// A job that is paid first, quoted at 42 sats.
 fn new(n: u8, buyer: Buyer) -> NewJob {
-    let mut job = step::tests::job(PayOrder::After);
+    let mut job = transition::tests::job(PayOrder::After);
     job.id = RequestId(EventId::from_byte_array([n; 32]));
     job.buyer = buyer;
     job.terms.order = PayOrder::Before;

@@ -6,7 +6,7 @@ use super::*;
 use crate::domain::Hex32;
 use crate::domain::desk::{self, Plan, plan};
 use crate::domain::job::{InvoiceState, PayOrder, State};
-use crate::domain::step::{intent, tests::job as fresh};
+use crate::domain::transition::{intent, tests::job as fresh};
 use crate::ledger::{Change, NewJob, SignedDraft};
 
 fn file(dir: &tempfile::TempDir) -> std::path::PathBuf {
@@ -64,8 +64,8 @@ fn open(job: &mut Job) {
     (invoice.state, invoice.paid_at) = (InvoiceState::Open, None);
 }
 
-fn word(kind: DoubtKind, words: &str, times: u32) -> Doubt {
-    Doubt {
+fn word(kind: DisputeKind, words: &str, times: u32) -> Dispute {
+    Dispute {
         kind,
         words: words.to_owned(),
         first_at: Time::now(),
@@ -125,7 +125,7 @@ async fn every_case_is_found_counted_and_closed_for_good() {
     })
     .await;
     ledger
-        .doubt(doubted.id, word(DoubtKind::Unknown, "u", 2))
+        .dispute(doubted.id, word(DisputeKind::Unknown, "u", 2))
         .await
         .unwrap();
     ledger.asking(lost.id, "lnd", false).await.unwrap();
@@ -139,7 +139,7 @@ async fn every_case_is_found_counted_and_closed_for_good() {
     found.sort();
     assert_eq!(found, expected);
     ledger
-        .doubt(doubted.id, word(DoubtKind::Unknown, "u", 3))
+        .dispute(doubted.id, word(DisputeKind::Unknown, "u", 3))
         .await
         .unwrap();
     expected.insert(2, CaseKind::Disputed);
@@ -177,12 +177,12 @@ async fn every_case_is_found_counted_and_closed_for_good() {
 
     // The same word stays closed, another one is another case.
     ledger
-        .doubt(doubted.id, word(DoubtKind::Unknown, "u", 9))
+        .dispute(doubted.id, word(DisputeKind::Unknown, "u", 9))
         .await
         .unwrap();
     assert_eq!(kinds(&ledger).await.len(), 1);
     ledger
-        .doubt(doubted.id, word(DoubtKind::Attention, "FAILED", 1))
+        .dispute(doubted.id, word(DisputeKind::Attention, "FAILED", 1))
         .await
         .unwrap();
     assert_eq!(kinds(&ledger).await.len(), 2);
@@ -267,11 +267,14 @@ async fn a_lost_answer_is_counted_and_an_answer_that_came_is_not() {
     let id = job.id;
     let asked = async |ledger: &Ledger| ledger.desk_of(id).await.unwrap().unwrap().asked;
     ledger.asking(job.id, "lnd", false).await.unwrap();
-    ledger.unheard(job.id, Unheard::None).await.unwrap();
+    ledger
+        .lost_invoice(job.id, LostInvoice::None)
+        .await
+        .unwrap();
     assert_eq!(asked(&ledger).await, None, "the wallet surely made none");
     ledger.asking(job.id, "lnd", false).await.unwrap();
     ledger
-        .unheard(job.id, Unheard::Perhaps("15 s".to_owned()))
+        .lost_invoice(job.id, LostInvoice::Perhaps("15 s".to_owned()))
         .await
         .unwrap();
     ledger.asking(job.id, "lnd", false).await.unwrap();

@@ -149,7 +149,7 @@ fn watched(row: &Row<'_>) -> Result<Watched, LedgerError> {
         },
         made_at: Time(row.get(6)?),
         expires_at: Time(row.get(7)?),
-        late_looks: row.get(8)?,
+        late_polls: row.get(8)?,
         check_every: Duration::from_secs(check_every.unwrap_or_default().into()),
     })
 }

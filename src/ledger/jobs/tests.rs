@@ -6,7 +6,7 @@ use nostr::Keys;
 use super::*;
 use crate::domain::credit::Limits;
 use crate::domain::job::State;
-use crate::domain::step;
+use crate::domain::transition;
 
 const LIMITS: Limits = Limits {
     each: Msat::from_sats(100),
@@ -15,7 +15,7 @@ const LIMITS: Limits = Limits {
 
 /// A job that costs 42 sats at the most, and 10 at the least.
 fn new(n: u8, buyer: Buyer) -> NewJob {
-    let mut job = step::tests::job(PayOrder::After);
+    let mut job = transition::tests::job(PayOrder::After);
     job.id = RequestId(EventId::from_byte_array([n; 32]));
     job.buyer = buyer;
     job.terms.input_tokens_most = 1_000;
@@ -108,19 +108,19 @@ async fn what_is_owed_is_known_after_a_restart_and_forgotten_after_a_day() {
     let boot = crate::domain::id::BootId(crate::domain::Hex32([1; 32]));
     let now = Time::now();
     let before = job;
-    let job = step::step(&before, step::Input::Start { boot }, now)
+    let job = transition::transition(&before, transition::JobEvent::Start { boot }, now)
         .unwrap()
         .job;
     ledger
         .commit(Change::bare(&before, &job, "started"))
         .await
         .unwrap();
-    let cancel = step::Input::Cancel {
+    let cancel = transition::JobEvent::Cancel {
         by_buyer: true,
         tokens: 9_000,
     };
     let before = job;
-    let job = step::step(&before, cancel, now).unwrap().job;
+    let job = transition::transition(&before, cancel, now).unwrap().job;
     ledger
         .commit(Change::bare(&before, &job, "cancelled"))
         .await

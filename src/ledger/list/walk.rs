@@ -142,7 +142,7 @@ impl Walk {
         let kept = Kept::find(version, || {
             let count = connection
                 .prepare_cached("SELECT count(*) FROM jobs WHERE status = ?1")?
-                .query_row([status.word()], |row| row.get(0))?;
+                .query_row([status.as_str()], |row| row.get(0))?;
             Ok(unsigned(count))
         })?;
         let count = kept.what;
@@ -214,7 +214,7 @@ pub fn walks(
         _ => format!("{by} {way}, {by_time}"),
     };
     let query = |condition: &str, order: &str, values: Vec<Value>| {
-        let word = status.map(|status| Value::Text(status.word().to_owned()));
+        let word = status.map(|status| Value::Text(status.as_str().to_owned()));
         (
             format!(
                 "SELECT num, {by}, created_at FROM jobs WHERE {within}{condition} ORDER BY {order} LIMIT ?"

@@ -3,7 +3,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::domain::job::PayOrder;
-use crate::domain::step::{intent, tests::job as fresh};
+use crate::domain::transition::{intent, tests::job as fresh};
 use crate::ledger::{Change, Ledger, NewJob};
 
 fn numbered(number: u8, change: impl FnOnce(&mut Job)) -> Job {
@@ -82,7 +82,7 @@ async fn a_clock_that_is_set_moves_what_is_in_memory_as_it_moves_the_ledger() {
             state,
             hold_until: Some(Time(8_000)),
             expires_at: Some(Time(7_000)),
-            late_looks: 2,
+            late_polls: 2,
             ..intent(&job, Msat::from_sats(10))
         });
         ledger

@@ -1,7 +1,7 @@
 use super::*;
 use crate::domain::job::{InvoiceState, Job, PayOrder, State};
 use crate::domain::msat::Msat;
-use crate::domain::step::{intent, tests::job as fresh};
+use crate::domain::transition::{intent, tests::job as fresh};
 use crate::ledger::{Change, NewJob};
 use nostr::EventId;
 

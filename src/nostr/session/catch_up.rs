@@ -5,7 +5,7 @@ use std::time::Instant;
 use nostr::{ClientMessage, Filter, Kind, PublicKey, SubscriptionId, Timestamp};
 
 use super::super::ZAP_WINDOW;
-use super::super::line::Sub;
+use super::super::connection::Sub;
 use super::super::timing::doubled;
 use super::Session;
 use crate::domain::announce::{FLEETING_PING, PING};
@@ -45,10 +45,15 @@ impl Session<'_> {
     /// Asks for the requests from the cursor on, less the overlap; from as far back as allowed after a gap.
     pub(super) fn ask_jobs(&mut self, now: Instant) {
         let clock = Time::now().secs();
-        let oldest = clock.saturating_sub(self.common.max_age());
-        let overlap = self.common.timing.overlap.as_secs();
+        let oldest = clock.saturating_sub(self.shared.max_age());
+        let overlap = self.shared.timing.overlap.as_secs();
         // A clock that ran ahead for a while must not make us deaf.
-        let cursor = self.line.intake.cursor().min(clock).saturating_sub(overlap);
+        let cursor = self
+            .connection
+            .intake
+            .cursor()
+            .min(clock)
+            .saturating_sub(overlap);
         let since = if self.whole {
             oldest
         } else {
@@ -57,23 +62,23 @@ impl Session<'_> {
         self.whole = false;
         self.more = None;
         let first = self.since.replace(since).is_none();
-        self.line.intake.begin(since, first);
+        self.connection.intake.begin(since, first);
         let mut filters = vec![self.filter(since)];
         // In the same subscription: a relay that takes only a few of them stays of use.
-        filters.extend(self.common.zaps.map(|us| zap_filter(us, clock)));
-        if self.common.named.is_none() {
-            filters.push(ping_filter(self.common.us, clock));
+        filters.extend(self.shared.zaps.map(|us| zap_filter(us, clock)));
+        if self.shared.named.is_none() {
+            filters.push(ping_filter(self.shared.us, clock));
         }
         self.request(Sub::Jobs, filters);
         self.jobs.sent(now);
     }
 
     fn filter(&self, since: u64) -> Filter {
-        let kinds = self.common.kinds.iter().copied().map(Kind::from_u16);
+        let kinds = self.shared.kinds.iter().copied().map(Kind::from_u16);
         let filter = Filter::new()
             .kinds(kinds)
             .since(Timestamp::from_secs(since));
-        match self.common.named {
+        match self.shared.named {
             Some(us) => filter.pubkey(us),
             None => filter,
         }
@@ -81,7 +86,7 @@ impl Session<'_> {
 
     /// An answer is whole: was it cut off?
     pub(super) fn turn_page(&mut self, before: Option<More>) {
-        let page = self.line.intake.page();
+        let page = self.connection.intake.page();
         let pages = before.map_or(0, |more| more.pages);
         let until = page.oldest.map(|oldest| match before {
             // A second that fills a page by itself: nothing more can be had of it.
@@ -94,7 +99,7 @@ impl Session<'_> {
             {
                 let pages = pages + 1;
                 self.more = Some(More { until, pages });
-                self.line.intake.begin(since, false);
+                self.connection.intake.begin(since, false);
                 let older = self.filter(since).until(Timestamp::from_secs(until));
                 self.request(Sub::More, vec![older]);
             }
@@ -109,7 +114,7 @@ impl Session<'_> {
 
     pub(super) fn caught_up(&mut self) {
         self.more = None;
-        self.line.intake.caught_up();
+        self.connection.intake.caught_up();
         if self.refetch.is_none() {
             self.refetches = 0;
         }
@@ -117,7 +122,7 @@ impl Session<'_> {
 
     /// Something was dropped: the window is asked for again, the more often the later.
     pub(super) fn plan_refetch(&mut self) {
-        let timing = &self.common.timing;
+        let timing = &self.shared.timing;
         let wait = doubled(timing.refetch_wait, self.refetches, timing.retry_cap);
         self.refetch.get_or_insert(Instant::now() + wait);
     }
@@ -126,16 +131,16 @@ impl Session<'_> {
         if self.refetch.is_none_or(|at| at > now) {
             return;
         }
-        let news = &self.common.news.requests;
+        let news = &self.shared.news.requests;
         if !self.jobs.is_live() || self.more.is_some() || news.capacity() * 2 < news.max_capacity()
         {
             // Not while an answer is on its way, nor before the shop has worked off half of what it has.
-            self.refetch = Some(now + self.common.timing.refetch_wait);
+            self.refetch = Some(now + self.shared.timing.refetch_wait);
             return;
         }
         self.refetch = None;
         self.refetches = self.refetches.saturating_add(1);
-        self.line.intake.take_gap();
+        self.connection.intake.take_gap();
         self.whole = true;
         self.jobs.want();
         if !self.cancels.borrow().is_empty() {

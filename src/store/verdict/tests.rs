@@ -14,7 +14,7 @@ fn online() -> Store {
     store.state = ShopState::Online;
     store.now = NOW;
     store.since = Time(NOW.0 - 3 * HOUR);
-    store.wallet.light = Light::Ok;
+    store.wallet.health = HealthLevel::Ok;
     store.totals.last_request_at = Some(Time(NOW.0 - 2 * HOUR));
     store
 }
@@ -71,13 +71,13 @@ fn offline(detail: &str, fix: Option<&str>) -> Store {
     store
 }
 
-fn endpoint(light: Light) -> EndpointHealth {
+fn endpoint(health: HealthLevel) -> EndpointHealth {
     EndpointHealth {
         name: EndpointName("local".to_owned()),
         kind: "ollama".to_owned(),
         url: String::new(),
         state: String::new(),
-        light,
+        health,
         detail: String::new(),
         models: Vec::new(),
         running: 0,
@@ -96,8 +96,8 @@ fn every_way_of_not_earning_has_its_answer() {
     let mut paid = delivered();
     let hour = paid.totals.hours.get_mut(&NOW.hour()).unwrap();
     (hour.paid, hour.revenue_msat) = (1, Msat::from_sats(42));
-    let relay = |light| RelayHealth {
-        light,
+    let relay = |health| RelayHealth {
+        health,
         ..RelayHealth::default()
     };
     let table = vec![
@@ -147,7 +147,7 @@ fn every_way_of_not_earning_has_its_answer() {
             "",
         ),
         (
-            changed(paid.clone(), |s| s.wallet.light = Light::Down),
+            changed(paid.clone(), |s| s.wallet.health = HealthLevel::Down),
             Mood::Bad,
             "the wallet is down",
             "vend doctor",
@@ -160,7 +160,10 @@ fn every_way_of_not_earning_has_its_answer() {
         ),
         (
             changed(online(), |s| {
-                drop(s.endpoints.insert("a".to_owned(), endpoint(Light::Down)));
+                drop(
+                    s.endpoints
+                        .insert("a".to_owned(), endpoint(HealthLevel::Down)),
+                );
             }),
             Mood::Bad,
             "no model answers",
@@ -168,7 +171,7 @@ fn every_way_of_not_earning_has_its_answer() {
         ),
         (
             changed(online(), |s| {
-                drop(s.relays.insert("a".to_owned(), relay(Light::Down)));
+                drop(s.relays.insert("a".to_owned(), relay(HealthLevel::Down)));
             }),
             Mood::Bad,
             "no relay can be reached",
@@ -203,7 +206,7 @@ fn every_way_of_not_earning_has_its_answer() {
         ),
         (
             dropped(&[("bid_too_low", 4), ("not_for_us", 9)]),
-            Mood::Look,
+            Mood::Poll,
             "7 requests seen lately, none taken: mostly bid_too_low (4)",
             "lower price.min_price_sats",
         ),
@@ -213,7 +216,7 @@ fn every_way_of_not_earning_has_its_answer() {
             "addressed to other sellers",
             "",
         ),
-        (dropped(&[("flood", 9)]), Mood::Look, "mostly flood (9)", ""),
+        (dropped(&[("flood", 9)]), Mood::Poll, "mostly flood (9)", ""),
         (
             taken(Status::PendingPayment),
             Mood::Quiet,
@@ -228,7 +231,7 @@ fn every_way_of_not_earning_has_its_answer() {
         ),
         (
             taken(Status::Error),
-            Mood::Look,
+            Mood::Poll,
             "1 job taken lately, none delivered",
             "Jobs tab",
         ),
@@ -238,7 +241,7 @@ fn every_way_of_not_earning_has_its_answer() {
                 admitted: 1,
                 ..HourStats::default()
             }),
-            Mood::Look,
+            Mood::Poll,
             "1 job taken lately, none delivered",
             "Jobs tab",
         ),
@@ -271,7 +274,7 @@ fn every_way_of_not_earning_has_its_answer() {
         ),
         (
             delivered(),
-            Mood::Look,
+            Mood::Poll,
             "2 jobs delivered lately, none paid",
             "payment.mode = before",
         ),
@@ -289,8 +292,10 @@ fn every_way_of_not_earning_has_its_answer() {
 #[test]
 fn one_part_that_still_works_is_enough_to_sell() {
     let store = changed(online(), |s| {
-        s.endpoints.insert("a".to_owned(), endpoint(Light::Down));
-        s.endpoints.insert("b".to_owned(), endpoint(Light::Ok));
+        s.endpoints
+            .insert("a".to_owned(), endpoint(HealthLevel::Down));
+        s.endpoints
+            .insert("b".to_owned(), endpoint(HealthLevel::Ok));
     });
     assert!(store.verdict().text.starts_with("listening"));
 }

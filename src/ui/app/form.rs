@@ -38,7 +38,7 @@ impl App {
     fn dress(&mut self, read: &Read) -> Vec<Action> {
         let mouse = read.screen.mouse != self.screen.mouse;
         self.screen = read.screen;
-        self.theme.name = read.screen.theme.on(self.light);
+        self.theme.name = read.screen.theme.on(self.health);
         self.keys = read.keys.clone();
         let told = mouse.then_some(Action::Mouse(self.screen.mouse));
         told.into_iter().collect()

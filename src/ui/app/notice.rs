@@ -1,7 +1,7 @@
-//! What the terminal tells who does not look: its title, and a bell for what came in or needs somebody.
+//! What the terminal tells who does not look: its title, and a waker for what came in or needs somebody.
 
 use super::App;
-use crate::domain::event::{Event, News};
+use crate::domain::event::{Event, EventKind};
 use crate::domain::health::ShopState;
 use crate::domain::screen::BellKind;
 use crate::domain::text::clean;
@@ -28,7 +28,7 @@ impl App {
         let today = self.store.today().revenue_msat.display();
         let state = match self.store.state {
             ShopState::Online => String::new(),
-            other => format!("{}, ", other.word()),
+            other => format!("{}, ", other.as_str()),
         };
         let needs = match self.store.totals.cases {
             0 => String::new(),
@@ -42,11 +42,11 @@ impl App {
 
     /// Takes in what may be noticed.
     pub(super) fn notice(&mut self, event: &Event) {
-        match &event.news {
-            News::Paid { amount_msat, .. } => {
+        match &event.kind {
+            EventKind::Paid { amount_msat, .. } => {
                 self.notice.waiting = Some(format!("{} came in", amount_msat.display()));
             }
-            News::Totals { totals } => {
+            EventKind::Totals { totals } => {
                 let before = self.notice.cases.replace(totals.cases);
                 if before.is_some_and(|before| before < totals.cases) {
                     self.notice.waiting = Some("vend needs you: `vend recover`".to_owned());

@@ -1,7 +1,7 @@
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 use super::*;
-use crate::domain::event::{Level, News};
+use crate::domain::event::{EventKind, Level};
 use crate::domain::health::ShopState;
 use crate::domain::id::RequestId;
 use crate::domain::job::{JobView, Status};
@@ -63,7 +63,7 @@ fn leaving_an_idle_shop_or_another_process_does_not_ask() {
         attached: true,
         ..options()
     });
-    let running = News::Queue {
+    let running = EventKind::Queue {
         waiting: 0,
         running: 1,
     };
@@ -356,7 +356,7 @@ fn another_theme_holds_at_once_whoever_changed_it() {
     crate::config::edit::init(&path).unwrap();
     let mut app = empty();
     for (name, saved) in [(ThemeName::Light, true), (ThemeName::Contrast, false)] {
-        crate::config::edit::set(&path, "screen.theme", name.word()).unwrap();
+        crate::config::edit::set(&path, "screen.theme", name.as_str()).unwrap();
         let read = crate::ui::settings_form::read(&path).unwrap();
         let input = if saved {
             Input::Saved(Ok(read))
@@ -440,11 +440,11 @@ fn what_makes_no_sense_for_a_job_is_not_offered_but_explained() {
     let mut failed = job(30, Status::Error);
     failed.bolt11 = None;
     let id = failed.id;
-    let news = News::Job {
+    let kind = EventKind::Job {
         job: Box::new(failed),
         what: "run_failed".to_owned(),
     };
-    tell(&mut app, news);
+    tell(&mut app, kind);
     app.jobs.chosen = Some(id);
     assert_eq!(text(&mut app, "ry"), [Action::Send(Command::Retry { id })]);
     assert!(text(&mut app, "b").is_empty());
@@ -484,9 +484,9 @@ fn a_filter_narrows_the_jobs_and_esc_opens_it_again() {
     let mut app = busy();
     let all = app.store.jobs.len();
     text(&mut app, "3/unpaid");
-    assert_eq!(app.jobs.sheet(&app.store).total, 1);
+    assert_eq!(app.jobs.listing(&app.store).total, 1);
     press(&mut app, KeyCode::Esc);
-    assert_eq!(app.jobs.sheet(&app.store).total, all as u64);
+    assert_eq!(app.jobs.listing(&app.store).total, all as u64);
 }
 
 #[test]
@@ -495,7 +495,7 @@ fn a_frozen_feed_stays_as_it_is_and_counts_what_comes() {
     text(&mut app, "4 ");
     let before = app.feed.len();
     for _ in 0..crate::store::FEED_MAX + 10 {
-        tell(&mut app, News::Resync { missed: 1 });
+        tell(&mut app, EventKind::Resync { missed: 1 });
     }
     assert_eq!(app.feed.len(), before);
     assert_eq!(app.feed.since, crate::store::FEED_MAX as u64 + 10);
@@ -516,7 +516,7 @@ fn the_feed_shows_only_a_level_and_a_category() {
     assert_eq!(app.feed.level, Some(crate::domain::event::Level::Warn));
     let serious = app.feed.len();
     assert!(serious > 0 && serious < all);
-    tell(&mut app, News::Resync { missed: 1 });
+    tell(&mut app, EventKind::Resync { missed: 1 });
     assert_eq!(app.feed.len(), serious + 1, "a warning comes in");
     text(&mut app, "ll");
     assert_eq!((app.feed.level, app.feed.len()), (None, all + 1));
@@ -565,12 +565,12 @@ fn the_index_of_the_feed_says_what_a_look_at_every_line_would() {
         } else {
             Level::Warn
         };
-        let news = News::Notice {
+        let kind = EventKind::Notice {
             level,
             category: "wallet".to_owned(),
             message: format!("{number}"),
         };
-        tell(&mut app, news);
+        tell(&mut app, kind);
     }
     let wanted: Vec<_> = app
         .store
@@ -593,24 +593,24 @@ fn a_chosen_job_stays_chosen_while_others_come_in() {
     let mut app = busy();
     text(&mut app, "3j");
     let chosen = app.jobs.chosen;
-    let news = News::Job {
+    let kind = EventKind::Job {
         job: Box::new(crate::ui::sample::job(
             60,
             crate::domain::job::Status::Queued,
         )),
         what: "admitted".to_owned(),
     };
-    tell(&mut app, news);
-    let sheet = app.jobs.sheet(&app.store);
-    assert_eq!(app.jobs.at(&sheet), 2);
-    assert_eq!(sheet.get(2).map(|job| job.id), chosen);
+    tell(&mut app, kind);
+    let listing = app.jobs.listing(&app.store);
+    assert_eq!(app.jobs.at(&listing), 2);
+    assert_eq!(listing.get(2).map(|job| job.id), chosen);
 }
 
 /// "Going offline" is no news once it is offline.
 #[test]
 fn an_answer_about_the_state_goes_with_the_state() {
     let mut app = busy();
-    let state = |state| News::State {
+    let state = |state| EventKind::State {
         state,
         detail: String::new(),
         since: crate::domain::time::Time(0),
@@ -665,7 +665,7 @@ fn the_title_says_the_state_and_what_came_in_today() {
 #[test]
 fn a_payment_rings_once_and_only_where_it_is_wanted() {
     let mut app = empty();
-    let paid = || News::Paid {
+    let paid = || EventKind::Paid {
         id: RequestId(nostr::EventId::from_byte_array([1; 32])),
         amount_msat: crate::domain::msat::Msat(10_000),
         late: false,
@@ -684,7 +684,7 @@ fn a_payment_rings_once_and_only_where_it_is_wanted() {
             ..crate::domain::stats::Totals::default()
         };
         let totals = Box::new(totals);
-        tell(&mut app, News::Totals { totals });
+        tell(&mut app, EventKind::Totals { totals });
         assert_eq!(app.rings().is_some(), rings, "{cases}");
     }
 }

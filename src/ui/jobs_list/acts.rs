@@ -16,7 +16,7 @@ pub fn npub(buyer: &Buyer) -> String {
 /// Why an act makes no sense for a job; none where it does. The engine has the last word.
 #[must_use]
 pub fn why_not(act: Act, job: &JobView) -> Option<String> {
-    let status = job.status.word();
+    let status = job.status.as_str();
     match (act, job.status) {
         (Act::Cancel, Status::Queued | Status::AwaitingPayment | Status::Processing)
         | (Act::Block, _) => None,

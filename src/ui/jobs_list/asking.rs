@@ -56,15 +56,15 @@ impl JobsList {
         if self.detail {
             return None;
         }
-        let sheet = self.sheet(store);
-        let at = self.at(&sheet);
+        let listing = self.listing(store);
+        let at = self.at(&listing);
         let height = height as u64;
-        let first = sheet.first_row(at, height);
+        let first = listing.first_row(at, height);
         let half = u64::from(PAGE_MAX) / 2;
-        if sheet.searching {
+        if listing.searching {
             return Some(0);
         }
-        if sheet.is_paged()
+        if listing.is_paged()
             && self.pages.is_old(store.now)
             && self.frozen.is_none()
             && !self.query.is_plain()
@@ -72,15 +72,15 @@ impl JobsList {
             return Some(at.saturating_sub(half));
         }
         // A screen more on both sides, so that the next page is there when it is scrolled to.
-        let near = first.saturating_sub(height)..(first + 2 * height).min(sheet.total);
-        let gap = near.clone().find(|row| sheet.get(*row).is_none())?;
+        let near = first.saturating_sub(height)..(first + 2 * height).min(listing.total);
+        let gap = near.clone().find(|row| listing.get(*row).is_none())?;
         // Scrolling up, the gap begins above: the page then ends with what is shown.
         let begin = if gap < first {
             (first + height).saturating_sub(u64::from(PAGE_MAX))
         } else {
             gap
         };
-        let begin = begin.max(sheet.live_rows());
+        let begin = begin.max(listing.live_rows());
         // A table that is held still counts its rows from a time when there were fewer jobs.
         let come = match (&self.frozen, self.query.is_plain()) {
             (Some(frozen), true) => store.totals.jobs.saturating_sub(frozen.total),

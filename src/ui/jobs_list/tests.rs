@@ -3,7 +3,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::domain::command::{Command, Reply};
-use crate::domain::event::{Event, News};
+use crate::domain::event::{Event, EventKind};
 use crate::domain::id::Buyer;
 use crate::domain::job::Status;
 use crate::domain::msat::Msat;
@@ -49,14 +49,14 @@ fn job(number: u32) -> JobView {
 }
 
 /// A shop with a ledger, and a screen that has just been opened on it.
-struct Shop {
+struct Fixture {
     ledger: Vec<JobView>,
     store: Store,
     list: JobsList,
     now: i64,
 }
 
-impl Shop {
+impl Fixture {
     fn new(jobs: u32) -> Self {
         let mut shop = Self {
             ledger: (0..jobs).map(job).collect(),
@@ -72,22 +72,22 @@ impl Shop {
         shop
     }
 
-    fn tell(&mut self, news: News) {
-        if let News::Job { job, .. } = &news {
+    fn tell(&mut self, kind: EventKind) {
+        if let EventKind::Job { job, .. } = &kind {
             self.list.changed(job);
         }
         self.store.apply(&Event {
             at: Time(self.now),
-            news,
+            kind,
         });
     }
 
     fn tell_job(&mut self, job: JobView, what: &str) {
-        let news = News::Job {
+        let kind = EventKind::Job {
             job: Box::new(job),
             what: what.to_owned(),
         };
-        self.tell(news);
+        self.tell(kind);
     }
 
     fn totals(&mut self) {
@@ -95,7 +95,7 @@ impl Shop {
             jobs: self.ledger.len() as u64,
             ..Default::default()
         };
-        self.tell(News::Totals {
+        self.tell(EventKind::Totals {
             totals: Box::new(totals),
         });
     }
@@ -156,16 +156,16 @@ impl Shop {
     }
 
     fn shown(&self) -> Vec<Option<RequestId>> {
-        let sheet = self.list.sheet(&self.store);
-        let first = sheet.first_row(self.list.at(&sheet), HEIGHT as u64);
-        (first..(first + HEIGHT as u64).min(sheet.total))
-            .map(|row| sheet.get(row).map(|job| job.id))
+        let listing = self.list.listing(&self.store);
+        let first = listing.first_row(self.list.at(&listing), HEIGHT as u64);
+        (first..(first + HEIGHT as u64).min(listing.total))
+            .map(|row| listing.get(row).map(|job| job.id))
             .collect()
     }
 
     fn expected(&self) -> Vec<Option<RequestId>> {
-        let sheet = self.list.sheet(&self.store);
-        let first = sheet.first_row(self.list.at(&sheet), HEIGHT as u64);
+        let listing = self.list.listing(&self.store);
+        let first = listing.first_row(self.list.at(&listing), HEIGHT as u64);
         let first = usize::try_from(first).unwrap();
         let whole = self.whole(self.list.query());
         whole
@@ -189,20 +189,20 @@ impl Shop {
 
 #[test]
 fn following_costs_no_question() {
-    let mut shop = Shop::new(5_000);
+    let mut shop = Fixture::new(5_000);
     assert_eq!(shop.settle(), 0);
     for _ in 0..50 {
         shop.admit();
         assert_eq!(shop.settle(), 0);
         assert_eq!(shop.shown(), shop.expected());
     }
-    let sheet = shop.list.sheet(&shop.store);
-    assert_eq!((sheet.total, shop.list.at(&sheet)), (5_050, 0));
+    let listing = shop.list.listing(&shop.store);
+    assert_eq!((listing.total, shop.list.at(&listing)), (5_050, 0));
 }
 
 #[test]
 fn any_place_of_a_long_list_is_reached_with_a_few_questions() {
-    let mut shop = Shop::new(50_000);
+    let mut shop = Fixture::new(50_000);
     shop.go(usize::MAX, true);
     // The keys work before the answer is there; the rows are yet to come.
     assert_eq!(shop.shown(), vec![None; HEIGHT]);
@@ -224,7 +224,7 @@ fn any_place_of_a_long_list_is_reached_with_a_few_questions() {
 
 #[test]
 fn a_row_far_down_stays_put_while_jobs_come_in() {
-    let mut shop = Shop::new(5_000);
+    let mut shop = Fixture::new(5_000);
     shop.go(3_000, true);
     shop.settle();
     shop.go(1, true);
@@ -239,21 +239,21 @@ fn a_row_far_down_stays_put_while_jobs_come_in() {
 
 #[test]
 fn a_late_answer_to_another_list_is_dropped() {
-    let mut shop = Shop::new(5_000);
+    let mut shop = Fixture::new(5_000);
     shop.list.sort();
     let late = shop.list.question(&shop.store, HEIGHT).unwrap();
     shop.list.sort();
     let reply = shop.answer(&late);
     shop.list.answered(&shop.store, reply).unwrap();
-    let sheet = shop.list.sheet(&shop.store);
-    assert!(sheet.searching);
+    let listing = shop.list.listing(&shop.store);
+    assert!(listing.searching);
     assert_eq!(shop.settle(), 1);
     assert_eq!(shop.shown(), shop.expected());
 }
 
 #[test]
 fn a_filter_shows_what_is_known_at_once_and_the_ledger_when_it_answers() {
-    let mut shop = Shop::new(5_000);
+    let mut shop = Fixture::new(5_000);
     shop.list.filter = "status:error min:3".to_owned();
     shop.list.refilter();
     assert!(!shop.shown().is_empty());
@@ -279,7 +279,7 @@ fn a_filter_shows_what_is_known_at_once_and_the_ledger_when_it_answers() {
 
 #[test]
 fn a_filtered_list_is_asked_for_again_when_jobs_have_changed_but_not_for_every_one() {
-    let mut shop = Shop::new(5_000);
+    let mut shop = Fixture::new(5_000);
     shop.list.filter = "status:paid".to_owned();
     shop.list.refilter();
     shop.settle();
@@ -294,7 +294,7 @@ fn a_filtered_list_is_asked_for_again_when_jobs_have_changed_but_not_for_every_o
 
 #[test]
 fn a_small_ledger_is_filtered_and_sorted_without_a_question() {
-    let mut shop = Shop::new(300);
+    let mut shop = Fixture::new(300);
     for _ in Sort::ALL {
         shop.list.sort();
         shop.list.reverse();
@@ -308,7 +308,7 @@ fn a_small_ledger_is_filtered_and_sorted_without_a_question() {
 
 #[test]
 fn a_frozen_table_stays_as_it_is_until_it_is_let_go() {
-    let mut shop = Shop::new(5_000);
+    let mut shop = Fixture::new(5_000);
     shop.list.toggle_freeze(&shop.store);
     let shown = shop.shown();
     for _ in 0..30 {
@@ -326,7 +326,7 @@ fn a_frozen_table_stays_as_it_is_until_it_is_let_go() {
 
 #[test]
 fn an_engine_that_can_not_answer_is_not_asked_again_before_the_next_key() {
-    let mut shop = Shop::new(5_000);
+    let mut shop = Fixture::new(5_000);
     shop.list.sort();
     assert!(shop.list.question(&shop.store, HEIGHT).is_some());
     let detail = "the ledger failed".to_owned();
@@ -346,7 +346,7 @@ proptest! {
     fn whatever_is_pressed_the_rows_are_the_ledgers(
         steps in prop::collection::vec((0_u8..7, 0_usize..3_000), 1..25),
     ) {
-        let mut shop = Shop::new(3_000);
+        let mut shop = Fixture::new(3_000);
         for (what, rows) in steps {
             match what {
                 0 => shop.go(rows, true),

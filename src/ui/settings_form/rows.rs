@@ -265,7 +265,7 @@ fn backend(cells: &[Cell]) -> Option<Backend> {
     let word = cell.value()?;
     Backend::ALL
         .into_iter()
-        .find(|backend| backend.word() == word)
+        .find(|backend| backend.as_str() == word)
 }
 
 /// A key of another wallet is shown only where it is set, as it must then be taken out.

@@ -9,7 +9,7 @@ use crate::ui::app::{App, Ask, Palette};
 use crate::ui::jobs_list::npub;
 use crate::ui::keymap::Bound;
 use crate::ui::line;
-use crate::ui::pen::Pen;
+use crate::ui::painter::Painter;
 use crate::ui::theme::Role;
 
 /// The least columns of one column of keys.
@@ -20,17 +20,17 @@ const HELP_KEYS: u16 = 9;
 const PALETTE_ROWS: u16 = 12;
 
 /// Draws what is open.
-pub fn draw(app: &App, pen: &mut Pen<'_>, area: Rect) {
+pub fn draw(app: &App, painter: &mut Painter<'_>, area: Rect) {
     if let Some(ask) = app.ask {
-        question(app, ask, pen, area);
+        question(app, ask, painter, area);
     } else if let Some(palette) = &app.palette {
-        named(app, palette, pen, area);
+        named(app, palette, painter, area);
     } else if app.help {
-        help(app, pen, area);
+        help(app, painter, area);
     }
 }
 
-fn question(app: &App, ask: Ask, pen: &mut Pen<'_>, area: Rect) {
+fn question(app: &App, ask: Ask, painter: &mut Painter<'_>, area: Rect) {
     let (title, lines) = words(app, ask);
     let height = u16::try_from(lines.len()).unwrap_or(4) + 2;
     let longest = lines.iter().map(|line| line.chars().count()).max();
@@ -38,9 +38,9 @@ fn question(app: &App, ask: Ask, pen: &mut Pen<'_>, area: Rect) {
         .and_then(|wide| u16::try_from(wide).ok())
         .unwrap_or(0);
     let width = (wide + 4).clamp(40, area.width.saturating_sub(2).max(40));
-    let inner = window(pen, area, width, height, title);
+    let inner = window(painter, area, width, height, title);
     for (row, line) in (0..).zip(&lines) {
-        pen.row(inner, row, &[(" ", Role::Text), (line, Role::Text)]);
+        painter.row(inner, row, &[(" ", Role::Text), (line, Role::Text)]);
     }
 }
 
@@ -177,7 +177,7 @@ pub fn help_rows(app: &App, area: Rect) -> usize {
     rows.saturating_sub(room) + 1
 }
 
-fn help(app: &App, pen: &mut Pen<'_>, area: Rect) {
+fn help(app: &App, painter: &mut Painter<'_>, area: Rect) {
     let bindings: Vec<&Bound> = app.keys.on(app.tab).collect();
     let (columns, rows, room) = help_shape(app, area);
     let first = app.help_at.min(rows.saturating_sub(room));
@@ -188,7 +188,7 @@ fn help(app: &App, pen: &mut Pen<'_>, area: Rect) {
         "Keys, Esc closes".to_owned()
     };
     let tall = u16::try_from(shown).unwrap_or(u16::MAX).saturating_add(2);
-    let inner = window(pen, area, area.width - 4, tall, &title);
+    let inner = window(painter, area, area.width - 4, tall, &title);
     let wide = inner.width / columns;
     for (column, bindings) in (0..).zip(bindings.chunks(rows.max(1))) {
         let x = inner.x + column * wide;
@@ -199,20 +199,20 @@ fn help(app: &App, pen: &mut Pen<'_>, area: Rect) {
             } else {
                 &bound.shown
             };
-            pen.put(x + 1, y, HELP_KEYS, key, Role::Key);
+            painter.put(x + 1, y, HELP_KEYS, key, Role::Key);
             let text = bound.binding.help;
             let at = x + 2 + HELP_KEYS;
-            pen.put(at, y, wide.saturating_sub(3 + HELP_KEYS), text, Role::Text);
+            painter.put(at, y, wide.saturating_sub(3 + HELP_KEYS), text, Role::Text);
         }
     }
 }
 
-fn named(app: &App, palette: &Palette, pen: &mut Pen<'_>, area: Rect) {
+fn named(app: &App, palette: &Palette, painter: &mut Painter<'_>, area: Rect) {
     let rows = palette.rows(&app.keys, app.tab);
     let height = (PALETTE_ROWS + 3).min(area.height.saturating_sub(2));
-    let inner = window(pen, area, 84.min(area.width - 4), height, "What to do");
+    let inner = window(painter, area, 84.min(area.width - 4), height, "What to do");
     let typed = format!(": {}", line::shown(&palette.line));
-    pen.row(inner, 0, &[(&typed, Role::Text)]);
+    painter.row(inner, 0, &[(&typed, Role::Text)]);
     let list = Rect {
         y: inner.y + 1,
         height: inner.height.saturating_sub(1),
@@ -239,19 +239,19 @@ fn named(app: &App, palette: &Palette, pen: &mut Pen<'_>, area: Rect) {
             (false, true) => Role::Dim,
             (false, false) => Role::Text,
         };
-        pen.cells(list, row, &cells, role);
+        painter.cells(list, row, &cells, role);
     }
     if rows.is_empty() {
-        pen.row(list, 0, &[("nothing has this name", Role::Dim)]);
+        painter.row(list, 0, &[("nothing has this name", Role::Dim)]);
     }
 }
 
 /// An empty box in the middle.
-fn window(pen: &mut Pen<'_>, area: Rect, width: u16, height: u16, title: &str) -> Rect {
+fn window(painter: &mut Painter<'_>, area: Rect, width: u16, height: u16, title: &str) -> Rect {
     let (width, height) = (width.min(area.width), height.min(area.height));
     let x = area.x + (area.width - width) / 2;
     let y = area.y + (area.height - height) / 2;
     let place = Rect::new(x, y, width, height);
-    pen.blank(place);
-    pen.frame(place, title)
+    painter.blank(place);
+    painter.frame(place, title)
 }

@@ -4,31 +4,31 @@ use ratatui::layout::Rect;
 use unicode_width::UnicodeWidthStr as _;
 
 use crate::domain::event::Level;
-use crate::domain::health::{Light, ShopState};
+use crate::domain::health::{HealthLevel, ShopState};
 use crate::domain::text::clean;
 use crate::ui::app::{App, Ask};
 use crate::ui::keymap::{Act, Binding, Tab};
 use crate::ui::line;
-use crate::ui::pen::Pen;
+use crate::ui::painter::Painter;
 use crate::ui::theme::{Role, Theme, of_level};
 
 /// Said on every tab where no real money moves.
 const SANDBOX: &str = "SANDBOX: no real money moves";
 
 /// Draws the frame of the screen and gives the area of the tab.
-pub fn draw(app: &App, pen: &mut Pen<'_>, area: Rect) -> Rect {
-    hotbar(app, pen, area);
+pub fn draw(app: &App, painter: &mut Painter<'_>, area: Rect) -> Rect {
+    hotbar(app, painter, area);
     if banner_rows(app) > 0 {
-        pen.fill(Rect::new(area.x, area.y + 1, area.width, 1), Role::Banner);
+        painter.fill(Rect::new(area.x, area.y + 1, area.width, 1), Role::Banner);
         let mut pieces = vec![(" ", Role::Banner)];
         pieces.extend(banners(app).map(|text| (text, Role::Banner)));
         if pieces.len() > 2 {
             pieces.insert(2, ("  ", Role::Banner));
         }
-        pen.row(area, 1, &pieces);
+        painter.row(area, 1, &pieces);
     }
-    message(app, pen, area);
-    hints(app, pen, area);
+    message(app, painter, area);
+    hints(app, painter, area);
     body(app, area)
 }
 
@@ -70,7 +70,7 @@ fn banners(app: &App) -> impl Iterator<Item = &str> {
     sandbox.into_iter().chain(app.banner.as_deref())
 }
 
-fn hotbar(app: &App, pen: &mut Pen<'_>, area: Rect) {
+fn hotbar(app: &App, painter: &mut Painter<'_>, area: Rect) {
     let mut x = area.x;
     for (tab, at, text) in tabs(area) {
         let role = if tab == app.tab {
@@ -79,19 +79,19 @@ fn hotbar(app: &App, pen: &mut Pen<'_>, area: Rect) {
             Role::Text
         };
         let width = area.right().saturating_sub(at);
-        x = at + pen.put(at, area.y, width, &text, role) + 1;
+        x = at + painter.put(at, area.y, width, &text, role) + 1;
     }
     let state = app.store.state;
     let role = state_role(state);
-    let word = state.word().to_uppercase();
+    let word = state.as_str().to_uppercase();
     let width = u16::try_from(word.len()).unwrap_or(0);
     let right = area.right().saturating_sub(width + 1);
     if right >= x {
-        pen.put(right, area.y, width, &word, role);
+        painter.put(right, area.y, width, &word, role);
     } else {
         // Where there is no room for the word, its mark still tells.
-        let mark = state_mark(state, pen.theme);
-        pen.put(area.right().saturating_sub(2), area.y, 1, mark, role);
+        let mark = state_mark(state, painter.theme);
+        painter.put(area.right().saturating_sub(2), area.y, 1, mark, role);
     }
 }
 
@@ -110,13 +110,13 @@ pub const fn state_role(state: ShopState) -> Role {
 pub const fn state_mark(state: ShopState, theme: Theme) -> &'static str {
     match state {
         ShopState::Offline => theme.calm(),
-        ShopState::Online => theme.mark(Light::Ok),
-        _ => theme.mark(Light::Warn),
+        ShopState::Online => theme.mark(HealthLevel::Ok),
+        _ => theme.mark(HealthLevel::Warn),
     }
 }
 
 /// What is being typed, the last answer, or the last notice.
-fn message(app: &App, pen: &mut Pen<'_>, area: Rect) {
+fn message(app: &App, painter: &mut Painter<'_>, area: Rect) {
     let row = area.height - 2;
     if app.typing {
         let (word, found) = match app.tab {
@@ -131,9 +131,9 @@ fn message(app: &App, pen: &mut Pen<'_>, area: Rect) {
             (typed.as_str(), Role::Text),
             (nothing, Role::Warn),
         ];
-        pen.row(area, row, &pieces);
+        painter.row(area, row, &pieces);
     } else if let Some(message) = &app.message {
-        pen.row(
+        painter.row(
             area,
             row,
             &[(" ", Role::Text), (&clean(message, 300), Role::Text)],
@@ -148,11 +148,11 @@ fn message(app: &App, pen: &mut Pen<'_>, area: Rect) {
             Level::Debug => Role::Dim,
             level => of_level(level),
         };
-        pen.row(area, row, &[(&text, role)]);
+        painter.row(area, row, &[(&text, role)]);
     }
 }
 
-fn hints(app: &App, pen: &mut Pen<'_>, area: Rect) {
+fn hints(app: &App, painter: &mut Painter<'_>, area: Rect) {
     let mut pieces = vec![(" ", Role::Text)];
     let fixed = fixed_hints(app);
     for (key, hint) in &fixed {
@@ -178,7 +178,7 @@ fn hints(app: &App, pen: &mut Pen<'_>, area: Rect) {
             pieces.extend([(hint, Role::Dim), ("  ", Role::Dim)]);
         }
     }
-    pen.row(area, area.height - 1, &pieces);
+    painter.row(area, area.height - 1, &pieces);
 }
 
 /// The word for a key where the screen is now; empty: it is not worth its room.

@@ -5,7 +5,7 @@ use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use super::*;
 use crate::config::schema::KeyNames;
 use crate::domain::command::{Probe, Reply};
-use crate::domain::event::{Level, News};
+use crate::domain::event::{EventKind, Level};
 use crate::domain::health::{Check, CheckKind, CheckStatus};
 use crate::ui::app::Input;
 use crate::ui::sample::{busy, empty, tell};
@@ -86,12 +86,12 @@ fn telemetry_filtered_searched_frozen_and_in_detail() {
     let mut app = busy();
     press(&mut app, "4 l/relay");
     key(&mut app, KeyCode::Enter);
-    let news = News::Notice {
+    let kind = EventKind::Notice {
         level: Level::Error,
         category: "relay".to_owned(),
         message: "gone".to_owned(),
     };
-    tell(&mut app, news);
+    tell(&mut app, kind);
     at_every_size("feed_searched", &mut app);
     key(&mut app, KeyCode::Enter);
     at_every_size("feed_detail", &mut app);

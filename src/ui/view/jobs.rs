@@ -6,7 +6,7 @@ use crate::domain::health::ShopState;
 use crate::domain::job::Status;
 use crate::domain::text::clean;
 use crate::ui::app::App;
-use crate::ui::pen::Pen;
+use crate::ui::painter::Painter;
 use crate::ui::theme::Role;
 
 mod columns;
@@ -23,35 +23,35 @@ pub use earnings::last_line as last_line_of_earnings;
 const CARDS: u16 = 3;
 
 /// Draws the tab.
-pub fn draw(app: &App, pen: &mut Pen<'_>, area: Rect) {
+pub fn draw(app: &App, painter: &mut Painter<'_>, area: Rect) {
     if app.cases.open {
-        return desk::draw(app, pen, area);
+        return desk::draw(app, painter, area);
     }
     if let Some(from) = app.earnings {
-        return earnings::draw(app, pen, area, from);
+        return earnings::draw(app, painter, area, from);
     }
     if app.jobs.detail
         && let Some(job) = app.jobs.chosen(&app.store)
     {
-        detail::draw(app, pen, area, job);
+        detail::draw(app, painter, area, job);
     } else if let Some(id) = app.jobs.visited() {
-        let inner = pen.frame(area, &format!("job {} (Esc: back)", id.short()));
-        pen.row(inner, 0, &[("asking the ledger", Role::Dim)]);
+        let inner = painter.frame(area, &format!("job {} (Esc: back)", id.short()));
+        painter.row(inner, 0, &[("asking the ledger", Role::Dim)]);
     } else {
         let cards_area = Rect {
             height: CARDS,
             ..area
         };
-        cards(app, pen, cards_area);
+        cards(app, painter, cards_area);
         let below = Rect::new(area.x, area.y + CARDS, area.width, area.height - CARDS);
-        table(app, pen, below);
+        table(app, painter, below);
     }
     if app.jobs.copying {
-        copies(pen, area);
+        copies(painter, area);
     }
 }
 
-fn cards(app: &App, pen: &mut Pen<'_>, area: Rect) {
+fn cards(app: &App, painter: &mut Painter<'_>, area: Rect) {
     let totals = &app.store.totals;
     let cards = [
         ("jobs", "jobs", totals.jobs.to_string(), Role::Text),
@@ -80,14 +80,14 @@ fn cards(app: &App, pen: &mut Pen<'_>, area: Rect) {
     let mut x = area.x;
     for (title, short, value, role) in cards {
         let title = if narrow { short } else { title };
-        let inner = pen.frame(Rect { x, width, ..area }, title);
+        let inner = painter.frame(Rect { x, width, ..area }, title);
         // A figure is whole before it is spaced.
         let blank = if value.len() < usize::from(inner.width) {
             " "
         } else {
             ""
         };
-        pen.row(inner, 0, &[(blank, Role::Text), (&value, role)]);
+        painter.row(inner, 0, &[(blank, Role::Text), (&value, role)]);
         x += width;
     }
 }
@@ -117,35 +117,35 @@ pub fn row_at(app: &App, area: Rect, x: u16, y: u16) -> Option<usize> {
     if app.jobs.detail || app.cases.open || app.earnings.is_some() || !within {
         return None;
     }
-    let sheet = app.jobs.sheet(&app.store);
-    let first = sheet.first_row(app.jobs.at(&sheet), height.into());
+    let listing = app.jobs.listing(&app.store);
+    let first = listing.first_row(app.jobs.at(&listing), height.into());
     let row = first + u64::from(y - top);
-    usize::try_from(row).ok().filter(|_| row < sheet.total)
+    usize::try_from(row).ok().filter(|_| row < listing.total)
 }
 
-fn table(app: &App, pen: &mut Pen<'_>, area: Rect) {
+fn table(app: &App, painter: &mut Painter<'_>, area: Rect) {
     let list = &app.jobs;
-    let sheet = list.sheet(&app.store);
-    let mut inner = pen.frame(area, &title(app, sheet.total));
+    let listing = list.listing(&app.store);
+    let mut inner = painter.frame(area, &title(app, listing.total));
     if let Some(trouble) = &list.trouble {
-        pen.row(inner, 0, &[(&clean(trouble, 300), Role::Bad)]);
+        painter.row(inner, 0, &[(&clean(trouble, 300), Role::Bad)]);
         inner.y += 1;
         inner.height = inner.height.saturating_sub(1);
     }
     let places = columns::places(inner.width);
-    columns::head(pen, inner, &places);
+    columns::head(painter, inner, &places);
     let height = inner.height.saturating_sub(1);
-    let at = list.at(&sheet);
-    let first = sheet.first_row(at, height.into());
-    for (row, number) in (1..=height).zip(first..sheet.total) {
-        let Some(job) = sheet.get(number) else {
-            let mark = pen.theme.ellipsis().to_string();
+    let at = list.at(&listing);
+    let first = listing.first_row(at, height.into());
+    for (row, number) in (1..=height).zip(first..listing.total) {
+        let Some(job) = listing.get(number) else {
+            let mark = painter.theme.ellipsis().to_string();
             let look = if number == at {
                 Role::Selected
             } else {
                 Role::Dim
             };
-            pen.cells(inner, row, &[(&mark, inner.width)], look);
+            painter.cells(inner, row, &[(&mark, inner.width)], look);
             continue;
         };
         let look = if number == at {
@@ -153,9 +153,13 @@ fn table(app: &App, pen: &mut Pen<'_>, area: Rect) {
         } else {
             role(job.status)
         };
-        columns::row(app, pen, inner, row, &places, job, look);
+        columns::row(app, painter, inner, row, &places, job, look);
     }
-    let text = match (sheet.total, sheet.searching, list.query().filter.is_empty()) {
+    let text = match (
+        listing.total,
+        listing.searching,
+        list.query().filter.is_empty(),
+    ) {
         (0, true, _) => "looking through the ledger",
         (0, false, true) if app.store.state == ShopState::Offline => {
             "no jobs yet; none can come while the shop is offline"
@@ -164,7 +168,7 @@ fn table(app: &App, pen: &mut Pen<'_>, area: Rect) {
         (0, false, false) => "no job is like this; Esc shows all",
         _ => return,
     };
-    pen.row(inner, 1, &[(text, Role::Dim)]);
+    painter.row(inner, 1, &[(text, Role::Dim)]);
 }
 
 /// The look of a status.
@@ -179,7 +183,7 @@ const fn role(status: Status) -> Role {
 }
 
 /// What can be copied, above the tab's last rows.
-fn copies(pen: &mut Pen<'_>, area: Rect) {
+fn copies(painter: &mut Painter<'_>, area: Rect) {
     let bindings = crate::ui::keymap::COPIES;
     let height = u16::try_from(bindings.len()).unwrap_or(5) + 2;
     let width = area.width.min(48);
@@ -189,8 +193,8 @@ fn copies(pen: &mut Pen<'_>, area: Rect) {
         width,
         height.min(area.height),
     );
-    pen.blank(place);
-    let inner = pen.frame(place, "Copy what? (Esc: nothing)");
+    painter.blank(place);
+    let inner = painter.frame(place, "Copy what? (Esc: nothing)");
     for (row, binding) in (0..).zip(bindings) {
         let key: String = binding.shown.chars().skip(2).collect();
         let pieces = [
@@ -199,7 +203,7 @@ fn copies(pen: &mut Pen<'_>, area: Rect) {
             ("  ", Role::Text),
             (binding.help, Role::Text),
         ];
-        pen.row(inner, row, &pieces);
+        painter.row(inner, row, &pieces);
     }
 }
 

@@ -3,16 +3,16 @@
 use ratatui::layout::Rect;
 
 use super::chrome::state_mark;
-use crate::domain::health::{Light, ShopState};
+use crate::domain::health::{HealthLevel, ShopState};
 use crate::domain::text::clean;
 use crate::store::Mood;
 use crate::ui::app::App;
 use crate::ui::keymap::Act;
-use crate::ui::pen::{Pen, words};
-use crate::ui::theme::{Role, Theme, of_light};
+use crate::ui::painter::{Painter, words};
+use crate::ui::theme::{Role, Theme, of_health};
 
 mod earnings;
-mod lights;
+mod health;
 mod models;
 mod requests;
 mod small;
@@ -34,36 +34,36 @@ fn piece(text: impl Into<String>, role: Role) -> (String, Role) {
 }
 
 /// Writes lines from the top of an area; what has no room is left out.
-fn write(pen: &mut Pen<'_>, area: Rect, lines: &[Line]) {
+fn write(painter: &mut Painter<'_>, area: Rect, lines: &[Line]) {
     for (row, line) in (0..area.height).zip(lines) {
         let pieces: Vec<_> = line.iter().map(|(text, role)| (&**text, *role)).collect();
-        pen.row(area, row, &pieces);
+        painter.row(area, row, &pieces);
     }
 }
 
 /// Draws the tab.
-pub fn draw(app: &App, pen: &mut Pen<'_>, area: Rect) {
+pub fn draw(app: &App, painter: &mut Painter<'_>, area: Rect) {
     if area.width < 80 || area.height < 17 {
-        return small::draw(app, pen, area);
+        return small::draw(app, painter, area);
     }
-    let mut head = head(app, pen.theme, area.width);
+    let mut head = head(app, painter.theme, area.width);
     if head.len() < usize::from(HEAD) {
         head.push(key(app));
     }
     let high = u16::try_from(head.len()).unwrap_or(HEAD);
-    write(pen, area, &head);
+    write(painter, area, &head);
     let rest = Rect::new(area.x, area.y + high, area.width, area.height - high);
     if rest.width >= WIDE && rest.height >= 24 {
-        wide(app, pen, rest);
+        wide(app, painter, rest);
     } else {
-        stacked(app, pen, rest);
+        stacked(app, painter, rest);
     }
 }
 
 /// Lights and earnings side by side; the work and the requests below them. A box stands on the last line of the one above,
 /// which saves a row each time.
-fn stacked(app: &App, pen: &mut Pen<'_>, area: Rect) {
-    let wanted = requests::rows(app, pen.theme, area.width - 2) + 2;
+fn stacked(app: &App, painter: &mut Painter<'_>, area: Rect) {
+    let wanted = requests::rows(app, painter.theme, area.width - 2) + 2;
     let upper = if area.height < 22 {
         9
     } else {
@@ -74,18 +74,18 @@ fn stacked(app: &App, pen: &mut Pen<'_>, area: Rect) {
     let at = |y, height| Rect::new(area.x, area.y + y, area.width, height);
     let left = area.width * 3 / 5 - 3;
     let [lights_at, money_at] = columns(at(0, upper), [left, area.width - left]);
-    lights_box(app, pen, lights_at);
-    earnings_box(app, pen, money_at);
+    health_box(app, painter, lights_at);
+    earnings_box(app, painter, money_at);
     let work_at = at(upper - 1, below + 1 - asked);
-    work_box(app, pen, work_at);
-    pen.join(work_at, &[left - 1, left]);
+    work_box(app, painter, work_at);
+    painter.join(work_at, &[left - 1, left]);
     let asked_at = at(area.height - asked, asked);
-    requests_box(app, pen, asked_at);
-    pen.join(asked_at, &[]);
+    requests_box(app, painter, asked_at);
+    painter.join(asked_at, &[]);
 }
 
-/// Three columns, and the work below them: lights and models, earnings, requests.
-fn wide(app: &App, pen: &mut Pen<'_>, area: Rect) {
+/// Three columns, and the work below them: health indicators and models, earnings, requests.
+fn wide(app: &App, painter: &mut Painter<'_>, area: Rect) {
     let upper = area.height / 2;
     let at = |y, height| Rect::new(area.x, area.y + y, area.width, height);
     let third = area.width / 3;
@@ -98,13 +98,13 @@ fn wide(app: &App, pen: &mut Pen<'_>, area: Rect) {
         ..left
     };
     let models_at = Rect::new(left.x, left.y + upper - sold, left.width, sold);
-    lights_box(app, pen, lights_at);
-    let inner = pen.frame(models_at, "Models, all time");
-    write(pen, inner, &models);
-    pen.join(models_at, &[]);
-    earnings_box(app, pen, money_at);
-    requests_box(app, pen, asked_at);
-    work_box(app, pen, at(upper, area.height - upper));
+    health_box(app, painter, lights_at);
+    let inner = painter.frame(models_at, "Models, all time");
+    write(painter, inner, &models);
+    painter.join(models_at, &[]);
+    earnings_box(app, painter, money_at);
+    requests_box(app, painter, asked_at);
+    work_box(app, painter, at(upper, area.height - upper));
 }
 
 fn columns<const N: usize>(area: Rect, widths: [u16; N]) -> [Rect; N] {
@@ -116,33 +116,33 @@ fn columns<const N: usize>(area: Rect, widths: [u16; N]) -> [Rect; N] {
     })
 }
 
-fn lights_box(app: &App, pen: &mut Pen<'_>, area: Rect) {
-    let inner = pen.frame(area, "What it needs");
-    let lines = lights::lines(app, pen.theme, inner.width, inner.height);
-    write(pen, inner, &lines);
+fn health_box(app: &App, painter: &mut Painter<'_>, area: Rect) {
+    let inner = painter.frame(area, "What it needs");
+    let lines = health::lines(app, painter.theme, inner.width, inner.height);
+    write(painter, inner, &lines);
 }
 
-fn earnings_box(app: &App, pen: &mut Pen<'_>, area: Rect) {
+fn earnings_box(app: &App, painter: &mut Painter<'_>, area: Rect) {
     let title = if app.store.wallet.sandbox {
         "Earnings (play money)"
     } else {
         "Earnings"
     };
-    let inner = pen.frame(area, title);
-    let lines = earnings::lines(&app.store, pen.theme, inner.width, inner.height);
-    write(pen, inner, &lines);
+    let inner = painter.frame(area, title);
+    let lines = earnings::lines(&app.store, painter.theme, inner.width, inner.height);
+    write(painter, inner, &lines);
 }
 
-fn work_box(app: &App, pen: &mut Pen<'_>, area: Rect) {
-    let inner = pen.frame(area, &work::title(&app.store));
-    let lines = work::lines(&app.store, pen.theme, inner.width, inner.height);
-    write(pen, inner, &lines);
+fn work_box(app: &App, painter: &mut Painter<'_>, area: Rect) {
+    let inner = painter.frame(area, &work::title(&app.store));
+    let lines = work::lines(&app.store, painter.theme, inner.width, inner.height);
+    write(painter, inner, &lines);
 }
 
-fn requests_box(app: &App, pen: &mut Pen<'_>, area: Rect) {
-    let inner = pen.frame(area, "Requests, all time");
-    let lines = requests::lines(app, pen.theme, inner.width, inner.height);
-    write(pen, inner, &lines);
+fn requests_box(app: &App, painter: &mut Painter<'_>, area: Rect) {
+    let inner = painter.frame(area, "Requests, all time");
+    let lines = requests::lines(app, painter.theme, inner.width, inner.height);
+    write(painter, inner, &lines);
 }
 
 /// The button with the real state, then why it earns or does not, then what to do about that.
@@ -150,10 +150,10 @@ fn head(app: &App, theme: Theme, width: u16) -> Vec<Line> {
     let mut lines = vec![button(app, theme)];
     let verdict = app.store.verdict();
     let (mark, role) = match verdict.mood {
-        Mood::Good => (theme.mark(Light::Ok), Role::Good),
+        Mood::Good => (theme.mark(HealthLevel::Ok), Role::Good),
         Mood::Quiet => (theme.calm(), Role::Title),
-        Mood::Look => (theme.mark(Light::Warn), Role::Warn),
-        Mood::Bad => (theme.mark(Light::Down), Role::Bad),
+        Mood::Poll => (theme.mark(HealthLevel::Warn), Role::Warn),
+        Mood::Bad => (theme.mark(HealthLevel::Down), Role::Bad),
     };
     for (index, text) in words(&verdict.text, width - 4, 2).into_iter().enumerate() {
         let mark = if index == 0 { mark } else { " " };
@@ -181,7 +181,7 @@ fn cases(app: &App, theme: Theme) -> Option<Line> {
     };
     let desk = (app.keys.all().iter()).find(|one| one.binding.act == Act::Desk);
     let key = desk.map_or("", |one| &one.shown);
-    let mark = theme.mark(Light::Warn);
+    let mark = theme.mark(HealthLevel::Warn);
     Some(vec![
         piece(format!(" {mark} "), Role::Warn),
         piece(text, Role::Warn),
@@ -191,18 +191,18 @@ fn cases(app: &App, theme: Theme) -> Option<Line> {
 
 fn button(app: &App, theme: Theme) -> Line {
     let store = &app.store;
-    let (label, light) = match store.state {
-        ShopState::Offline => ("[ GO ONLINE ]", Light::Unknown),
-        ShopState::Online => ("[ GO OFFLINE ]", Light::Ok),
-        _ => ("[ GO OFFLINE ]", Light::Warn),
+    let (label, health) = match store.state {
+        ShopState::Offline => ("[ GO ONLINE ]", HealthLevel::Unknown),
+        ShopState::Online => ("[ GO OFFLINE ]", HealthLevel::Ok),
+        _ => ("[ GO OFFLINE ]", HealthLevel::Warn),
     };
     let mark = state_mark(store.state, theme);
-    let state = format!("{mark} {}", store.state.word().to_uppercase());
+    let state = format!("{mark} {}", store.state.as_str().to_uppercase());
     let mut line = vec![
         piece(" ", Role::Text),
         piece(label, Role::Selected),
         piece(format!(" {}  ", toggle_key(app)), Role::Key),
-        piece(state, of_light(light)),
+        piece(state, of_health(health)),
     ];
     if store.state.sells() || store.state == ShopState::Paused {
         let since = format!(" since {} UTC", store.since.clock());

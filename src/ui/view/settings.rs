@@ -11,7 +11,7 @@ use crate::config::schema::Backend;
 use crate::domain::health::CheckStatus;
 use crate::domain::text::clean;
 use crate::ui::app::App;
-use crate::ui::pen::Pen;
+use crate::ui::painter::Painter;
 use crate::ui::settings_form::{Cell, Edit, Form, Row, Target, TestState};
 use crate::ui::theme::Role;
 
@@ -59,23 +59,23 @@ pub fn row_at(app: &App, area: Rect, x: u16, y: u16) -> Option<usize> {
 }
 
 /// Draws the tab.
-pub fn draw(app: &App, pen: &mut Pen<'_>, area: Rect) {
+pub fn draw(app: &App, painter: &mut Painter<'_>, area: Rect) {
     let form = &app.form;
     let (beside, list, below) = parts(area);
     if let Some(beside) = beside {
-        groups(form, pen, beside);
+        groups(form, painter, beside);
     }
-    let inner = pen.frame(list, &title(form));
+    let inner = painter.frame(list, &title(form));
     let height = usize::from(inner.height);
     let first = first_row(form.at, form.rows.len(), height);
     for (row, line) in (0..).zip(form.rows.iter().skip(first).take(height)) {
         let chosen = first + usize::from(row) == form.at;
-        draw_row(form, line, pen, inner, row, chosen);
+        draw_row(form, line, painter, inner, row, chosen);
     }
     if form.rows.is_empty() && form.error.is_none() {
-        pen.row(inner, 0, &[("the settings are being read", Role::Dim)]);
+        painter.row(inner, 0, &[("the settings are being read", Role::Dim)]);
     }
-    help(form, pen, below);
+    help(form, painter, below);
 }
 
 fn title(form: &Form) -> String {
@@ -88,8 +88,8 @@ fn title(form: &Form) -> String {
     format!("{group}{save}")
 }
 
-fn groups(form: &Form, pen: &mut Pen<'_>, area: Rect) {
-    let inner = pen.frame(area, "Groups");
+fn groups(form: &Form, painter: &mut Painter<'_>, area: Rect) {
+    let inner = painter.frame(area, "Groups");
     let here = form.section();
     for (row, section) in (0..).zip(Section::ALL) {
         let of = |cell: &&Cell| cell.field.key.section == section;
@@ -101,11 +101,11 @@ fn groups(form: &Form, pen: &mut Pen<'_>, area: Rect) {
             Role::Text
         };
         let cells = [(mark, 1), (section.title(), inner.width.saturating_sub(2))];
-        pen.cells(inner, row, &cells, role);
+        painter.cells(inner, row, &cells, role);
     }
 }
 
-fn draw_row(form: &Form, row: &Row, pen: &mut Pen<'_>, area: Rect, at: u16, chosen: bool) {
+fn draw_row(form: &Form, row: &Row, painter: &mut Painter<'_>, area: Rect, at: u16, chosen: bool) {
     let wide = (area.width * 2 / 5).clamp(20, 36);
     let room = area.width.saturating_sub(wide + 3);
     let (mark, mut name, value, dim) = texts(form, row, room);
@@ -121,7 +121,7 @@ fn draw_row(form: &Form, row: &Row, pen: &mut Pen<'_>, area: Rect, at: u16, chos
         (false, true, _) => Role::Dim,
         (false, false, _) => Role::Text,
     };
-    pen.cells(area, at, &cells, role);
+    painter.cells(area, at, &cells, role);
 }
 
 /// A name that does not fit is cut where two settings don't differ: of a price, not its last word and not its model's name.
@@ -259,7 +259,7 @@ fn is_needed(form: &Form, cell: &Cell) -> bool {
         .iter()
         .find(|cell| cell.field.name == "wallet.backend");
     let word = backend.and_then(Cell::value).unwrap_or_default();
-    let backend = Backend::ALL.into_iter().find(|one| one.word() == word);
+    let backend = Backend::ALL.into_iter().find(|one| one.as_str() == word);
     key.required()
         || (key.section == Section::Wallet
             && backend.is_some_and(|backend| wallet_needs(backend, key.field)))
@@ -291,11 +291,11 @@ fn typed(edit: &Edit, width: u16) -> String {
     before.chars().chain(shown.into_iter().skip(from)).collect()
 }
 
-fn help(form: &Form, pen: &mut Pen<'_>, area: Rect) {
+fn help(form: &Form, painter: &mut Painter<'_>, area: Rect) {
     let title = form
         .cell()
         .map_or("What it is for", |cell| &cell.field.name);
-    let inner = pen.frame(area, &clean(title, 80));
+    let inner = painter.frame(area, &clean(title, 80));
     let mut lines: Vec<(String, Role)> = Vec::new();
     if let Some(cell) = form.cell() {
         let field = &cell.field;
@@ -321,7 +321,7 @@ fn help(form: &Form, pen: &mut Pen<'_>, area: Rect) {
         parts.into_iter().map(|part| (part, *role))
     });
     for (row, (line, role)) in (0..inner.height).zip(wrapped) {
-        pen.row(inner, row, &[(&line, role)]);
+        painter.row(inner, row, &[(&line, role)]);
     }
 }
 
@@ -345,7 +345,7 @@ fn test_lines(test: &TestState) -> Vec<(String, Role)> {
                     format!("; fix: {}", check.fix)
                 };
                 let kind = format!("{:?}", check.check).to_lowercase();
-                let word = check.status.word();
+                let word = check.status.as_str();
                 let text = format!("test: {kind} {word}: {}{fix}", check.detail);
                 (clean(&text, 400), role)
             };

@@ -7,7 +7,7 @@ use super::{clock, first_row};
 use crate::domain::telemetry::Telemetry;
 use crate::domain::text::{clean, clean_lines};
 use crate::ui::app::{App, Feed};
-use crate::ui::pen::{Pen, fit, wrap};
+use crate::ui::painter::{Painter, fit, wrap};
 use crate::ui::theme::{Role, level_word, of_level};
 
 /// Columns of time, level, category and action, with the blanks between them.
@@ -29,22 +29,22 @@ pub fn row_at(app: &App, area: Rect, x: u16, y: u16) -> Option<usize> {
 }
 
 /// Draws the tab.
-pub fn draw(app: &App, pen: &mut Pen<'_>, area: Rect) {
+pub fn draw(app: &App, painter: &mut Painter<'_>, area: Rect) {
     if let Some(line) = &app.feed.detail {
-        detail(line, app.feed.scroll, pen, area);
+        detail(line, app.feed.scroll, painter, area);
         return;
     }
     let feed = &app.feed;
-    let inner = pen.frame(area, &title(feed));
+    let inner = painter.frame(area, &title(feed));
     let height = usize::from(inner.height);
     let at = feed.at();
     let first = first_row(at, feed.len(), height);
     let words = feed.search.to_lowercase();
     for (row, (line, found)) in (0..).zip(feed.window(&app.store, first, height)) {
         let chosen = feed.chosen.is_some() && first + usize::from(row) == at;
-        draw_line(line, pen, inner, row, chosen);
+        draw_line(line, painter, inner, row, chosen);
         if found {
-            mark(line, &words, pen, inner, row);
+            mark(line, &words, painter, inner, row);
         }
     }
     if feed.is_empty() {
@@ -53,7 +53,7 @@ pub fn draw(app: &App, pen: &mut Pen<'_>, area: Rect) {
         } else {
             "nothing of this level and category; Esc shows everything"
         };
-        pen.row(inner, 0, &[(text, Role::Dim)]);
+        painter.row(inner, 0, &[(text, Role::Dim)]);
     }
 }
 
@@ -88,26 +88,26 @@ fn cells<'a>(line: &'a Telemetry, at: &'a str, width: u16) -> [(&'a str, u16); 5
     ]
 }
 
-fn draw_line(line: &Telemetry, pen: &mut Pen<'_>, area: Rect, row: u16, chosen: bool) {
+fn draw_line(line: &Telemetry, painter: &mut Painter<'_>, area: Rect, row: u16, chosen: bool) {
     let role = if chosen {
         Role::Selected
     } else {
         of_level(line.level)
     };
     let at = clock(line.at);
-    pen.cells(area, row, &cells(line, &at, area.width), role);
+    painter.cells(area, row, &cells(line, &at, area.width), role);
 }
 
 /// Marks what is looked for in what the line shows.
-fn mark(line: &Telemetry, words: &str, pen: &mut Pen<'_>, area: Rect, row: u16) {
+fn mark(line: &Telemetry, words: &str, painter: &mut Painter<'_>, area: Rect, row: u16) {
     let at = clock(line.at);
     let mut x = area.x;
     for (text, width) in cells(line, &at, area.width) {
         let room = area.right().saturating_sub(x).min(width);
-        let shown = fit(text, room, pen.theme);
+        let shown = fit(text, room, painter.theme);
         for (from, wide) in spots(&shown, words) {
             let place = Rect::new(x + from, area.y + row, wide, 1);
-            pen.fill(place, Role::Banner);
+            painter.fill(place, Role::Banner);
         }
         x = x.saturating_add(width + 1);
     }
@@ -137,8 +137,8 @@ fn spots(text: &str, words: &str) -> Vec<(u16, u16)> {
     found
 }
 
-fn detail(line: &Telemetry, scroll: usize, pen: &mut Pen<'_>, area: Rect) {
-    let inner = pen.frame(area, "Event, Esc closes");
+fn detail(line: &Telemetry, scroll: usize, painter: &mut Painter<'_>, area: Rect) {
+    let inner = painter.frame(area, "Event, Esc closes");
     let rows = detail_rows(line, inner.width);
     let room = usize::from(inner.height);
     let first = scroll.min(rows.len().saturating_sub(room));
@@ -148,7 +148,7 @@ fn detail(line: &Telemetry, scroll: usize, pen: &mut Pen<'_>, area: Rect) {
             "level" => of_level(line.level),
             _ => Role::Text,
         };
-        pen.row(inner, row, &[(&cells, Role::Key), (text, role)]);
+        painter.row(inner, row, &[(&cells, Role::Key), (text, role)]);
     }
 }
 

@@ -14,7 +14,7 @@ use crate::domain::msat::Msat;
 use crate::domain::text::clean;
 use crate::domain::time::Time;
 use crate::wallet::number::{Number, network_word, node_key, or_default};
-use crate::wallet::{Issued, Seen, WalletError};
+use crate::wallet::{Issued, PaymentStatus, WalletError};
 
 /// getinfo
 #[derive(Deserialize)]
@@ -190,21 +190,23 @@ impl Invoice {
         issued(self.bolt11, self.payment_hash)
     }
 
-    pub(super) fn seen(&self) -> Result<Seen, WalletError> {
+    pub(super) fn seen(&self) -> Result<PaymentStatus, WalletError> {
         let Some(status) = self.status.as_deref() else {
             let text = "it does not say whether the invoice is paid".to_owned();
             return Err(WalletError::Protocol(text));
         };
         Ok(match status {
-            "unpaid" => Seen::Pending,
-            "expired" => Seen::Expired,
-            "paid" => Seen::Paid {
+            "unpaid" => PaymentStatus::Pending,
+            "expired" => PaymentStatus::Expired,
+            "paid" => PaymentStatus::Paid {
                 amount: self.amount_received_msat.map(|msat| Msat(msat.0)),
                 at: self.paid_at.map(|at| Time::from_secs(at.0)),
                 preimage: self.payment_preimage.and_then(Preimage::told),
                 fee: None,
             },
-            other => Seen::Attention(format!("Core Lightning calls it '{}'", clean(other, 40))),
+            other => {
+                PaymentStatus::Attention(format!("Core Lightning calls it '{}'", clean(other, 40)))
+            }
         })
     }
 }

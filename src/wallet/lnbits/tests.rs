@@ -12,7 +12,7 @@ fn hash(byte: u8) -> PaymentHash {
     PaymentHash(Hex32([byte; 32]))
 }
 
-fn look(json: &serde_json::Value) -> Result<Seen, WalletError> {
+fn look(json: &serde_json::Value) -> Result<PaymentStatus, WalletError> {
     seen(&serde_json::from_value(json.clone()).unwrap(), &hash(1))
 }
 
@@ -21,8 +21,8 @@ fn listed(items: serde_json::Value) -> Option<PaymentHash> {
     pick(found, LABEL, Time::now()).map(|issued| issued.payment_hash)
 }
 
-fn paid_with(amount: Option<Msat>) -> Seen {
-    Seen::Paid {
+fn paid_with(amount: Option<Msat>) -> PaymentStatus {
+    PaymentStatus::Paid {
         amount,
         at: None,
         preimage: None,
@@ -46,7 +46,7 @@ fn paid_or_success_is_paid_with_the_amount_that_came() {
 #[test]
 fn a_preimage_alone_is_no_payment() {
     let json = json!({"paid": false, "status": "pending", "preimage": "01".repeat(32)});
-    assert_eq!(look(&json), Ok(Seen::Pending));
+    assert_eq!(look(&json), Ok(PaymentStatus::Pending));
 }
 
 #[test]
@@ -59,11 +59,11 @@ fn a_preimage_of_zeros_is_not_passed_on_as_a_proof() {
 fn failed_means_expired_and_an_unknown_word_needs_a_person() {
     assert_eq!(
         look(&json!({"paid": false, "status": "failed"})),
-        Ok(Seen::Expired)
+        Ok(PaymentStatus::Expired)
     );
-    assert_eq!(look(&json!({"paid": false})), Ok(Seen::Pending));
+    assert_eq!(look(&json!({"paid": false})), Ok(PaymentStatus::Pending));
     let strange = look(&json!({"paid": false, "status": "held"}));
-    assert!(matches!(strange, Ok(Seen::Attention(_))));
+    assert!(matches!(strange, Ok(PaymentStatus::Attention(_))));
 }
 
 #[test]

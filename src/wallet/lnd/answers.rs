@@ -11,7 +11,7 @@ use crate::domain::msat::Msat;
 use crate::domain::text::clean;
 use crate::domain::time::Time;
 use crate::wallet::number::{Number, network_word, or_default};
-use crate::wallet::{Issued, Seen, WalletError};
+use crate::wallet::{Issued, PaymentStatus, WalletError};
 
 pub(super) fn to_base64(bytes: &Hex32) -> String {
     STANDARD.encode(bytes.0)
@@ -149,28 +149,28 @@ impl Invoice {
         })
     }
 
-    pub(super) fn seen(&self, asked: &PaymentHash) -> Result<Seen, WalletError> {
+    pub(super) fn seen(&self, asked: &PaymentHash) -> Result<PaymentStatus, WalletError> {
         self.is_about(asked)?;
         let protocol = |text: &str| Err(WalletError::Protocol(text.to_owned()));
         let Some(state) = self.state.as_deref() else {
             return protocol("it does not say whether the invoice is paid");
         };
         Ok(match state {
-            "OPEN" => Seen::Pending,
-            "ACCEPTED" => Seen::Held {
+            "OPEN" => PaymentStatus::Pending,
+            "ACCEPTED" => PaymentStatus::Held {
                 amount: self.held(),
             },
             "SETTLED" => self.paid(),
             // LND cancels an invoice by itself when it expires.
-            "CANCELED" if self.is_past() => Seen::Expired,
-            "CANCELED" => Seen::Canceled,
-            other => Seen::Attention(format!("LND calls it '{}'", clean(other, 40))),
+            "CANCELED" if self.is_past() => PaymentStatus::Expired,
+            "CANCELED" => PaymentStatus::Canceled,
+            other => PaymentStatus::Attention(format!("LND calls it '{}'", clean(other, 40))),
         })
     }
 
-    fn paid(&self) -> Seen {
+    fn paid(&self) -> PaymentStatus {
         let some = |number: Option<Number>| number.map(|it| it.0).filter(|it| *it > 0);
-        Seen::Paid {
+        PaymentStatus::Paid {
             amount: some(self.amt_paid_msat).map(Msat),
             at: some(self.settle_date).map(Time::from_secs),
             preimage: self

@@ -12,7 +12,7 @@ use crate::domain::invoice;
 use crate::domain::msat::{MAX_MSAT, Msat};
 use crate::domain::time::Time;
 use crate::wallet::number::{Number, network_word};
-use crate::wallet::{Issued, Seen, WalletError};
+use crate::wallet::{Issued, PaymentStatus, WalletError};
 
 /// Methods that are read of a list; real ones are below thirty.
 const MAX_METHODS: usize = 128;
@@ -250,7 +250,7 @@ fn hash_of(bolt11: &str) -> Option<PaymentHash> {
 }
 
 /// `lookup_invoice`
-pub(super) fn seen(value: &Value, asked: &Issued, now: Time) -> Result<Seen, WalletError> {
+pub(super) fn seen(value: &Value, asked: &Issued, now: Time) -> Result<PaymentStatus, WalletError> {
     let strange = |text: &str| Err(WalletError::Protocol(text.to_owned()));
     if !value.is_object() {
         return strange("it tells nothing of the invoice");
@@ -268,19 +268,19 @@ pub(super) fn seen(value: &Value, asked: &Issued, now: Time) -> Result<Seen, Wal
     let settled_at = moment(&value["settled_at"]);
     Ok(match state(value).as_deref() {
         Some("settled") => paid(value, asked, settled_at),
-        Some("accepted") => Seen::Held {
+        Some("accepted") => PaymentStatus::Held {
             amount: amount(&value["amount"]),
         },
-        Some("expired") => Seen::Expired,
+        Some("expired") => PaymentStatus::Expired,
         // NIP-47 has no word for a canceled one.
-        Some("failed") if over => Seen::Expired,
-        Some("failed") => Seen::Canceled,
+        Some("failed") if over => PaymentStatus::Expired,
+        Some("failed") => PaymentStatus::Canceled,
         None if is_settled(value) => paid(value, asked, settled_at),
-        None if over => Seen::Expired,
-        None | Some("pending") => Seen::Pending,
-        Some(_) => {
-            Seen::Attention("the wallet calls the invoice by a word that we don't know".into())
-        }
+        None if over => PaymentStatus::Expired,
+        None | Some("pending") => PaymentStatus::Pending,
+        Some(_) => PaymentStatus::Attention(
+            "the wallet calls the invoice by a word that we don't know".into(),
+        ),
     })
 }
 
@@ -298,7 +298,7 @@ pub(super) fn is_settled(value: &Value) -> bool {
 }
 
 /// A payment is settled only where all that was asked for came in (BOLT 4); some wallets show it without their fee.
-fn paid(value: &Value, asked: &Issued, at: Option<Time>) -> Seen {
+fn paid(value: &Value, asked: &Issued, at: Option<Time>) -> PaymentStatus {
     let read = invoice::read(&asked.bolt11).ok();
     let due = read.and_then(|read| invoice::amount(&read).ok().flatten());
     let fee = amount(&value["fees_paid"]);
@@ -306,7 +306,7 @@ fn paid(value: &Value, asked: &Issued, at: Option<Time>) -> Seen {
         Some(due) if shown < due => shown.saturating_add(fee.unwrap_or_default()).min(due),
         _ => shown,
     });
-    Seen::Paid {
+    PaymentStatus::Paid {
         amount: shown,
         at,
         preimage: hex32(&value["preimage"]).and_then(Preimage::told),

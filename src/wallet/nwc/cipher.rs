@@ -17,7 +17,7 @@ pub(super) enum Scheme {
 
 impl Scheme {
     /// The word in `encryption` tags (NIP-47).
-    pub(super) const fn word(self) -> &'static str {
+    pub(super) const fn as_str(self) -> &'static str {
         match self {
             Self::Nip44 => "nip44_v2",
             Self::Nip04 => "nip04",

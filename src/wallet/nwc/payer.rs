@@ -7,8 +7,8 @@ use secrecy::SecretString;
 use serde_json::{Value, json};
 
 use super::answers;
+use super::client::NwcClient;
 use super::connection::{Connection, NwcError};
-use super::link::Link;
 use super::shared::Sent;
 use crate::domain::id::{PaymentHash, Preimage};
 use crate::domain::invoice::{self, Network};
@@ -41,7 +41,7 @@ pub enum PayError {
 
 /// A wallet that pays.
 pub struct NwcPayer {
-    link: Link,
+    client: NwcClient,
 }
 
 impl NwcPayer {
@@ -50,8 +50,8 @@ impl NwcPayer {
     /// # Errors
     /// As [`super::Nwc::open`].
     pub fn open(uri: &SecretString) -> Result<Self, NwcError> {
-        let link = Link::new(Connection::read(uri)?);
-        Ok(Self { link })
+        let client = NwcClient::new(Connection::read(uri)?);
+        Ok(Self { client })
     }
 
     /// Pays an invoice that was checked, in full, and waits for the proof: at most `wait`, and 30 s more where the answer
@@ -68,7 +68,7 @@ impl NwcPayer {
         let params = json!({"invoice": invoice::bare(bolt11)});
         let sent = Sent::default();
         let answer = self
-            .link
+            .client
             .ask("pay_invoice", params, wait, Some(&sent))
             .await;
         let why = match answer {
@@ -93,15 +93,15 @@ impl NwcPayer {
     /// The wallet's public key: which wallet this is, whatever connection leads to it.
     #[must_use]
     pub fn identity(&self) -> String {
-        self.link.shared.connection.wallet.to_hex()
+        self.client.shared.connection.wallet.to_hex()
     }
 
     /// The network that the wallet is on, where it says so within `wait`.
     pub async fn network(&self, wait: Duration) -> Option<Network> {
-        let told = self.link.ask("get_info", json!({}), wait, None).await;
+        let told = self.client.ask("get_info", json!({}), wait, None).await;
         let told = told.ok()?.ok()?;
-        let info = answers::Info::read(&told, &self.link.shared.connection);
-        Network::from_word(info.network?.as_str())
+        let info = answers::Info::read(&told, &self.client.shared.connection);
+        Network::parse(info.network?.as_str())
     }
 
     /// What the wallet knows of a payment that an earlier run asked for.
@@ -110,7 +110,11 @@ impl NwcPayer {
     /// Where the wallet does not answer, or does not say.
     pub async fn trace(&self, hash: &PaymentHash) -> Result<Trace, WalletError> {
         let params = json!({"payment_hash": hash.to_string()});
-        let found = match self.link.ask("lookup_invoice", params, LOOK, None).await? {
+        let found = match self
+            .client
+            .ask("lookup_invoice", params, LOOK, None)
+            .await?
+        {
             Ok(found) => found,
             Err(refusal) if refusal.is("NOT_FOUND") => return Ok(Trace::Unknown),
             Err(refusal) => return Err(refusal.error()),
@@ -129,13 +133,13 @@ impl NwcPayer {
 
     /// Ends the connection.
     pub async fn close(&self) {
-        self.link.close().await;
+        self.client.close().await;
     }
 
     /// What became of a payment whose answer did not come.
     async fn look(&self, hash: &PaymentHash) -> Option<Receipt> {
         let params = json!({"payment_hash": hash.to_string()});
-        let found = self.link.ask("lookup_invoice", params, LOOK, None).await;
+        let found = self.client.ask("lookup_invoice", params, LOOK, None).await;
         let found = found.ok()?.ok()?;
         answers::is_settled(&found)
             .then(|| proven(&found, hash))

@@ -14,7 +14,7 @@ use tokio::time::{Instant, timeout};
 use tokio_tungstenite::tungstenite::{Error, Message};
 
 use super::heard;
-use super::line::Socket;
+use super::relay_connection::Socket;
 use super::shared::{Question, Sent, Shared};
 use crate::domain::text::clean;
 

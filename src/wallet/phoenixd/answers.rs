@@ -8,7 +8,7 @@ use crate::domain::invoice;
 use crate::domain::msat::Msat;
 use crate::domain::time::Time;
 use crate::wallet::number::{network_word, or_default};
-use crate::wallet::{Issued, Seen, WalletError};
+use crate::wallet::{Issued, PaymentStatus, WalletError};
 
 /// `GET /getinfo`
 #[derive(Deserialize)]
@@ -121,7 +121,7 @@ impl Payment {
         })
     }
 
-    pub(super) fn seen(&self, issued: &Issued) -> Result<Seen, WalletError> {
+    pub(super) fn seen(&self, issued: &Issued) -> Result<PaymentStatus, WalletError> {
         if self.hash != issued.payment_hash {
             let text = "it answered about another payment than was asked for".to_owned();
             return Err(WalletError::Protocol(text));
@@ -129,15 +129,15 @@ impl Payment {
         Ok(if self.is_paid {
             self.paid(issued)
         } else if self.is_past(Some(&issued.bolt11)) {
-            Seen::Expired
+            PaymentStatus::Expired
         } else {
-            Seen::Pending
+            PaymentStatus::Pending
         })
     }
 
     /// A payment is settled only where all that was asked for came in (BOLT 4). What phoenixd shows as received may be
     /// less: its fee is off, and what became fee credit. So less than was asked is not passed on as what was paid.
-    fn paid(&self, issued: &Issued) -> Seen {
+    fn paid(&self, issued: &Issued) -> PaymentStatus {
         let read = invoice::read(&issued.bolt11).ok();
         let asked = read
             .and_then(|read| invoice::amount(&read).ok().flatten())
@@ -145,7 +145,7 @@ impl Payment {
         let received = Msat::from_sats(self.received_sat);
         let gross = received.saturating_add(Msat(self.fees));
         let kept_back = Msat(asked.0.max(gross.0).saturating_sub(received.0));
-        Seen::Paid {
+        PaymentStatus::Paid {
             amount: (gross >= asked && !gross.is_zero()).then_some(gross),
             at: self.completed_at.map(Time),
             preimage: self.preimage.and_then(Preimage::told),

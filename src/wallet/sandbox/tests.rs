@@ -64,7 +64,10 @@ async fn an_invoice_passes_the_check_and_is_pending_until_paid() {
             .is_ok(),
         "strict readers take it too"
     );
-    assert_eq!(wallet.lookup(issued.clone()).await.unwrap(), Seen::Pending);
+    assert_eq!(
+        wallet.lookup(issued.clone()).await.unwrap(),
+        PaymentStatus::Pending
+    );
 
     let payment = SandboxPayer::open(&dir)
         .unwrap()
@@ -72,7 +75,7 @@ async fn an_invoice_passes_the_check_and_is_pending_until_paid() {
         .unwrap();
     assert!(payment.preimage.unwrap().opens(&issued.payment_hash));
     assert_eq!(payment.amount, Msat(21_500));
-    let Seen::Paid {
+    let PaymentStatus::Paid {
         amount,
         at,
         preimage,
@@ -219,7 +222,7 @@ async fn a_payment_by_another_process_is_found_by_looking() {
         .unwrap();
     assert!(matches!(
         wallet.lookup(issued).await.unwrap(),
-        Seen::Paid { .. }
+        PaymentStatus::Paid { .. }
     ));
 }
 
@@ -315,7 +318,10 @@ async fn an_invoice_that_is_not_in_the_books_is_unknown() {
     let (_temp, dir) = folder();
     let (_other, elsewhere) = folder();
     let foreign = wallet(&elsewhere).create(ask("vend:1")).await.unwrap();
-    assert_eq!(wallet(&dir).lookup(foreign).await.unwrap(), Seen::Unknown);
+    assert_eq!(
+        wallet(&dir).lookup(foreign).await.unwrap(),
+        PaymentStatus::Unknown
+    );
 }
 
 #[tokio::test]
@@ -348,11 +354,11 @@ async fn its_health_says_play_money_and_a_lost_folder_is_down() {
     let wallet = wallet(&dir);
     let health = wallet.health().await;
     assert!(health.sandbox);
-    assert_eq!(health.light, Light::Ok);
+    assert_eq!(health.health, HealthLevel::Ok);
     assert_eq!(health.detail, "play money: no real sats move");
     assert_eq!(health.network.as_deref(), Some("regtest"));
     drop(temp);
-    assert_eq!(wallet.health().await.light, Light::Down);
+    assert_eq!(wallet.health().await.health, HealthLevel::Down);
 }
 
 #[test]

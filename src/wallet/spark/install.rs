@@ -8,8 +8,8 @@ use serde::Serialize;
 use tokio::process::Command;
 
 use super::launch::{Launch, Timing};
-use super::line::Line;
 use super::node;
+use super::pipe::HelperPipe;
 use super::setup::{SDK_VERSION, Setup, SetupError};
 use crate::domain::text::clean;
 
@@ -54,7 +54,7 @@ impl Setup {
             self.npm(&mut tick).await?;
         }
         let hello = async {
-            let mut line = Line::start(&Launch::node(&self.folder()))?;
+            let mut line = HelperPipe::start(&Launch::node(&self.folder()))?;
             let timing = Timing::default();
             let hello = line.greet(timing.hello).await?;
             line.close(timing.close).await;

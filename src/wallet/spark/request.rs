@@ -8,7 +8,7 @@ use crate::domain::invoice;
 use crate::domain::msat::Msat;
 use crate::domain::text::clean;
 use crate::domain::time::Time;
-use crate::wallet::{Issued, Seen, WalletError};
+use crate::wallet::{Issued, PaymentStatus, WalletError};
 
 /// The answer to `create` and `lookup`.
 #[derive(Default, Deserialize)]
@@ -38,9 +38,9 @@ impl Request {
     }
 
     /// What the state says, at this moment.
-    pub(super) fn seen(&self, issued: &Issued, now: Time) -> Result<Seen, WalletError> {
+    pub(super) fn seen(&self, issued: &Issued, now: Time) -> Result<PaymentStatus, WalletError> {
         let Some(status) = self.status.as_deref() else {
-            return Ok(Seen::Unknown);
+            return Ok(PaymentStatus::Unknown);
         };
         if self.payment_hash != Some(issued.payment_hash) {
             let text = "it answered about another payment than was asked for".to_owned();
@@ -51,8 +51,8 @@ impl Request {
         let over = self.is_over(issued, now);
         Ok(match status {
             // Spark has no word for an invoice that expired.
-            "INVOICE_CREATED" if over => Seen::Expired,
-            "INVOICE_CREATED" => Seen::Pending,
+            "INVOICE_CREATED" if over => PaymentStatus::Expired,
+            "INVOICE_CREATED" => PaymentStatus::Pending,
             "TRANSFER_COMPLETED" => self.paid(preimage),
             "LIGHTNING_PAYMENT_RECEIVED" | "PAYMENT_PREIMAGE_RECOVERED" if proved => {
                 self.paid(preimage)
@@ -67,7 +67,7 @@ impl Request {
             | "TRANSFER_FAILED"
             | "REFUND_SIGNING_FAILED"
             | "REFUND_SIGNING_COMMITMENTS_QUERYING_FAILED"
-            | "PAYMENT_PREIMAGE_RECOVERING_FAILED" => Seen::Attention(format!(
+            | "PAYMENT_PREIMAGE_RECOVERING_FAILED" => PaymentStatus::Attention(format!(
                 "the buyer may have paid, but Spark could not pass it on ({status}); it is looked at again"
             )),
             other => {
@@ -96,13 +96,13 @@ impl Request {
 
     /// A payment is settled only where all that was asked for came in (BOLT 4). Where less was passed on, the rest is a fee:
     /// the buyer has paid in full.
-    fn paid(&self, preimage: Option<Preimage>) -> Seen {
+    fn paid(&self, preimage: Option<Preimage>) -> PaymentStatus {
         let (asked, received) = (self.amount_msat, self.received_msat.filter(|n| *n > 0));
         let amount = received.map(|received| received.max(asked.unwrap_or(0)));
         let fee = asked
             .zip(received)
             .map(|(asked, got)| asked.saturating_sub(got));
-        Seen::Paid {
+        PaymentStatus::Paid {
             amount: amount.map(Msat),
             at: None,
             preimage,
@@ -112,11 +112,11 @@ impl Request {
 }
 
 /// Pending, until the invoice's time is over: from then on "pending" would make it unpaid, which it may not be.
-fn on_its_way(over: bool, words: &str) -> Seen {
+fn on_its_way(over: bool, words: &str) -> PaymentStatus {
     if over {
-        Seen::Attention(format!("{words}; it is looked at again"))
+        PaymentStatus::Attention(format!("{words}; it is looked at again"))
     } else {
-        Seen::Pending
+        PaymentStatus::Pending
     }
 }
 
@@ -162,8 +162,8 @@ mod tests {
         at("2026-11-21T12:00:00Z")
     }
 
-    fn paid() -> Seen {
-        Seen::Paid {
+    fn paid() -> PaymentStatus {
+        PaymentStatus::Paid {
             amount: None,
             at: None,
             preimage: Some(PREIMAGE),
@@ -171,7 +171,7 @@ mod tests {
         }
     }
 
-    fn looks(request: &Request) -> (Seen, Seen) {
+    fn polls(request: &Request) -> (PaymentStatus, PaymentStatus) {
         let look = |now| request.seen(&issued(), now).unwrap();
         (look(before()), look(after()))
     }
@@ -186,27 +186,33 @@ mod tests {
     #[test]
     fn an_unpaid_one_is_pending_and_then_expired() {
         let request = request("INVOICE_CREATED");
-        assert_eq!(looks(&request), (Seen::Pending, Seen::Expired));
+        assert_eq!(
+            polls(&request),
+            (PaymentStatus::Pending, PaymentStatus::Expired)
+        );
         // What the preimage of an invoice that nobody paid is, proves nothing.
         let request = with_preimage("INVOICE_CREATED", &PREIMAGE.0.to_string());
-        assert_eq!(looks(&request), (Seen::Pending, Seen::Expired));
+        assert_eq!(
+            polls(&request),
+            (PaymentStatus::Pending, PaymentStatus::Expired)
+        );
     }
 
     #[test]
     fn a_completed_one_is_paid_whatever_the_clock_says() {
         let request = with_preimage("TRANSFER_COMPLETED", &PREIMAGE.0.to_string());
-        assert_eq!(looks(&request), (paid(), paid()));
+        assert_eq!(polls(&request), (paid(), paid()));
     }
 
     #[test]
     fn a_received_one_is_paid_with_its_proof_and_else_on_its_way() {
         for status in ["LIGHTNING_PAYMENT_RECEIVED", "PAYMENT_PREIMAGE_RECOVERED"] {
             let request = with_preimage(status, &PREIMAGE.0.to_string());
-            assert_eq!(looks(&request), (paid(), paid()), "{status}");
+            assert_eq!(polls(&request), (paid(), paid()), "{status}");
             for wrong in ["", "00", &"08".repeat(32)] {
-                let (early, late) = looks(&with_preimage(status, wrong));
-                assert_eq!(early, Seen::Pending, "{status} {wrong}");
-                assert!(matches!(late, Seen::Attention(_)), "{late:?}");
+                let (early, late) = polls(&with_preimage(status, wrong));
+                assert_eq!(early, PaymentStatus::Pending, "{status} {wrong}");
+                assert!(matches!(late, PaymentStatus::Attention(_)), "{late:?}");
             }
         }
     }
@@ -214,9 +220,9 @@ mod tests {
     #[test]
     fn what_is_on_its_way_is_never_called_unpaid() {
         for status in ["TRANSFER_CREATED", "FUTURE_VALUE", "PAID_IN_GOATS", ""] {
-            let (early, late) = looks(&request(status));
-            assert_eq!(early, Seen::Pending, "{status}");
-            assert!(matches!(late, Seen::Attention(_)), "{late:?}");
+            let (early, late) = polls(&request(status));
+            assert_eq!(early, PaymentStatus::Pending, "{status}");
+            assert!(matches!(late, PaymentStatus::Attention(_)), "{late:?}");
         }
     }
 
@@ -229,8 +235,8 @@ mod tests {
             "REFUND_SIGNING_COMMITMENTS_QUERYING_FAILED",
             "PAYMENT_PREIMAGE_RECOVERING_FAILED",
         ] {
-            let (early, late) = looks(&request(status));
-            assert!(matches!(early, Seen::Attention(_)), "{early:?}");
+            let (early, late) = polls(&request(status));
+            assert!(matches!(early, PaymentStatus::Attention(_)), "{early:?}");
             assert_eq!(early, late);
         }
     }
@@ -238,7 +244,10 @@ mod tests {
     #[test]
     fn an_unknown_one_is_unknown_and_another_one_is_no_answer() {
         let unknown = Request::default();
-        assert_eq!(looks(&unknown), (Seen::Unknown, Seen::Unknown));
+        assert_eq!(
+            polls(&unknown),
+            (PaymentStatus::Unknown, PaymentStatus::Unknown)
+        );
         for hash in [None, Some(PaymentHash(Hex32([1; 32])))] {
             let other = Request {
                 payment_hash: hash,
@@ -260,13 +269,13 @@ mod tests {
                 received_msat: Some(received),
                 ..request("TRANSFER_COMPLETED")
             };
-            let seen = Seen::Paid {
+            let seen = PaymentStatus::Paid {
                 amount: Some(Msat(amount)),
                 at: None,
                 preimage: None,
                 fee,
             };
-            assert_eq!(looks(&request).0, seen);
+            assert_eq!(polls(&request).0, seen);
         }
     }
 }

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use nostr::hashes::{Hash, sha256};
 
 use super::launch::{Launch, Timing};
-use super::line::Line;
 use super::node::{self, NodeError};
+use super::pipe::HelperPipe;
 use super::supervise::{Spec, read_local};
 use super::wire::{Account, Ask, Opening};
 use super::words::{self, WordsError};
@@ -215,7 +215,7 @@ impl Setup {
         let words = words::read(&spec.words)?;
         let asked = async {
             let local = read_local(&spec)?;
-            let mut line = Line::start(&spec.launch)?;
+            let mut line = HelperPipe::start(&spec.launch)?;
             line.greet(spec.timing.hello).await?;
             let ask = Ask::Address(Opening {
                 mnemonic: &words,

@@ -13,8 +13,8 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::launch::{Launch, Timing};
-use super::line::{HUNG, Heard, Line};
-use super::wire::{Account, Answer, Ask, Fault, Opening, Said};
+use super::pipe::{HUNG, Heard, HelperPipe};
+use super::wire::{Account, Answer, Ask, Fault, HelperMessage, Opening};
 use super::words;
 
 /// Questions at once, those included whose asker is gone. The shop asks no more than a dozen.
@@ -167,7 +167,7 @@ async fn life(
     stop: &CancellationToken,
     up_since: &mut Option<Instant>,
 ) -> String {
-    let mut line = match Line::start(&spec.launch) {
+    let mut line = match HelperPipe::start(&spec.launch) {
         Ok(line) => line,
         Err(why) => return why,
     };
@@ -193,7 +193,7 @@ async fn life(
     why
 }
 
-async fn open(spec: &Spec, line: &mut Line) -> Result<State, String> {
+async fn open(spec: &Spec, line: &mut HelperPipe) -> Result<State, String> {
     line.greet(spec.timing.hello).await?;
     let local = read_local(spec)?;
     let words = words::read(&spec.words).map_err(|error| error.to_string())?;
@@ -240,7 +240,7 @@ struct Pending {
 async fn serve(
     shared: &Shared,
     inbox: &mut mpsc::Receiver<Question>,
-    line: &mut Line,
+    line: &mut HelperPipe,
     stop: &CancellationToken,
 ) -> String {
     let mut pending: HashMap<u64, Pending> = HashMap::new();
@@ -251,7 +251,7 @@ async fn serve(
         tokio::select! {
             () = stop.cancelled() => return String::new(),
             heard = line.hear() => match heard {
-                Heard::Said(Said::Answer { id, answer }) => {
+                Heard::HelperMessage(HelperMessage::Answer { id, answer }) => {
                     if let Some(one) = pending.remove(&id) {
                         // Whoever asked may be gone.
                         drop(one.back.send(answer));
@@ -259,7 +259,7 @@ async fn serve(
                         tracing::debug!(id, "an answer that came late or twice");
                     }
                 }
-                Heard::Said(Said::Event { event }) => {
+                Heard::HelperMessage(HelperMessage::Event { event }) => {
                     if event != "stream_down" {
                         shared.hint.notify_one();
                     }

@@ -75,7 +75,7 @@ pub(super) fn line(id: u64, ask: &Ask<'_>) -> Result<Zeroizing<Vec<u8>>, serde_j
 /// What the helper says.
 #[derive(Deserialize)]
 #[serde(untagged)]
-pub(super) enum Said {
+pub(super) enum HelperMessage {
     /// The answer to a question.
     Answer {
         id: u64,
@@ -190,7 +190,7 @@ impl Balance {
 mod tests {
     use super::*;
 
-    fn said(text: &str) -> Option<Said> {
+    fn said(text: &str) -> Option<HelperMessage> {
         serde_json::from_str(text).ok()
     }
 
@@ -223,21 +223,21 @@ mod tests {
     fn answers_events_and_anything_else_are_told_apart() {
         assert!(matches!(
             said("{\"id\":1,\"ok\":{}}"),
-            Some(Said::Answer {
+            Some(HelperMessage::Answer {
                 id: 1,
                 answer: Answer::Ok(_)
             })
         ));
         assert!(matches!(
             said("{\"id\":1,\"error\":{\"kind\":\"failed\"}}"),
-            Some(Said::Answer {
+            Some(HelperMessage::Answer {
                 answer: Answer::Error(_),
                 ..
             })
         ));
         assert!(matches!(
             said("{\"event\":\"claimed\"}"),
-            Some(Said::Event { .. })
+            Some(HelperMessage::Event { .. })
         ));
         for text in [
             "",

@@ -9,7 +9,7 @@ use crate::domain::time::Time;
 use crate::store::Progress;
 use crate::ui::app::App;
 use crate::ui::jobs_list::npub;
-use crate::ui::pen::Pen;
+use crate::ui::painter::Painter;
 use crate::ui::theme::Role;
 
 /// A column of the table, in the order in which they stand.
@@ -162,16 +162,16 @@ pub fn places(width: u16) -> Vec<Place> {
 }
 
 /// Draws the titles.
-pub fn head(pen: &mut Pen<'_>, area: Rect, places: &[Place]) {
+pub fn head(painter: &mut Painter<'_>, area: Rect, places: &[Place]) {
     for place in places {
-        cell(pen, area, 0, *place, place.column.title(), Role::Dim);
+        cell(painter, area, 0, *place, place.column.title(), Role::Dim);
     }
 }
 
 /// Draws one job.
 pub fn row(
     app: &App,
-    pen: &mut Pen<'_>,
+    painter: &mut Painter<'_>,
     area: Rect,
     row: u16,
     places: &[Place],
@@ -182,7 +182,7 @@ pub fn row(
         return;
     }
     if role == Role::Selected {
-        pen.fill(Rect::new(area.x, area.y + row, area.width, 1), role);
+        painter.fill(Rect::new(area.x, area.y + row, area.width, 1), role);
     }
     let progress = app.store.jobs.progress_of(&job.id);
     let progress = progress.filter(|_| job.status == Status::Processing);
@@ -195,11 +195,11 @@ pub fn row(
         // Only the status has its colour: a job that is paid then changes one cell of a screen far away, not a row of them.
         let plain = role != Role::Selected && place.column != Column::Status;
         let role = if plain { Role::Text } else { role };
-        cell(pen, area, row, *place, &text, role);
+        cell(painter, area, row, *place, &text, role);
     }
 }
 
-fn cell(pen: &mut Pen<'_>, area: Rect, row: u16, place: Place, text: &str, role: Role) {
+fn cell(painter: &mut Painter<'_>, area: Rect, row: u16, place: Place, text: &str, role: Role) {
     let x = area.x.saturating_add(place.x);
     let left = area.right().saturating_sub(x).min(place.width);
     if left == 0 || row >= area.height {
@@ -211,7 +211,7 @@ fn cell(pen: &mut Pen<'_>, area: Rect, row: u16, place: Place, text: &str, role:
     } else {
         0
     };
-    pen.put(x + blank, area.y + row, left - blank, text, role);
+    painter.put(x + blank, area.y + row, left - blank, text, role);
 }
 
 fn word(column: Column, job: &JobView, progress: Option<Progress>, now: Time) -> String {
@@ -221,7 +221,7 @@ fn word(column: Column, job: &JobView, progress: Option<Progress>, now: Time) ->
         Job => job.id.to_string(),
         Buyer => npub(&job.buyer),
         Kind => job.kind.to_string(),
-        Column::Status => job.status.word().to_owned(),
+        Column::Status => job.status.as_str().to_owned(),
         Amount => some(job.price_msat.map(|price| price.display().to_string())),
         Model => some(job.model.as_deref().map(|model| clean(model, 60))),
         Tokens => some(tokens(job, progress).map(|tokens| tokens.to_string())),

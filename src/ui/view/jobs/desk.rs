@@ -10,30 +10,30 @@ use crate::ui::app::App;
 use crate::ui::case_list::Row;
 use crate::ui::jobs_list::npub;
 use crate::ui::keymap::Act;
-use crate::ui::pen::{Pen, words, wrap};
+use crate::ui::painter::{Painter, words, wrap};
 use crate::ui::theme::Role;
 
 /// Columns of a fact's name.
 const NAMES: u16 = 9;
 
 /// Draws the desk.
-pub fn draw(app: &App, pen: &mut Pen<'_>, area: Rect) {
+pub fn draw(app: &App, painter: &mut Painter<'_>, area: Rect) {
     let rows = u16::try_from(app.cases.len()).unwrap_or(u16::MAX);
     let most = area.height * 2 / 5;
     let upper = rows.saturating_add(3).clamp(4, most.max(4));
     list(
         app,
-        pen,
+        painter,
         Rect {
             height: upper,
             ..area
         },
     );
     let below = Rect::new(area.x, area.y + upper, area.width, area.height - upper);
-    evidence(app, pen, below);
+    payment_status(app, painter, below);
 }
 
-fn list(app: &App, pen: &mut Pen<'_>, area: Rect) {
+fn list(app: &App, painter: &mut Painter<'_>, area: Rect) {
     let cases = app.cases.rows().filter(|row| matches!(row, Row::Case(_)));
     let needing = app
         .cases
@@ -49,14 +49,14 @@ fn list(app: &App, pen: &mut Pen<'_>, area: Rect) {
             format!("Recovery desk: {all} open, {needing} need you{more} (Esc: jobs)")
         }
     };
-    let inner = pen.frame(area, &title);
+    let inner = painter.frame(area, &title);
     if app.cases.is_empty() {
         let text = if app.cases.is_known() {
             "no cases: every payment is delivered and in order"
         } else {
             "asking the ledger"
         };
-        return pen.row(inner, 0, &[(text, Role::Dim)]);
+        return painter.row(inner, 0, &[(text, Role::Dim)]);
     }
     let height = usize::from(inner.height);
     let at = app.cases.row();
@@ -71,7 +71,7 @@ fn list(app: &App, pen: &mut Pen<'_>, area: Rect) {
         let used = 1 + 1 + 11 + 1 + 11 + 1;
         let widths = [1, 11, 11, inner.width.saturating_sub(used)];
         let cells: Vec<_> = cells.iter().map(String::as_str).zip(widths).collect();
-        pen.cells(inner, y, &cells, role);
+        painter.cells(inner, y, &cells, role);
     }
 }
 
@@ -83,7 +83,7 @@ fn open(case: &Case) -> ([String; 4], Role) {
     };
     let cells = [
         mark.to_owned(),
-        case.kind.word().to_owned(),
+        case.kind.as_str().to_owned(),
         short(case.since),
         clean(&case.text, 300),
     ];
@@ -108,7 +108,7 @@ fn short(at: Time) -> String {
     format!("{day} {}", at.clock())
 }
 
-fn evidence(app: &App, pen: &mut Pen<'_>, area: Rect) {
+fn payment_status(app: &App, painter: &mut Painter<'_>, area: Rect) {
     let (title, lines) = match app.cases.chosen() {
         None => return,
         Some(Row::Case(case)) => (
@@ -120,12 +120,12 @@ fn evidence(app: &App, pen: &mut Pen<'_>, area: Rect) {
             decision_lines(one, area.width.saturating_sub(2)),
         ),
     };
-    let inner = pen.frame(area, &title);
+    let inner = painter.frame(area, &title);
     let last = lines.len().saturating_sub(usize::from(inner.height));
     let first = app.cases.scroll.min(last);
     for (row, (name, text, role)) in (0..inner.height).zip(lines.iter().skip(first)) {
         let name = format!("{name:<width$}", width = usize::from(NAMES));
-        pen.row(inner, row, &[(&name, Role::Dim), (text, *role)]);
+        painter.row(inner, row, &[(&name, Role::Dim), (text, *role)]);
     }
 }
 
@@ -157,7 +157,7 @@ fn case_lines(app: &App, case: &Case, width: u16) -> Vec<Line> {
     );
     add(&mut lines, width, "money", &money, Role::Text);
     add(&mut lines, width, "job", &case.id.to_string(), Role::Text);
-    let status = format!("{}, {}", case.status.word(), case.model);
+    let status = format!("{}, {}", case.status.as_str(), case.model);
     add(&mut lines, width, "status", &status, Role::Text);
     let some = |name, text: &Option<String>, lines: &mut Vec<Line>| {
         if let Some(text) = text {
@@ -202,7 +202,7 @@ fn case_lines(app: &App, case: &Case, width: u16) -> Vec<Line> {
 
 fn decision_lines(one: &Decision, width: u16) -> Vec<Line> {
     let mut lines = Vec::new();
-    let what = format!("{} ({})", one.action.history(), one.kind.word());
+    let what = format!("{} ({})", one.action.history(), one.kind.as_str());
     add(&mut lines, width, "decided", &what, Role::Text);
     add(&mut lines, width, "when", &one.at.to_string(), Role::Text);
     add(

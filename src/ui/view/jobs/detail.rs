@@ -11,7 +11,7 @@ use crate::domain::job::{JobView, PayOrder, Status};
 use crate::domain::text::{clean, clean_lines, is_hostile};
 use crate::ui::app::App;
 use crate::ui::jobs_list::npub;
-use crate::ui::pen::{Pen, wrap};
+use crate::ui::painter::{Painter, wrap};
 use crate::ui::theme::Role;
 
 /// Columns of a fact's name.
@@ -33,7 +33,7 @@ enum Line {
 }
 
 /// What a view of one job is made of, for the area within its frame.
-struct Sheet {
+struct Layout {
     lines: Vec<Line>,
     /// Drawn at the right, beside the lines.
     beside: Option<Code>,
@@ -42,35 +42,35 @@ struct Sheet {
 }
 
 /// Draws a job.
-pub fn draw(app: &App, pen: &mut Pen<'_>, area: Rect, job: &JobView) {
+pub fn draw(app: &App, painter: &mut Painter<'_>, area: Rect, job: &JobView) {
     let what = if app.jobs.raw { "events" } else { "job" };
     let keys = if app.jobs.raw { "e: job" } else { "e: events" };
-    let inner = pen.frame(
+    let inner = painter.frame(
         area,
         &format!("{what} {} (Esc: back, {keys})", job.id.short()),
     );
-    let sheet = sheet(app, job, inner.width, inner.height);
-    let last = sheet.lines.len().saturating_sub(usize::from(inner.height));
+    let layout = layout(app, job, inner.width, inner.height);
+    let last = layout.lines.len().saturating_sub(usize::from(inner.height));
     let first = app.jobs.scroll.min(last);
     let mut text = inner;
-    if let Some(code) = &sheet.beside {
+    if let Some(code) = &layout.beside {
         let (width, height) = code.size();
         text.width -= width + 1;
         for row in 0..height.min(inner.height) {
-            code.draw(pen, inner.right() - width, inner.y + row, row);
+            code.draw(painter, inner.right() - width, inner.y + row, row);
         }
     }
-    for (row, line) in (0..inner.height).zip(sheet.lines.iter().skip(first)) {
+    for (row, line) in (0..inner.height).zip(layout.lines.iter().skip(first)) {
         match line {
-            Line::Heading(name) => pen.row(text, row, &[(name, Role::Title)]),
+            Line::Heading(name) => painter.row(text, row, &[(name, Role::Title)]),
             Line::Fact(name, value) => {
                 let name = format!("{name:<width$}", width = usize::from(NAMES));
-                pen.row(text, row, &[(&name, Role::Dim), (value, Role::Text)]);
+                painter.row(text, row, &[(&name, Role::Dim), (value, Role::Text)]);
             }
-            Line::Text(value, role) => pen.row(text, row, &[(value, *role)]),
+            Line::Text(value, role) => painter.row(text, row, &[(value, *role)]),
             Line::Code(of) => {
-                if let Some(code) = &sheet.among {
-                    code.draw(pen, text.x, text.y + row, *of);
+                if let Some(code) = &layout.among {
+                    code.draw(painter, text.x, text.y + row, *of);
                 }
             }
         }
@@ -79,7 +79,7 @@ pub fn draw(app: &App, pen: &mut Pen<'_>, area: Rect, job: &JobView) {
         let place = format!(" {}/{} ", first + 1, last + 1);
         let width = u16::try_from(place.len()).unwrap_or(0);
         let x = area.right().saturating_sub(width + 2);
-        pen.put(x, area.bottom() - 1, width, &place, Role::Dim);
+        painter.put(x, area.bottom() - 1, width, &place, Role::Dim);
     }
 }
 
@@ -91,8 +91,8 @@ pub fn last_line(app: &App) -> usize {
     };
     let (width, height) = app.size;
     let height = height.saturating_sub(around(app));
-    let sheet = sheet(app, job, width.saturating_sub(2), height);
-    sheet.lines.len().saturating_sub(usize::from(height))
+    let layout = layout(app, job, width.saturating_sub(2), height);
+    layout.lines.len().saturating_sub(usize::from(height))
 }
 
 /// Rows of the screen that are not the view's.
@@ -100,43 +100,43 @@ fn around(app: &App) -> u16 {
     AROUND + banner_rows(app) + 2
 }
 
-fn sheet(app: &App, job: &JobView, width: u16, height: u16) -> Sheet {
+fn layout(app: &App, job: &JobView, width: u16, height: u16) -> Layout {
     let whole = app.jobs.whole(job.id);
-    let mut sheet = Sheet {
+    let mut layout = Layout {
         lines: Vec::new(),
         beside: None,
         among: None,
     };
     if app.jobs.raw {
-        events(&mut sheet.lines, whole, width);
-        return sheet;
+        events(&mut layout.lines, whole, width);
+        return layout;
     }
     let code = open_invoice(app, job).and_then(|text| Code::of(text, app.theme.ascii));
     let mut wanted = None;
     if let Some(code) = code {
         let (wide, high) = code.size();
         if width >= wide + 1 + BESIDE && height >= high {
-            sheet.beside = Some(code);
+            layout.beside = Some(code);
         } else if width >= wide && height >= high {
-            sheet.among = Some(code);
+            layout.among = Some(code);
         } else {
             wanted = Some(((wide + 2).max(LEAST.0), (high + around(app)).max(LEAST.1)));
         }
     }
-    let beside = sheet.beside.as_ref().map_or(0, |code| code.size().0 + 1);
+    let beside = layout.beside.as_ref().map_or(0, |code| code.size().0 + 1);
     let room = width.saturating_sub(beside).max(20);
-    let lines = &mut sheet.lines;
+    let lines = &mut layout.lines;
     facts(lines, app, job, whole, room);
     if let Some((wide, high)) = wanted {
         let text = format!("a QR code needs a terminal of {wide}x{high}");
         lines.push(Line::Fact("", text));
     }
-    if let Some(code) = &sheet.among {
+    if let Some(code) = &layout.among {
         lines.extend((0..code.size().1).map(Line::Code));
     }
     let Some(whole) = whole else {
         lines.push(Line::Text("asking for its history".to_owned(), Role::Dim));
-        return sheet;
+        return layout;
     };
     history(lines, whole, room);
     text(lines, "Prompt", whole.prompt.as_deref(), GONE, room);
@@ -148,7 +148,7 @@ fn sheet(app: &App, job: &JobView, width: u16, height: u16) -> Sheet {
     };
     text(lines, "Answer", whole.answer.as_deref(), none, room);
     cuts(lines, whole);
-    sheet
+    layout
 }
 
 /// The invoice, while somebody may pay it.
@@ -182,7 +182,7 @@ fn facts(lines: &mut Vec<Line>, app: &App, job: &JobView, whole: Option<&JobDeta
         ("job", job.id.to_string()),
         (
             "status",
-            format!("{}: {}", job.status.word(), meaning(job.status)),
+            format!("{}: {}", job.status.as_str(), meaning(job.status)),
         ),
         ("buyer", npub(&job.buyer)),
         ("", job.buyer.to_string()),

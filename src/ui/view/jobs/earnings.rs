@@ -8,7 +8,7 @@ use crate::domain::text::clean;
 use crate::store::Store;
 use crate::ui::app::App;
 use crate::ui::jobs_list::npub;
-use crate::ui::pen::{Pen, pad};
+use crate::ui::painter::{Painter, pad};
 use crate::ui::theme::Role;
 
 /// From so many columns on the three lists stand side by side.
@@ -20,30 +20,30 @@ const NUMBERS: usize = 1 + 5 + 1 + 7;
 type List = (&'static str, Vec<(String, u64, Msat)>);
 
 /// Draws the earnings from the line `from` on.
-pub fn draw(app: &App, pen: &mut Pen<'_>, area: Rect, from: usize) {
+pub fn draw(app: &App, painter: &mut Painter<'_>, area: Rect, from: usize) {
     let lists = lists(&app.store);
     if area.width < BESIDE {
-        return below(pen, area, &lists, from);
+        return below(painter, area, &lists, from);
     }
     let third = area.width / 3;
     let mut x = area.x;
     for (index, (name, rows)) in lists.iter().enumerate() {
         let width = if index == 2 { area.right() - x } else { third };
-        let inner = pen.frame(Rect { x, width, ..area }, name);
-        head(pen, inner, 0);
+        let inner = painter.frame(Rect { x, width, ..area }, name);
+        head(painter, inner, 0);
         let last = rows
             .len()
             .saturating_sub(usize::from(inner.height.saturating_sub(1)));
         for (y, row) in (1..inner.height).zip(rows.iter().skip(from.min(last))) {
-            line(pen, inner, y, row);
+            line(painter, inner, y, row);
         }
         x += width;
     }
 }
 
 /// One list after the other, for a narrow screen.
-fn below(pen: &mut Pen<'_>, area: Rect, lists: &[List], from: usize) {
-    let inner = pen.frame(area, "Earnings (Esc: jobs)");
+fn below(painter: &mut Painter<'_>, area: Rect, lists: &[List], from: usize) {
+    let inner = painter.frame(area, "Earnings (Esc: jobs)");
     let mut lines = Vec::new();
     for (name, rows) in lists {
         lines.push(Err(*name));
@@ -52,8 +52,8 @@ fn below(pen: &mut Pen<'_>, area: Rect, lists: &[List], from: usize) {
     let last = lines.len().saturating_sub(usize::from(inner.height));
     for (y, entry) in (0..inner.height).zip(lines.iter().skip(from.min(last))) {
         match entry {
-            Err(name) => pen.row(inner, y, &[(name, Role::Title)]),
-            Ok(row) => line(pen, inner, y, row),
+            Err(name) => painter.row(inner, y, &[(name, Role::Title)]),
+            Ok(row) => line(painter, inner, y, row),
         }
     }
 }
@@ -92,17 +92,17 @@ fn lists(store: &Store) -> [List; 3] {
     ]
 }
 
-fn head(pen: &mut Pen<'_>, area: Rect, y: u16) {
+fn head(painter: &mut Painter<'_>, area: Rect, y: u16) {
     let name = usize::from(area.width).saturating_sub(NUMBERS);
     let text = format!("{:<name$} {:>5} {:>7}", "", "jobs", "sats");
-    pen.row(area, y, &[(&text, Role::Dim)]);
+    painter.row(area, y, &[(&text, Role::Dim)]);
 }
 
-fn line(pen: &mut Pen<'_>, area: Rect, y: u16, (name, jobs, money): &(String, u64, Msat)) {
+fn line(painter: &mut Painter<'_>, area: Rect, y: u16, (name, jobs, money): &(String, u64, Msat)) {
     let room = usize::from(area.width).saturating_sub(NUMBERS);
     let numbers = format!(" {:>5} {:>7}", short(*jobs, 5), short(money.0 / 1_000, 7));
     let name = pad(name, room);
-    pen.row(area, y, &[(&name, Role::Text), (&numbers, Role::Text)]);
+    painter.row(area, y, &[(&name, Role::Text), (&numbers, Role::Text)]);
 }
 
 /// A number in at most so many columns (three or more), in thousands or millions where it is larger.

@@ -5,7 +5,7 @@
 
 use qrcode::{Color, EcLevel, QrCode};
 
-use crate::ui::pen::Pen;
+use crate::ui::painter::Painter;
 use crate::ui::theme::Role;
 
 /// Modules of margin on every side.
@@ -45,7 +45,7 @@ impl Code {
     }
 
     /// Draws one of its rows at (`x`, `y`).
-    pub fn draw(&self, pen: &mut Pen<'_>, x: u16, y: u16, row: u16) {
+    pub fn draw(&self, painter: &mut Painter<'_>, x: u16, y: u16, row: u16) {
         let row = usize::from(row);
         for column in 0..self.side + 2 * MARGIN {
             let at = u16::try_from(column).unwrap_or(u16::MAX);
@@ -55,7 +55,7 @@ impl Code {
                 } else {
                     ("  ", Role::Code)
                 };
-                pen.put(x.saturating_add(at.saturating_mul(2)), y, 2, text, role);
+                painter.put(x.saturating_add(at.saturating_mul(2)), y, 2, text, role);
             } else {
                 let halves = (
                     self.is_dark(column, 2 * row),
@@ -67,7 +67,7 @@ impl Code {
                     (false, true) => "▄",
                     (false, false) => " ",
                 };
-                pen.put(x.saturating_add(at), y, 1, text, Role::Code);
+                painter.put(x.saturating_add(at), y, 1, text, Role::Code);
             }
         }
     }

@@ -6,7 +6,7 @@ use ratatui::style::Color;
 use super::columns::{Column, places};
 use super::*;
 use crate::domain::command::Reply;
-use crate::domain::event::News;
+use crate::domain::event::EventKind;
 use crate::domain::id::RequestId;
 use crate::domain::job::JobView;
 use crate::ui::app::Input;
@@ -46,11 +46,11 @@ fn opened(mut job: JobView) -> App {
     let mut app = busy();
     job.bolt11 = Some(INVOICE.to_owned());
     let id = job.id;
-    let news = News::Job {
+    let kind = EventKind::Job {
         job: Box::new(job.clone()),
         what: "accepted".to_owned(),
     };
-    tell(&mut app, news);
+    tell(&mut app, kind);
     keys(&mut app, "3");
     app.jobs.chosen = Some(id);
     press(&mut app, KeyCode::Enter);
@@ -73,7 +73,7 @@ fn the_table_and_a_job_at_every_size() {
     old.model = Some("日本語-モデル:70b-instruct-q4_K_M".to_owned());
     tell(
         &mut app,
-        News::Job {
+        EventKind::Job {
             job: Box::new(old),
             what: "paid".to_owned(),
         },
@@ -289,7 +289,7 @@ fn with_model(model: &str, size: (u16, u16)) -> (Buffer, u16) {
     strange.model = Some(model.to_owned());
     tell(
         &mut app,
-        News::Job {
+        EventKind::Job {
             job: Box::new(strange),
             what: "paid".to_owned(),
         },
@@ -342,7 +342,7 @@ proptest! {
         let mut newer = strange.job.clone();
         newer.updated_at.0 += 1;
         strange.job = newer.clone();
-        tell(&mut app, News::Job { job: Box::new(newer), what: "paid".to_owned() });
+        tell(&mut app, EventKind::Job { job: Box::new(newer), what: "paid".to_owned() });
         prop_assert!(app.look().is_some());
         app.handle(Input::Looked(Reply::Job { detail: Box::new(strange) }));
         app.jobs.raw = raw;

@@ -31,7 +31,7 @@ pub fn lines(store: &Store, width: u16) -> Vec<Line> {
             &count(stats.tokens),
             &speed,
         ]);
-        let model = crate::ui::pen::pad(&clean(model, 60), name);
+        let model = crate::ui::painter::pad(&clean(model, 60), name);
         lines.push(vec![piece(model, Role::Text), piece(cells, Role::Text)]);
     }
     lines

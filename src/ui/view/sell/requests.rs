@@ -4,7 +4,7 @@ use super::{Line, count, piece, with_value};
 use crate::domain::advice;
 use crate::domain::text::clean;
 use crate::ui::app::App;
-use crate::ui::pen::words;
+use crate::ui::painter::words;
 use crate::ui::theme::{Role, Theme};
 
 /// Rows of the funnel where it is drawn with bars.

@@ -2,16 +2,19 @@
 
 use ratatui::layout::Rect;
 
-use super::{Line, count, earnings, head, jobs, lights, piece, requests, work, write};
+use super::{Line, count, earnings, head, health, jobs, piece, requests, work, write};
 use crate::store::Store;
 use crate::ui::app::App;
-use crate::ui::pen::Pen;
+use crate::ui::painter::Painter;
 use crate::ui::theme::{Role, Theme};
 
 /// Draws the tab.
-pub fn draw(app: &App, pen: &mut Pen<'_>, area: Rect) {
-    let lines = fitting(ranked(app, pen.theme, area.width), usize::from(area.height));
-    write(pen, area, &lines);
+pub fn draw(app: &App, painter: &mut Painter<'_>, area: Rect) {
+    let lines = fitting(
+        ranked(app, painter.theme, area.width),
+        usize::from(area.height),
+    );
+    write(painter, area, &lines);
 }
 
 /// The lines in their order, each with its rank: 0 is always shown, the highest goes first.
@@ -23,7 +26,7 @@ fn ranked(app: &App, theme: Theme, width: u16) -> Vec<(u8, Line)> {
         .collect();
     lines.push((1, money(store)));
     lines.push((owed_rank(store), owed(store)));
-    for (line, fix) in lights::kinds(app, theme) {
+    for (line, fix) in health::kinds(app, theme) {
         lines.push((1, line));
         lines.extend(fix.map(|fix| (6, fix)));
     }

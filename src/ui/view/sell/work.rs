@@ -116,7 +116,7 @@ fn other(job: &JobView, width: u16, role: Role) -> Line {
     let word = match job.status {
         Status::Queued => "waiting",
         Status::PendingPayment => "delivered",
-        status => status.word(),
+        status => status.as_str(),
     };
     let shown = match job.status {
         Status::Error | Status::Unpaid => Role::Warn,

@@ -49,11 +49,11 @@ const fn name(tab: Tab) -> &'static str {
 
 /// Every tab in every weather.
 fn each(mut look: impl FnMut(&str, App)) {
-    for (weather, sample) in WEATHERS {
+    for (conditions, sample) in WEATHERS {
         for tab in Tab::ALL {
             let mut app = sample();
             app.tab = tab;
-            look(&format!("{}_{weather}", name(tab)), app);
+            look(&format!("{}_{conditions}", name(tab)), app);
         }
     }
 }
@@ -75,7 +75,7 @@ fn letter(cell: &Cell, theme: Theme) -> char {
         .1
 }
 
-fn looks(app: &App, buf: &Buffer) -> String {
+fn polls(app: &App, buf: &Buffer) -> String {
     let row = |y| -> String {
         (0..buf.area.width)
             .map(|x| letter(&buf[(x, y)], app.theme))
@@ -95,7 +95,7 @@ fn every_tab_in_every_weather() {
             parts.push(format!("{width}x{height}\n{text}\n"));
         }
         let buf = at(&mut app, SIZES[0]);
-        parts.push(format!("the looks\n{}\n", looks(&app, &buf)));
+        parts.push(format!("the looks\n{}\n", polls(&app, &buf)));
         app.theme.ascii = true;
         parts.push(format!("ASCII\n{}\n", text(&app, 80, 24)));
         let shown = parts.join("\n");

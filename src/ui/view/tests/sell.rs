@@ -164,7 +164,7 @@ fn what_waits_while_offline_is_said_to_go_on_later() {
     let mut app = busy();
     tell(
         &mut app,
-        crate::domain::event::News::Queue {
+        crate::domain::event::EventKind::Queue {
             waiting: 4,
             running: 0,
         },
@@ -181,8 +181,8 @@ fn what_waits_while_offline_is_said_to_go_on_later() {
 /// Of a hundred servers each dead one is a row, or counted where there is no room, and their fix stands there once.
 #[test]
 fn a_crowd_of_dead_servers_takes_one_row_each() {
-    use crate::domain::event::News;
-    use crate::domain::health::{EndpointHealth, Light};
+    use crate::domain::event::EventKind;
+    use crate::domain::health::{EndpointHealth, HealthLevel};
     use crate::domain::id::EndpointName;
     for (width, height) in [(80, 24), (120, 40), (200, 60), (200, 120)] {
         let mut app = busy();
@@ -193,7 +193,11 @@ fn a_crowd_of_dead_servers_takes_one_row_each() {
                 kind: "ollama".to_owned(),
                 url: format!("http://10.0.0.{number}:11434"),
                 state: if dead { "down" } else { "up" }.to_owned(),
-                light: if dead { Light::Down } else { Light::Ok },
+                health: if dead {
+                    HealthLevel::Down
+                } else {
+                    HealthLevel::Ok
+                },
                 detail: if dead {
                     format!("http://10.0.0.{number}:11434 does not answer: connection refused")
                 } else {
@@ -204,7 +208,7 @@ fn a_crowd_of_dead_servers_takes_one_row_each() {
                 slots: 1,
                 tokens_per_second: None,
             };
-            tell(&mut app, News::Endpoint { endpoint });
+            tell(&mut app, EventKind::Endpoint { endpoint });
         }
         let shown = text(&app, width, height);
         let rows = shown

@@ -1,13 +1,13 @@
 //! Whatever a stranger writes stays in its own cell, and nothing of it steers the terminal.
 
 use super::*;
-use crate::domain::event::News;
-use crate::domain::health::{Light, RelayHealth};
+use crate::domain::event::EventKind;
+use crate::domain::health::{HealthLevel, RelayHealth};
 use crate::domain::text::is_hostile;
 use crate::ui::keymap::Tab;
-use crate::ui::page::Page;
-use crate::ui::pen::Pen;
+use crate::ui::painter::Painter;
 use crate::ui::sample::{STRANGE, job};
+use crate::ui::terminal_writer::TerminalWriter;
 use crate::ui::theme::{Role, Theme};
 use unicode_width::UnicodeWidthStr as _;
 
@@ -71,7 +71,7 @@ proptest! {
         let area = Rect::new(0, 0, 40, 4);
         let mut buf = Buffer::filled(area, ratatui::buffer::Cell::new("#"));
         let theme = Theme { ascii, ..Theme::default() };
-        Pen { buf: &mut buf, theme }.put(x, y, width, &text, Role::Bad);
+        Painter { buf: &mut buf, theme }.put(x, y, width, &text, Role::Bad);
         for row in 0..4 {
             prop_assert_eq!(taken(&buf, row), 40);
             for column in 0..40 {
@@ -94,29 +94,29 @@ fn told(text: &str) -> App {
     strange.bolt11 = Some(text.to_owned());
     let relay = RelayHealth {
         url: "wss://relay.two.example".to_owned(),
-        light: Light::Down,
+        health: HealthLevel::Down,
         state: text.to_owned(),
         detail: text.to_owned(),
         ..RelayHealth::default()
     };
-    for news in [
-        News::Job {
+    for kind in [
+        EventKind::Job {
             job: Box::new(strange),
             what: text.to_owned(),
         },
-        News::Relay { relay },
-        News::Dropped {
+        EventKind::Relay { relay },
+        EventKind::Dropped {
             reason: text.to_owned(),
             count: 1,
             buyer: text.to_owned(),
         },
-        News::Notice {
+        EventKind::Notice {
             level: Level::Warn,
             category: text.to_owned(),
             message: text.to_owned(),
         },
     ] {
-        tell(&mut app, news);
+        tell(&mut app, kind);
     }
     app
 }
@@ -144,7 +144,7 @@ proptest! {
             app.tab = tab;
             app.jobs.detail = detail;
             let mut bytes = Vec::new();
-            Page::new(&mut bytes).draw(&app, width, height).unwrap();
+            TerminalWriter::new(&mut bytes).draw(&app, width, height).unwrap();
             is_tame(&bytes, height).map_err(TestCaseError::fail)?;
             let buf = buffer(&app, width, height);
             for y in 0..height {

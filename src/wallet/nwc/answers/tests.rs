@@ -19,7 +19,7 @@ fn asked() -> Issued {
     }
 }
 
-fn look(mut value: Value) -> Result<Seen, WalletError> {
+fn look(mut value: Value) -> Result<PaymentStatus, WalletError> {
     value["payment_hash"] = json!(asked().payment_hash.to_string());
     seen(&value, &asked(), Time::from_secs(1_000))
 }
@@ -27,23 +27,35 @@ fn look(mut value: Value) -> Result<Seen, WalletError> {
 #[test]
 fn a_state_is_read_as_it_is_meant() {
     for (value, want) in [
-        (json!({"state": "pending"}), Seen::Pending),
-        (json!({"state": "PENDING", "settled_at": 0}), Seen::Pending),
-        (json!({"state": "expired"}), Seen::Expired),
-        (json!({"state": "failed"}), Seen::Canceled),
-        (json!({"state": "failed", "expires_at": 999}), Seen::Expired),
+        (json!({"state": "pending"}), PaymentStatus::Pending),
+        (
+            json!({"state": "PENDING", "settled_at": 0}),
+            PaymentStatus::Pending,
+        ),
+        (json!({"state": "expired"}), PaymentStatus::Expired),
+        (json!({"state": "failed"}), PaymentStatus::Canceled),
+        (
+            json!({"state": "failed", "expires_at": 999}),
+            PaymentStatus::Expired,
+        ),
         (
             json!({"state": "accepted", "amount": 5}),
-            Seen::Held {
+            PaymentStatus::Held {
                 amount: Some(Msat(5)),
             },
         ),
-        (json!({"state": "accepted"}), Seen::Held { amount: None }),
+        (
+            json!({"state": "accepted"}),
+            PaymentStatus::Held { amount: None },
+        ),
     ] {
         assert_eq!(look(value.clone()), Ok(want), "{value}");
     }
     let strange = look(json!({"state": "pondering", "settled_at": 5}));
-    assert!(matches!(strange, Ok(Seen::Attention(_))), "{strange:?}");
+    assert!(
+        matches!(strange, Ok(PaymentStatus::Attention(_))),
+        "{strange:?}"
+    );
 }
 
 #[test]
@@ -59,13 +71,20 @@ fn without_a_state_the_moment_of_settling_tells() {
         (json!({"settled_at": 1_700_000_000_000_u64}), true),
     ] {
         let seen = look(value.clone()).unwrap();
-        assert_eq!(matches!(seen, Seen::Paid { .. }), paid, "{value}: {seen:?}");
+        assert_eq!(
+            matches!(seen, PaymentStatus::Paid { .. }),
+            paid,
+            "{value}: {seen:?}"
+        );
     }
-    assert_eq!(look(json!({"expires_at": 1_000})), Ok(Seen::Expired));
+    assert_eq!(
+        look(json!({"expires_at": 1_000})),
+        Ok(PaymentStatus::Expired)
+    );
     // What the wallet says outright weighs more than what it left in a field.
     assert_eq!(
         look(json!({"state": "pending", "settled_at": 900})),
-        Ok(Seen::Pending)
+        Ok(PaymentStatus::Pending)
     );
 }
 
@@ -74,7 +93,7 @@ fn a_payment_has_what_the_wallet_tells_of_it() {
     let seen = look(json!({
         "state": "settled", "amount": 21_000, "fees_paid": 100, "settled_at": 900, "preimage": "01".repeat(32),
     }));
-    let want = Seen::Paid {
+    let want = PaymentStatus::Paid {
         amount: Some(Msat(21_000)),
         at: Some(Time::from_secs(900)),
         preimage: Some(Preimage(Hex32([1; 32]))),
@@ -82,7 +101,7 @@ fn a_payment_has_what_the_wallet_tells_of_it() {
     };
     assert_eq!(seen, Ok(want));
     let seen = look(json!({"state": "settled", "amount": 0, "fees_paid": null, "preimage": ""}));
-    let want = Seen::Paid {
+    let want = PaymentStatus::Paid {
         amount: None,
         at: None,
         preimage: None,
@@ -96,7 +115,7 @@ fn a_preimage_of_zeros_is_no_proof_and_no_doubt() {
     let value = json!({"state": "settled", "preimage": "00".repeat(32)});
     let seen = seen(&value, &asked(), Time::from_secs(1));
     assert!(
-        matches!(seen, Ok(Seen::Paid { preimage: None, .. })),
+        matches!(seen, Ok(PaymentStatus::Paid { preimage: None, .. })),
         "{seen:?}"
     );
 }

@@ -29,7 +29,7 @@ async fn a_held_payment_is_the_sellers_only_once_it_is_settled() {
     let amount = Some(Msat(21_500));
     assert_eq!(
         wallet.lookup(issued.clone()).await,
-        Ok(Seen::Held { amount })
+        Ok(PaymentStatus::Held { amount })
     );
     let twice = payer.pay(&issued.bolt11);
     assert!(matches!(twice, Err(PayError::AlreadyPaid)), "{twice:?}");
@@ -37,7 +37,7 @@ async fn a_held_payment_is_the_sellers_only_once_it_is_settled() {
     // Twice, as after a crash.
     wallet.settle(preimage).await.unwrap();
     wallet.settle(preimage).await.unwrap();
-    let Ok(Seen::Paid {
+    let Ok(PaymentStatus::Paid {
         preimage: proof, ..
     }) = wallet.lookup(issued.clone()).await
     else {
@@ -59,7 +59,10 @@ async fn what_is_canceled_can_be_neither_paid_nor_settled() {
     for issued in [held, open] {
         wallet.cancel(issued.clone()).await.unwrap();
         wallet.cancel(issued.clone()).await.unwrap();
-        assert_eq!(wallet.lookup(issued.clone()).await, Ok(Seen::Canceled));
+        assert_eq!(
+            wallet.lookup(issued.clone()).await,
+            Ok(PaymentStatus::Canceled)
+        );
         let paid = payer.pay(&issued.bolt11);
         assert!(matches!(paid, Err(PayError::Canceled)), "{paid:?}");
     }

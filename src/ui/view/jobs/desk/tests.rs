@@ -6,8 +6,8 @@ use super::super::tests::{SIZES, keys, press, text};
 use super::*;
 use crate::domain::Hex32;
 use crate::domain::command::{Command, Reply};
-use crate::domain::desk::{CaseKind, Desk, Doubt, DoubtKind};
-use crate::domain::event::News;
+use crate::domain::desk::{CaseKind, Desk, Dispute, DisputeKind};
+use crate::domain::event::EventKind;
 use crate::domain::id::{PaymentHash, RequestId};
 use crate::domain::job::Status;
 use crate::domain::msat::Msat;
@@ -38,8 +38,8 @@ fn case(number: u8, kind: CaseKind, text: &str, actions: &[DeskAction]) -> Case 
         wallet: Some("lnd".to_owned()),
         wallet_identity: Some("02ab".repeat(16)),
         wallet_ref: None,
-        wallet_said: (kind == CaseKind::Disputed).then(|| Doubt {
-            kind: DoubtKind::Attention,
+        wallet_said: (kind == CaseKind::Disputed).then(|| Dispute {
+            kind: DisputeKind::Attention,
             words: "the wallet says paid, but only 20 sats of 21 sats came".to_owned(),
             first_at: Time(NOON),
             last_at: Time(NOON + 600_000),
@@ -170,7 +170,7 @@ fn what_is_chosen_stays_chosen_when_others_come_and_esc_shows_the_jobs() {
     let mut app = at_desk(full());
     keys(&mut app, "j");
     let totals = Box::new(app.store.totals.clone());
-    tell(&mut app, News::Totals { totals });
+    tell(&mut app, EventKind::Totals { totals });
     app.store.now = Time(NOON + 600_000);
     assert_eq!(app.look(), Some(Command::Desk));
     let mut more = full();

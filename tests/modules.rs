@@ -1,0 +1,187 @@
+//! Who may know whom: fails on an import against the arrows of docs/architecture.md.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Modules that each module may use, beside itself.
+const MAY: &[(&str, &[&str])] = &[
+    ("domain", &[]),
+    ("crash", &[]),
+    ("config", &["domain"]),
+    ("identity", &["domain", "config"]),
+    ("ledger", &["domain", "config"]),
+    ("store", &["domain"]),
+    ("nostr", &["domain", "config"]),
+    ("inference", &["domain", "config"]),
+    ("wallet", &["domain", "config"]),
+    (
+        "engine",
+        &[
+            "domain",
+            "config",
+            "ledger",
+            "nostr",
+            "inference",
+            "wallet",
+            "crash",
+        ],
+    ),
+    ("control", &["domain", "engine"]),
+    (
+        "buyer",
+        &["domain", "config", "ledger", "nostr", "wallet", "crash"],
+    ),
+    (
+        "gateway",
+        &[
+            "domain",
+            "config",
+            "ledger",
+            "nostr",
+            "inference",
+            "wallet",
+            "buyer",
+            "crash",
+        ],
+    ),
+    ("demo", &["domain", "config", "wallet", "engine", "buyer"]),
+    ("ui", &["domain", "config", "store"]),
+];
+
+fn files(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            files(&path, found);
+        } else if path.extension().is_some_and(|ext| ext == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+fn sources() -> Vec<(String, String, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut found = Vec::new();
+    files(&root, &mut found);
+    found
+        .into_iter()
+        .map(|path| {
+            let name = path
+                .strip_prefix(&root)
+                .unwrap()
+                .to_string_lossy()
+                .into_owned();
+            let module = name.split(['/', '.']).next().unwrap().to_owned();
+            let text = fs::read_to_string(&path).unwrap();
+            (module, name, text)
+        })
+        .collect()
+}
+
+#[test]
+fn no_module_imports_one_that_it_may_not() {
+    let mut wrong = Vec::new();
+    for (module, name, text) in sources() {
+        let Some((_, may)) = MAY.iter().find(|(known, _)| *known == module) else {
+            assert!(
+                ["cli", "lib", "main"].contains(&module.as_str()),
+                "which module is {name}?"
+            );
+            continue;
+        };
+        for part in text.split("crate::").skip(1) {
+            let used: String = part
+                .chars()
+                .take_while(|c| c.is_alphanumeric() || *c == '_')
+                .collect();
+            let is_module = MAY.iter().any(|(known, _)| *known == used) || used == "cli";
+            if is_module && used != module && !may.contains(&used.as_str()) {
+                wrong.push(format!("{name} uses {used}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn only_its_own_module_uses_a_crate() {
+    let owners: &[(&str, &[&str])] = &[
+        ("rusqlite", &["ledger"]),
+        ("nostr_sdk", &["nostr"]),
+        ("nostr_relay_builder", &["demo"]),
+        ("tokio_tungstenite", &["nostr", "wallet"]),
+        ("axum", &["gateway"]),
+        ("reqwest", &["inference", "wallet", "nostr"]),
+        ("crossterm", &["ui"]),
+    ];
+    let mut wrong = Vec::new();
+    for (module, name, text) in sources() {
+        for (thing, modules) in owners {
+            let uses = text.contains(&format!("{thing}::"));
+            if uses && !modules.contains(&module.as_str()) {
+                wrong.push(format!("{name} uses {thing}"));
+            }
+        }
+        if module == "domain" && text.contains("tokio::") {
+            wrong.push(format!("{name} uses a runtime"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Words that mean nothing to an engineer of this field, and what is said instead (docs/architecture.md).
+const WORDS: &[(&str, &str)] = &[
+    ("Shop", "EngineContext"),
+    ("Trade", "OnlineSession"),
+    ("Trials", "OnDemandChecks"),
+    ("Purse", "WalletHandle"),
+    ("Purses", "Wallets"),
+    ("Bells", "Wakers"),
+    ("Lamp", "HealthIndicator"),
+    ("Guests", "TransientRelays"),
+    ("Link", "ConnectionState"),
+    ("Common", "SharedContext"),
+    ("News", "EventKind"),
+    ("Said", "Notice"),
+    ("Word", "ControlMessage"),
+    ("Step", "Transition"),
+    ("NoStep", "TransitionError"),
+    ("Pen", "Painter"),
+    ("Sheet", "Report"),
+    ("Books", "Accounting"),
+    ("Figures", "Stats"),
+    ("weigh", "assess"),
+    ("herald", "health_reporter"),
+    ("guests", "transient"),
+    ("strays", "orphaned_runs"),
+    ("doubts", "disputes"),
+    ("unheard", "lost_invoice"),
+    ("bells", "wakers"),
+    ("ring", "wake"),
+    ("trade", "online_session"),
+    ("trials", "on_demand_checks"),
+    ("purse", "wallets"),
+    ("lights", "health"),
+    ("books", "accounting"),
+    ("sheet", "report"),
+    ("pen", "painter"),
+];
+
+#[test]
+fn no_definition_has_a_word_of_our_own() {
+    let kinds = ["struct", "enum", "trait", "type", "fn", "mod"];
+    let mut wrong = Vec::new();
+    for (_, name, text) in sources() {
+        for (at, line) in text.lines().enumerate() {
+            let mut parts = line.split(|c: char| !c.is_alphanumeric() && c != '_');
+            let Some(_) = parts.by_ref().find(|part| kinds.contains(part)) else {
+                continue;
+            };
+            let defined = parts.next().unwrap_or("");
+            if let Some((_, instead)) = WORDS.iter().find(|(word, _)| *word == defined) {
+                wrong.push(format!("{name}:{}: {defined}, not {instead}", at + 1));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
