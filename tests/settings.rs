@@ -619,6 +619,12 @@ fn typed(key: &'static Key) -> BoxedStrategy<String> {
             Rule::LightningAddress => "([a-z0-9]{1,9}@[a-z]{1,9}\\.com)?".boxed(),
             Rule::Listen => "(127\\.0\\.0\\.1:[1-9][0-9]{1,3})?".boxed(),
             Rule::Currency => "[A-Z]{3,5}".boxed(),
+            Rule::Hours => {
+                let days = prop::sample::select(vec!["mon", "mon-fri", "sat,sun", "fri-mon"]);
+                (days, 0..24_u8, 0..60_u8)
+                    .prop_map(|(days, hour, minute)| format!("{days} {hour:02}:{minute:02}-24:00"))
+                    .boxed()
+            }
             Rule::Person => any::<[u8; 32]>()
                 .prop_filter_map("a key", |bytes| nostr::SecretKey::from_slice(&bytes).ok())
                 .prop_map(|secret| nostr::Keys::new(secret).public_key().to_hex())

@@ -86,7 +86,7 @@ pub struct Snooze {
 
 /// `vend snooze DURATION`
 pub fn snooze(global: &Global, args: &Snooze) -> Outcome {
-    let wait = machine::duration(&args.duration).map_err(|words| Exit::usage(words))?;
+    let wait = machine::duration(&args.duration).map_err(Exit::usage)?;
     told(asked(
         global,
         Command::Snooze {

@@ -70,24 +70,24 @@ impl EngineContext {
         let zone = TimeZone::system();
         let at = moment(Duration::ZERO, &zone);
         let verdict = Watch::default().look(&plain, &Readings::default(), until, at);
-        self.put_pause(verdict.pause);
+        self.put_pause(verdict.pause.as_ref());
         Ok(())
     }
 
     /// Wakes whoever goes by it, where it is another pause.
-    fn put_pause(&self, pause: Option<Pause>) {
+    fn put_pause(&self, pause: Option<&Pause>) {
         let before = self.pause();
         let changed = self.machine.pause.send_if_modified(|held| {
-            let other = *held != pause;
+            let other = held.as_ref() != pause;
             if other {
-                held.clone_from(&pause);
+                *held = pause.cloned();
             }
             other
         });
         if !changed {
             return;
         }
-        match (&before, &pause) {
+        match (&before, pause) {
             (None, Some(pause)) => {
                 self.notice(Level::Info, "shop", &format!("paused: {}", pause.words));
             }
@@ -172,7 +172,7 @@ pub async fn work<M: Meter>(shop: Arc<EngineContext>, mut meter: M, stop: Cancel
         let at = moment(meter.steady(), &zone);
         let verdict = watch.look(&rules, &readings, until, at);
         tell_blind(&shop, &mut blind, &verdict);
-        shop.put_pause(verdict.pause);
+        shop.put_pause(verdict.pause.as_ref());
         let minutes = now.machine.unload_after_minutes;
         unload.look(&shop, minutes, at.steady).await;
         let idle =

@@ -276,7 +276,7 @@ mod tests {
         }
     }
 
-    async fn ledger() -> (tempfile::TempDir, Ledger) {
+    fn ledger() -> (tempfile::TempDir, Ledger) {
         let folder = tempfile::tempdir().unwrap();
         let ledger = Ledger::open(&folder.path().join("vend.db")).unwrap();
         (folder, ledger)
@@ -284,7 +284,7 @@ mod tests {
 
     #[tokio::test]
     async fn counts_add_up_by_day_kind_model_and_reason() {
-        let (_folder, ledger) = ledger().await;
+        let (_folder, ledger) = ledger();
         for _ in 0..2 {
             let heard = Heard {
                 asked: BTreeMap::from([
@@ -319,7 +319,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_strangers_make_up_stays_within_its_bounds() {
-        let (_folder, ledger) = ledger().await;
+        let (_folder, ledger) = ledger();
         for round in 0..5_u64 {
             let heard = Heard {
                 asked: (0..400)

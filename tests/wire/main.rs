@@ -102,7 +102,9 @@ fn nothing_of_an_encrypted_job_is_in_clear() {
     let market = Market::new();
     let replies = [
         result(ANSWER),
-        Reply::Error { sentence: SENTENCE },
+        Reply::Error {
+            sentence: SENTENCE.into(),
+        },
         Reply::Success {
             note: Some(NOTE.to_owned()),
             balance: None,
@@ -189,7 +191,7 @@ fn feedback_is_read_in_every_scheme_with_amount_and_status_in_clear() {
         ),
         (
             Reply::Error {
-                sentence: "Busy; please try again later.",
+                sentence: "Busy; please try again later.".into(),
             },
             "error",
             "Busy; please try again later.",
@@ -257,7 +259,12 @@ fn a_refusal_of_what_could_not_be_read_is_encrypted_too() {
     });
     assert_eq!(refused, Err(DropReason::Undecryptable));
     let sentence = DropReason::Undecryptable.sentence().unwrap();
-    let reply = market.reply(&event, &Reply::Error { sentence });
+    let reply = market.reply(
+        &event,
+        &Reply::Error {
+            sentence: sentence.into(),
+        },
+    );
     assert!(!reply.as_json().contains(sentence));
     assert!(
         matches!(market.hear(&reply), Answer::Feedback { extra: Some(text), .. } if text == sentence)

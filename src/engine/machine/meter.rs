@@ -113,6 +113,7 @@ struct ArchivedWallet {
 impl SystemMeter {
     /// A machine that tells of itself elsewhere.
     #[cfg(test)]
+    #[must_use]
     pub fn at(roots: Roots) -> Self {
         Self {
             roots,

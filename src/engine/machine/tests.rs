@@ -112,7 +112,7 @@ async fn a_month_of_power_that_goes_pauses_within_ten_seconds_each_time() {
     let shop = shop(&folder, |machine| machine.on_battery = OnBattery::Pause);
     // Each day it goes at noon, flaps for ten minutes, and is back for good at one.
     let gone = |at: u64| match at % DAY {
-        43_200..43_800 => at / 5 % 2 == 0,
+        43_200..43_800 => (at / 5).is_multiple_of(2),
         43_800..46_800 => true,
         _ => false,
     };
@@ -207,7 +207,7 @@ async fn hours_hold_from_the_first_moment() {
     let folder = tempfile::tempdir().unwrap();
     // A minute of one day in the week: whatever now is, it is hardly ever that.
     let shop = shop(&folder, |machine| {
-        machine.hours = vec!["sun 03:17-03:18".to_owned()]
+        machine.hours = vec!["sun 03:17-03:18".to_owned()];
     });
     shop.read_snooze().await.unwrap();
     let pause = shop.pause().unwrap();

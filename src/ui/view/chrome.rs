@@ -107,6 +107,7 @@ pub const fn state_role(state: ShopState) -> Role {
 }
 
 /// The mark of a state, as before its word on the first tab.
+#[must_use]
 pub const fn state_mark(state: ShopState, theme: Theme) -> &'static str {
     match state {
         ShopState::Offline => theme.calm(),
