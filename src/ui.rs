@@ -15,6 +15,7 @@ use crate::domain::screen::ThemeName;
 
 pub mod app;
 pub mod case_list;
+mod clock;
 mod crash;
 pub mod input;
 mod jobs_list;

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::screen::{BellKind, ThemeName};
+use crate::domain::screen::{BellKind, ThemeName, TimeKind};
 
 pub use self::secrets::{Held, MASK};
 
@@ -689,6 +689,8 @@ pub struct Screen {
     pub title: bool,
     /// How a payment, and what needs somebody, is noticed.
     pub bell: BellKind,
+    /// The times that it shows.
+    pub time: TimeKind,
 }
 
 impl Default for Screen {
@@ -698,6 +700,7 @@ impl Default for Screen {
             theme: ThemeName::default(),
             title: true,
             bell: BellKind::default(),
+            time: TimeKind::default(),
         }
     }
 }

@@ -47,6 +47,17 @@ impl ThemeName {
     }
 }
 
+/// The times that the screen shows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TimeKind {
+    /// Of the machine's own zone.
+    #[default]
+    Local,
+    /// UTC.
+    Utc,
+}
+
 /// How a payment, and what needs somebody, is noticed by who does not look.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -205,11 +205,11 @@ fn unasked(store: &Store) -> Verdict {
     let text = match store.totals.last_request_at {
         None => "listening: no request has ever come".to_owned(),
         Some(at) if at < store.since => format!(
-            "listening: no request since it went online at {}",
+            "listening: no request since it went online at {} UTC",
             store.since.clock()
         ),
         Some(at) if at.day() == store.now.day() => {
-            format!("listening: no request since {}", at.clock())
+            format!("listening: no request since {} UTC", at.clock())
         }
         Some(at) => format!("listening: no request since {}", at.day()),
     };

@@ -5,6 +5,7 @@ use secrecy::SecretString;
 use tui_input::Input as Line;
 
 use super::case_list::CaseList;
+use super::clock;
 use super::jobs_list::JobsList;
 use super::keymap::{self, Act, Keymap, Tab, is_interrupt};
 use super::settings_form::{Change, Form, Read, SaveError};
@@ -14,6 +15,7 @@ use crate::config::schema::Screen;
 use crate::domain::command::{Command, Probe, Reply};
 use crate::domain::event::{Event, EventKind};
 use crate::domain::text::clean;
+use crate::domain::time::Time;
 use crate::store::Store;
 
 mod ask;
@@ -173,6 +175,18 @@ impl App {
             feed: Feed::default(),
             form: Form::default(),
         }
+    }
+
+    /// A moment as the screen's zone has it, to be read as UTC is.
+    #[must_use]
+    pub fn here(&self, at: Time) -> Time {
+        clock::here(self.screen.time, at)
+    }
+
+    /// What the screen's zone is called at a moment.
+    #[must_use]
+    pub fn zone(&self, at: Time) -> String {
+        clock::name(self.screen.time, at)
     }
 
     /// Takes in one input and says what is to be done.

@@ -87,7 +87,7 @@ fn first_row(at: usize, rows: usize, height: usize) -> usize {
         .min(rows.saturating_sub(height))
 }
 
-/// The time of day, UTC, as `11:06:40`.
+/// The time of day, as `11:06:40`, of a moment that is the screen's.
 fn clock(at: crate::domain::time::Time) -> String {
     at.to_string().chars().skip(11).take(8).collect()
 }

@@ -261,6 +261,8 @@ pub const KEYS: &[Key] = &[
         "The terminal's title tells the state and today's sats."),
     key(Screen, "bell", Shape::Word(&["off", "bell", "notify"]),
         "How a payment, and what needs you, is noticed: the terminal's bell, or a notice of the desktop where the terminal passes it on (OSC 9)."),
+    key(Screen, "time", Shape::Word(&["local", "utc"]),
+        "The times that the dashboard shows; JSON is always UTC."),
 
     key(Log, "max_mb", count(1, 1_000_000, "MB"),
         "The most that one day's log may take; what does not fit is left out and counted."),

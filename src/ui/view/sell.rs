@@ -135,7 +135,7 @@ fn earnings_box(app: &App, painter: &mut Painter<'_>, area: Rect) {
 
 fn work_box(app: &App, painter: &mut Painter<'_>, area: Rect) {
     let inner = painter.frame(area, &work::title(&app.store));
-    let lines = work::lines(&app.store, painter.theme, inner.width, inner.height);
+    let lines = work::lines(app, painter.theme, inner.width, inner.height);
     write(painter, inner, &lines);
 }
 
@@ -205,7 +205,8 @@ fn button(app: &App, theme: Theme) -> Line {
         piece(state, of_health(health)),
     ];
     if store.state.sells() || store.state == ShopState::Paused {
-        let since = format!(" since {} UTC", store.since.clock());
+        let zone = app.zone(store.since);
+        let since = format!(" since {} {zone}", app.here(store.since).clock());
         line.push(piece(since, Role::Dim));
     }
     // Why it is offline is the verdict's to say.

@@ -42,9 +42,10 @@ pub fn draw(app: &App, painter: &mut Painter<'_>, area: Rect) {
     let words = feed.search.to_lowercase();
     for (row, (line, found)) in (0..).zip(feed.window(&app.store, first, height)) {
         let chosen = feed.chosen.is_some() && first + usize::from(row) == at;
-        draw_line(line, painter, inner, row, chosen);
+        let time = clock(app.here(line.at));
+        draw_line(line, &time, painter, inner, row, chosen);
         if found {
-            mark(line, &words, painter, inner, row);
+            mark(line, &time, &words, painter, inner, row);
         }
     }
     if feed.is_empty() {
@@ -88,21 +89,26 @@ fn cells<'a>(line: &'a Telemetry, at: &'a str, width: u16) -> [(&'a str, u16); 5
     ]
 }
 
-fn draw_line(line: &Telemetry, painter: &mut Painter<'_>, area: Rect, row: u16, chosen: bool) {
+fn draw_line(
+    line: &Telemetry,
+    at: &str,
+    painter: &mut Painter<'_>,
+    area: Rect,
+    row: u16,
+    chosen: bool,
+) {
     let role = if chosen {
         Role::Selected
     } else {
         of_level(line.level)
     };
-    let at = clock(line.at);
-    painter.cells(area, row, &cells(line, &at, area.width), role);
+    painter.cells(area, row, &cells(line, at, area.width), role);
 }
 
 /// Marks what is looked for in what the line shows.
-fn mark(line: &Telemetry, words: &str, painter: &mut Painter<'_>, area: Rect, row: u16) {
-    let at = clock(line.at);
+fn mark(line: &Telemetry, at: &str, words: &str, painter: &mut Painter<'_>, area: Rect, row: u16) {
     let mut x = area.x;
-    for (text, width) in cells(line, &at, area.width) {
+    for (text, width) in cells(line, at, area.width) {
         let room = area.right().saturating_sub(x).min(width);
         let shown = fit(text, room, painter.theme);
         for (from, wide) in spots(&shown, words) {

@@ -187,7 +187,7 @@ pub fn row(
     let progress = app.store.jobs.progress_of(&job.id);
     let progress = progress.filter(|_| job.status == Status::Processing);
     for place in places {
-        let mut text = word(place.column, job, progress, app.store.now);
+        let mut text = word(place.column, job, progress, app);
         if matches!(place.column, Job | Buyer) {
             // Of a name that means nothing, its beginning says as much with no mark of what is left out.
             text.truncate(place.width.into());
@@ -214,10 +214,10 @@ fn cell(painter: &mut Painter<'_>, area: Rect, row: u16, place: Place, text: &st
     painter.put(x + blank, area.y + row, left - blank, text, role);
 }
 
-fn word(column: Column, job: &JobView, progress: Option<Progress>, now: Time) -> String {
+fn word(column: Column, job: &JobView, progress: Option<Progress>, app: &App) -> String {
     let some = |value: Option<String>| value.unwrap_or_else(|| "-".to_owned());
     match column {
-        Column::Time => moment(job.created_at, now),
+        Column::Time => moment(app.here(job.created_at), app.here(app.store.now)),
         Job => job.id.to_string(),
         Buyer => npub(&job.buyer),
         Kind => job.kind.to_string(),

@@ -64,8 +64,8 @@ fn list(app: &App, painter: &mut Painter<'_>, area: Rect) {
     let shown = app.cases.rows().enumerate().skip(first).take(height);
     for (y, (number, row)) in (0..).zip(shown) {
         let (cells, role) = match row {
-            Row::Case(case) => open(case),
-            Row::Decision(one) => closed(one),
+            Row::Case(case) => open(app, case),
+            Row::Decision(one) => closed(app, one),
         };
         let role = if number == at { Role::Selected } else { role };
         let used = 1 + 1 + 11 + 1 + 11 + 1;
@@ -75,7 +75,7 @@ fn list(app: &App, painter: &mut Painter<'_>, area: Rect) {
     }
 }
 
-fn open(case: &Case) -> ([String; 4], Role) {
+fn open(app: &App, case: &Case) -> ([String; 4], Role) {
     let (mark, role) = if case.needs_you {
         ("!", Role::Warn)
     } else {
@@ -84,13 +84,13 @@ fn open(case: &Case) -> ([String; 4], Role) {
     let cells = [
         mark.to_owned(),
         case.kind.as_str().to_owned(),
-        short(case.since),
+        short(app.here(case.since)),
         clean(&case.text, 300),
     ];
     (cells, role)
 }
 
-fn closed(one: &Decision) -> ([String; 4], Role) {
+fn closed(app: &App, one: &Decision) -> ([String; 4], Role) {
     let note = if one.note.is_empty() { "" } else { ": " };
     let text = format!(
         "{} {}{note}{}",
@@ -99,7 +99,10 @@ fn closed(one: &Decision) -> ([String; 4], Role) {
         clean(&one.note, 300)
     );
     let word = one.action.history().to_owned();
-    ([" ".to_owned(), word, short(one.at), text], Role::Dim)
+    (
+        [" ".to_owned(), word, short(app.here(one.at)), text],
+        Role::Dim,
+    )
 }
 
 /// `11-18 11:06`
@@ -136,14 +139,15 @@ fn case_lines(app: &App, case: &Case, width: u16) -> Vec<Line> {
     add(&mut lines, width, "can do", &todo(app, case), Role::Key);
     add(&mut lines, width, "what", &case.text, Role::Text);
     if let Some(said) = &case.wallet_said {
+        let (first, last) = (app.here(said.first_at), app.here(said.last_at));
         let text = format!(
             "{} ({} times, {} {} to {} {})",
             said.words,
             said.times,
-            said.first_at.day(),
-            clock(said.first_at),
-            said.last_at.day(),
-            clock(said.last_at)
+            first.day(),
+            clock(first),
+            last.day(),
+            clock(last)
         );
         add(&mut lines, width, "said", &text, Role::Text);
     }

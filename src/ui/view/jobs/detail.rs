@@ -138,7 +138,7 @@ fn layout(app: &App, job: &JobView, width: u16, height: u16) -> Layout {
         lines.push(Line::Text("asking for its history".to_owned(), Role::Dim));
         return layout;
     };
-    history(lines, whole, room);
+    history(app, lines, whole, room);
     text(lines, "Prompt", whole.prompt.as_deref(), GONE, room);
     let none = match job.status {
         Status::Queued | Status::AwaitingPayment => "not begun yet",
@@ -262,15 +262,12 @@ fn facts(lines: &mut Vec<Line>, app: &App, job: &JobView, whole: Option<&JobDeta
     }
 }
 
-fn history(lines: &mut Vec<Line>, whole: &JobDetail, width: u16) {
+fn history(app: &App, lines: &mut Vec<Line>, whole: &JobDetail, width: u16) {
     gap(lines, "History");
     for entry in &whole.timeline {
         let (what, detail) = (clean(&entry.what, 16), clean(&entry.detail, 1_000));
-        let told = format!(
-            "{} {}  {what:<16} {detail}",
-            entry.at.day(),
-            clock(entry.at)
-        );
+        let at = app.here(entry.at);
+        let told = format!("{} {}  {what:<16} {detail}", at.day(), clock(at));
         lines.extend(
             wrap(&told, width)
                 .into_iter()

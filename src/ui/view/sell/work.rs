@@ -6,6 +6,7 @@ use crate::domain::job::{JobView, Status};
 use crate::domain::load::MachineLoad;
 use crate::domain::text::clean;
 use crate::store::{Store, has_ended};
+use crate::ui::app::App;
 use crate::ui::theme::{Role, Theme};
 
 /// The longest name of a model, in characters.
@@ -22,7 +23,8 @@ pub fn title(store: &Store) -> String {
 }
 
 /// Running jobs, waiting ones, the last that ended, and the machine at the foot.
-pub fn lines(store: &Store, theme: Theme, width: u16, height: u16) -> Vec<Line> {
+pub fn lines(app: &App, theme: Theme, width: u16, height: u16) -> Vec<Line> {
+    let store = &app.store;
     let load = store.load.as_ref().map(machine);
     let room = usize::from(height).saturating_sub(usize::from(load.is_some() && height > 1));
     let mut lines: Vec<Line> = store
@@ -43,11 +45,11 @@ pub fn lines(store: &Store, theme: Theme, width: u16, height: u16) -> Vec<Line> 
         lines.push(vec![piece(format!("and {more} more running"), Role::Dim)]);
     }
     for job in store.waiting().take(room - lines.len().min(room)) {
-        lines.push(other(job, width, Role::Text));
+        lines.push(other(app, job, width, Role::Text));
     }
     let ended = store.jobs.newest_first().filter(|job| is_over(job.status));
     for job in ended.take(room - lines.len().min(room)) {
-        lines.push(other(job, width, Role::Dim));
+        lines.push(other(app, job, width, Role::Dim));
     }
     lines.truncate(room);
     if height > 1 {
@@ -112,7 +114,7 @@ fn part_of(part: f64, columns: usize) -> usize {
 }
 
 /// A job that waits or has ended: `paid      01010101  11:06  21 sats  112 tokens  gemma2:latest`.
-fn other(job: &JobView, width: u16, role: Role) -> Line {
+fn other(app: &App, job: &JobView, width: u16, role: Role) -> Line {
     let word = match job.status {
         Status::Queued => "waiting",
         Status::PendingPayment => "delivered",
@@ -132,7 +134,7 @@ fn other(job: &JobView, width: u16, role: Role) -> Line {
     let mut line = vec![
         piece(format!("{word:<10}"), shown),
         piece(format!("{} ", job.id.short()), role),
-        piece(format!("{} ", job.created_at.clock()), Role::Dim),
+        piece(format!("{} ", app.here(job.created_at).clock()), Role::Dim),
         piece(format!("{amount:>13}  {tokens:<13} "), role),
     ];
     let model = clean(job.model.as_deref().unwrap_or("-"), MODEL);
