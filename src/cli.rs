@@ -27,6 +27,7 @@ mod qr;
 mod receipts;
 mod recover;
 mod request;
+mod restore;
 mod rows;
 mod run;
 mod service;
@@ -73,6 +74,9 @@ pub struct Global {
     /// What goes to the log folder: error, warn, info, debug, or a tracing filter
     #[arg(long, global = true, value_name = "LEVEL", default_value = "info")]
     log: String,
+    /// Begin an empty ledger where the one that this identity has sold with is gone
+    #[arg(long, global = true)]
+    new_ledger: bool,
     /// Draw with ASCII characters only
     #[arg(long, global = true)]
     ascii: bool,
@@ -143,6 +147,10 @@ enum Sub {
     Spark(spark::Args),
     /// A consistent copy of the ledger, while it is in use
     Backup(backup::Args),
+    /// Put a copy of the ledger back
+    Restore(restore::Args),
+    /// Build the ledger anew where it is damaged: indexes and figures, from what happened
+    Repair,
     /// The systemd user unit, hardened: print it, or install it
     Service(service::Args),
     /// Shell completions
@@ -204,6 +212,8 @@ fn dispatch(cli: Cli) -> Outcome {
         Some(Sub::Config(args)) => config::main(&global, args),
         Some(Sub::Spark(args)) => spark::main(&global, args),
         Some(Sub::Backup(args)) => backup::main(&global, &args),
+        Some(Sub::Restore(args)) => restore::main(&global, &args),
+        Some(Sub::Repair) => restore::repair(&global),
         Some(Sub::Service(args)) => service::main(&global, args),
         Some(Sub::Completions { shell }) => manual::completions(shell),
         Some(Sub::Man { command }) => manual::page(command.as_deref()),

@@ -36,6 +36,7 @@ pub mod payment_status;
 pub mod price;
 pub mod purchase;
 pub mod query;
+pub mod recovered;
 pub mod refusal;
 pub mod reply;
 pub mod request;
@@ -48,6 +49,7 @@ pub mod telemetry;
 pub mod text;
 pub mod time;
 pub mod transition;
+pub mod twin;
 pub mod work;
 pub mod zap;
 

@@ -9,8 +9,10 @@ mod jobs;
 mod list;
 mod live;
 mod market;
+mod mend;
 mod outbox;
 mod purchases;
+mod repair;
 mod rows;
 mod schema;
 mod shift;
@@ -18,6 +20,7 @@ mod stats;
 mod texts;
 mod thread;
 mod wallets;
+mod whole;
 mod write;
 
 use std::path::{Path, PathBuf};
@@ -29,12 +32,18 @@ use rusqlite::{Connection, OpenFlags};
 use thread::Worker;
 
 pub use desk::{LostInvoice, Proof};
-pub use jobs::{Change, JobFilter, NewJob};
+pub use jobs::{Cause, Change, JobFilter, NewJob};
 pub use list::Page;
 pub use market::Heard;
 pub use outbox::{Due, Lost, Settled, SignedDraft};
 pub use purchases::{Bought, Caps, Intent, NewPurchase, Progress, Via};
+pub use repair::{Repaired, aside, repair};
 pub use stats::Counted;
+pub use whole::Trouble;
+use whole::Whole;
+
+/// A ledger of this size is read from its first page to its last when it is opened.
+const CHECKED_AT_OPEN: u64 = 16 * 1024 * 1024;
 
 /// Why the ledger can't be used, or did not take a change.
 #[derive(Debug, thiserror::Error)]
@@ -102,6 +111,7 @@ pub struct Ledger {
     live: live::Shared,
     threads: Arc<Mutex<Vec<JoinHandle<()>>>>,
     path: PathBuf,
+    whole: Whole,
 }
 
 impl Ledger {
@@ -119,12 +129,14 @@ impl Ledger {
     /// As [`Ledger::open`].
     pub fn open_telling(path: &Path, tell: &mut dyn FnMut(&str)) -> Result<Self, LedgerError> {
         let writer = open_writer_telling(path, tell)?;
+        let whole = Whole::of(path);
+        let found = at_open(&writer, path)?;
         let live = live::Shared::read(&writer)?;
         let reader = open_reader(path)?;
-        let (writer, writing) = Worker::writer(writer)?;
-        let (reader, reading) = Worker::reader(reader)?;
-        let (lister, listing) = Worker::reader(open_reader(path)?)?;
-        Ok(Self {
+        let (writer, writing) = Worker::writer(writer, &whole)?;
+        let (reader, reading) = Worker::reader(reader, &whole)?;
+        let (lister, listing) = Worker::reader(open_reader(path)?, &whole)?;
+        let ledger = Self {
             writer,
             reader,
             lister,
@@ -132,7 +144,12 @@ impl Ledger {
             live,
             threads: Arc::new(Mutex::new(vec![writing, reading, listing])),
             path: path.to_owned(),
-        })
+            whole,
+        };
+        if !found.is_empty() {
+            ledger.blame_damage(&found, None);
+        }
+        Ok(ledger)
     }
 
     /// Opens the file for reading only, whether a vend has it open or not. Writing to it fails.
@@ -140,7 +157,8 @@ impl Ledger {
     /// # Errors
     /// Where it can't be read.
     pub fn look(path: &Path) -> Result<Self, LedgerError> {
-        let (reader, reading) = Worker::reader(open_reader(path)?)?;
+        let whole = Whole::default();
+        let (reader, reading) = Worker::reader(open_reader(path)?, &whole)?;
         Ok(Self {
             writer: reader.clone(),
             lister: reader.clone(),
@@ -149,6 +167,7 @@ impl Ledger {
             reader,
             threads: Arc::new(Mutex::new(vec![reading])),
             path: path.to_owned(),
+            whole,
         })
     }
 
@@ -198,21 +217,111 @@ impl Ledger {
             .await
     }
 
-    /// A consistent copy, made while the ledger is in use (`VACUUM INTO`); the file must not exist. It lacks the secrets of
-    /// payments that are held or could still be. It appears under its name only when it is whole and on the disk.
+    /// What a copy holds: how many jobs, and when something last happened in it.
     ///
     /// # Errors
-    /// Where the copy can't be written.
-    pub async fn backup(&self, to: &Path) -> Result<(), LedgerError> {
+    /// Where it is not whole, or was made by a newer vend.
+    pub fn read_copy(copy: &Path) -> Result<(u64, Option<crate::domain::time::Time>), LedgerError> {
+        let connection = open_file(copy)?;
+        check_header(&connection, copy)?;
+        schema::refuse_newer(&connection, copy)?;
+        let jobs = verify(copy, 0)?;
+        let last = connection.query_row("SELECT max(updated_at) FROM jobs", [], |row| {
+            row.get::<_, Option<i64>>(0)
+        })?;
+        Ok((jobs, last.map(crate::domain::time::Time)))
+    }
+
+    /// A consistent copy, made while the ledger is in use (`VACUUM INTO`); the file must not exist. It lacks the secrets of
+    /// payments that are held or could still be. It appears under its name only when it is whole, has been read again, and is
+    /// on the disk. Tells how many jobs are in it.
+    ///
+    /// # Errors
+    /// Where the copy can't be written, or is not whole.
+    pub async fn backup(&self, to: &Path) -> Result<u64, LedgerError> {
         let (from, to) = (self.path.clone(), to.to_owned());
         // With a connection of its own: the reader may show an old ledger as a new one, which can't be copied.
         self.reader
             .call(move |_| back_up(&open_file(&from)?, &to))
             .await
     }
+
+    /// The same of the open ledger, by what it holds rather than by what stands at its path.
+    ///
+    /// # Errors
+    /// As [`Ledger::backup`].
+    pub async fn backup_open(&self, to: &Path) -> Result<u64, LedgerError> {
+        let to = to.to_owned();
+        self.lister
+            .call(move |connection| back_up(connection, &to))
+            .await
+    }
 }
 
-fn back_up(connection: &Connection, to: &Path) -> Result<(), LedgerError> {
+/// What is damaged in a ledger that is opened, after what can be built anew was. A large one is looked at later, beside its
+/// use.
+fn at_open(connection: &Connection, path: &Path) -> Result<Vec<String>, LedgerError> {
+    let size = std::fs::metadata(path).map_or(0, |found| found.len());
+    if size > CHECKED_AT_OPEN {
+        return Ok(Vec::new());
+    }
+    let look = |connection| match whole::faults(connection, true, std::time::Duration::ZERO) {
+        Ok(found) => Ok(found),
+        Err(error) => Ok::<_, LedgerError>(vec![error.to_string()]),
+    };
+    let found = look(connection)?;
+    if found.is_empty() {
+        return Ok(found);
+    }
+    match mend::mend(connection) {
+        Ok(()) => look(connection),
+        // The faults say what is wrong.
+        Err(_) => Ok(found),
+    }
+}
+
+/// How many jobs a ledger has.
+///
+/// # Errors
+/// Where it is none, or can't be read.
+fn count_jobs(connection: &Connection) -> Result<u64, LedgerError> {
+    let count = connection.query_row("SELECT count(*) FROM jobs NOT INDEXED", [], |row| {
+        row.get::<_, i64>(0)
+    })?;
+    Ok(u64::try_from(count).unwrap_or(0))
+}
+
+/// Reads a copy from its first page to its last.
+fn verify(copy: &Path, least: u64) -> Result<u64, LedgerError> {
+    let connection = open_file(copy)?;
+    let found = whole::faults(&connection, true, std::time::Duration::ZERO)?;
+    if let Some(first) = found.first() {
+        return Err(damaged(copy, first));
+    }
+    let jobs = count_jobs(&connection).map_err(|error| damaged(copy, &error))?;
+    if jobs < least {
+        let words = format!("{jobs} of {least} jobs are in the copy");
+        return Err(damaged(copy, &words));
+    }
+    Ok(jobs)
+}
+
+/// A private copy in the place of any that is there, secrets and all: the file itself is gone.
+fn back_up_over(connection: &Connection, to: &Path) -> Result<(), LedgerError> {
+    let file = |source| LedgerError::File {
+        path: to.to_owned(),
+        source,
+    };
+    let folder = to.parent().unwrap_or(Path::new("."));
+    let draft = tempfile::NamedTempFile::new_in(folder).map_err(file)?;
+    fill(connection, draft.path())?;
+    verify(draft.path(), 0)?;
+    draft.as_file().sync_all().map_err(file)?;
+    draft.persist(to).map_err(|error| file(error.error))?;
+    Ok(())
+}
+
+fn back_up(connection: &Connection, to: &Path) -> Result<u64, LedgerError> {
     let file = |source| LedgerError::File {
         path: to.to_owned(),
         source,
@@ -223,15 +332,18 @@ fn back_up(connection: &Connection, to: &Path) -> Result<(), LedgerError> {
     };
     // Only its owner can read it (0600); gone again where anything below fails.
     let draft = tempfile::NamedTempFile::new_in(folder).map_err(file)?;
+    let least = count_jobs(connection)?;
     fill(connection, draft.path())?;
     without_secrets(draft.path())?;
+    let jobs = verify(draft.path(), least)?;
     draft.as_file().sync_all().map_err(file)?;
     draft
         .persist_noclobber(to)
         .map_err(|error| file(error.error))?;
     std::fs::File::open(folder)
         .and_then(|folder| folder.sync_all())
-        .map_err(file)
+        .map_err(file)?;
+    Ok(jobs)
 }
 
 /// Takes the secrets of hold invoices that are not settled out of a copy: whoever has one could take a payment that is on
@@ -258,8 +370,41 @@ fn copy_to(connection: &Connection, to: &Path) -> Result<(), LedgerError> {
         path: to.to_owned(),
         source,
     };
-    private_file(to).map_err(file)?;
-    fill(connection, to)
+    // Under its name only when it is whole: a run that is killed leaves a `.partial` behind, which the next one takes away.
+    let draft = to.with_extension("partial");
+    private_file(&draft).map_err(file)?;
+    fill(connection, &draft)?;
+    verify(&draft, 0)?;
+    std::fs::rename(&draft, to).map_err(file)
+}
+
+/// Takes away half copies, and all whole ones but the newest.
+fn sweep(path: &Path) {
+    let (Some(folder), Some(stem)) = (path.parent(), path.file_stem()) else {
+        return;
+    };
+    let start = format!("{}.before-", stem.to_string_lossy());
+    let Ok(entries) = std::fs::read_dir(folder) else {
+        return;
+    };
+    let mut whole = Vec::new();
+    for entry in entries.flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if !name.starts_with(&start) {
+            continue;
+        }
+        if name.ends_with(".partial") {
+            // A file that can't be removed harms nobody.
+            let _ = std::fs::remove_file(entry.path());
+        } else if name.ends_with(".db") {
+            whole.push(entry.path());
+        }
+    }
+    whole.sort();
+    whole.pop();
+    for old in whole {
+        let _ = std::fs::remove_file(old);
+    }
 }
 
 /// Writes the copy into an empty file.
@@ -298,6 +443,7 @@ fn open_writer_telling(path: &Path, tell: &mut dyn FnMut(&str)) -> Result<Connec
     }
     let mut connection = Connection::open(path)?;
     check_header(&connection, path)?;
+    sweep(path);
     connection.pragma_update(None, "journal_mode", "WAL")?;
     // FULL: a commit survives a power cut. A sent invoice that is forgotten is money lost.
     connection.pragma_update(None, "synchronous", "FULL")?;
@@ -342,6 +488,7 @@ fn migrate(
             copy.display()
         ));
         copy_to(connection, &copy)?;
+        sweep(path);
         // What is moved is large: with little memory most of it would be written to the disk several times.
         connection.pragma_update(None, "cache_size", -200_000)?;
         // A transaction for each version, so that a start that is cut off goes on from the last one.
@@ -386,6 +533,7 @@ fn check_header(connection: &Connection, path: &Path) -> Result<(), LedgerError>
 fn open_reader(path: &Path) -> Result<Connection, LedgerError> {
     let connection = open_file(path)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
+    schema::refuse_newer(&connection, path)?;
     schema::read_as_new(&connection)?;
     Ok(connection)
 }

@@ -23,6 +23,7 @@ mod intake;
 mod listener;
 pub mod long44;
 mod outlets;
+mod own;
 mod parcel;
 mod probe;
 mod publish;
@@ -46,6 +47,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 pub use outlets::{Inlets, Outlets, outlets};
+pub use own::{Own, own_events};
 pub use parcel::Parcel;
 pub use probe::{AuthSeen, Probe, probe};
 pub use reach::{Reach, Resolve, Resolved};
@@ -115,6 +117,12 @@ pub enum RelayEvent {
     Ping {
         /// Who sent it.
         relay: RelayUrl,
+        /// The event.
+        event: Parcel,
+    },
+    /// An event of our own key: a result, an announcement, or a word of another machine that has the key. It may be one that we
+    /// have sent.
+    Own {
         /// The event.
         event: Parcel,
     },

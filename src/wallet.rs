@@ -26,7 +26,9 @@ use futures::future::BoxFuture;
 
 use crate::domain::health::{HealthLevel, WalletHealth};
 use crate::domain::id::{PaymentHash, Preimage};
+use crate::domain::invoice;
 use crate::domain::msat::Msat;
+use crate::domain::time::Time;
 
 /// What a backend can do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,6 +74,52 @@ pub struct Issued {
     pub payment_hash: PaymentHash,
     /// What the wallet calls it, where that is not the hash.
     pub backend_ref: Option<String>,
+}
+
+/// An invoice of the wallet, as it is listed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// The invoice.
+    pub issued: Issued,
+    /// The label under which it was made, where the wallet keeps labels.
+    pub label: Option<String>,
+    /// What its payer reads.
+    pub memo: Option<String>,
+}
+
+impl Listed {
+    /// When it was made, by its own text.
+    #[must_use]
+    pub fn made_at(&self) -> Option<Time> {
+        let read = invoice::read(&self.issued.bolt11).ok()?;
+        Some(invoice::times(&read).0)
+    }
+}
+
+/// Invoices of one answer to a question for a list.
+const LIST_PAGE: usize = 50;
+/// The most answers: beyond it the list is cut, newest first where the wallet can.
+const LIST_PAGES: usize = 400;
+
+/// Takes a page of a list, newest first, into what was found; true where there may be more that is new enough. `full`: the
+/// server had as many to show as were asked for.
+fn take_page(found: &mut Vec<Listed>, page: Vec<Listed>, full: bool, since: Time) -> bool {
+    let before = found.len();
+    let mut old = false;
+    for one in page {
+        if one.made_at().is_some_and(|at| at < since) {
+            old = true;
+        } else if !found
+            .iter()
+            .rev()
+            .take(2 * LIST_PAGE)
+            .any(|known| known.issued.payment_hash == one.issued.payment_hash)
+        {
+            found.push(one);
+        }
+    }
+    // A server that gives the same page for ever has no more.
+    full && !old && found.len() > before
 }
 
 /// Why a wallet gave no answer. `Display` is for the operator and clean of secrets.
@@ -176,6 +224,12 @@ pub trait Wallet: Send + Sync + fmt::Debug {
 
     /// The invoice made under this label, if any; `Unsupported` where labels are not kept.
     fn find_by_label(&self, label: String) -> BoxFuture<'_, Result<Option<Issued>, WalletError>>;
+
+    /// The invoices that were made since then, in any order; `Unsupported` where the wallet can't list them. A wallet may show
+    /// older ones, and payments that were not asked for through vend.
+    fn made_since(&self, _since: Time) -> BoxFuture<'_, Result<Vec<Listed>, WalletError>> {
+        async { Err(WalletError::Unsupported) }.boxed()
+    }
 
     /// Waits until the wallet hints that something was paid: the hash, or none for "look at all".
     /// A wallet without pushes waits for ever.

@@ -33,6 +33,13 @@ pub async fn connect(places: &Places) -> Option<Client> {
 
 /// Says where nothing runs, and what to do: the demo has a data directory of its own.
 fn not_running(places: &Places) -> Exit {
+    if let Some(holder) = read_lock(places) {
+        return Exit::failed(&format!(
+            "vend (process {}) has {} and does not answer yet: it is starting or ending; ask again in a moment",
+            holder.pid,
+            places.data.display()
+        ));
+    }
     let mut line = format!(
         "no vend is running on {}: start one with `vend` or `vend run`",
         places.data.display()

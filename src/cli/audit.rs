@@ -75,12 +75,15 @@ fn print(report: &Report) -> Outcome {
         let hash = one
             .payment_hash
             .map_or_else(String::new, |hash| hash.to_string());
+        let job = one
+            .job
+            .map_or_else(|| "unknown".to_owned(), |job| job.to_string());
         let ledger = serde_json::to_value(one.ledger).ok();
-        let ledger = ledger.as_ref().and_then(|word| word.as_str()).unwrap_or("");
+        let ledger = ledger.as_ref().and_then(|word| word.as_str());
+        let ledger = ledger.unwrap_or("nothing");
         say(&format!(
-            "{:<12} job {}  {}  ledger: {ledger} {}  wallet: {}  {hash}",
+            "{:<12} job {job}  {}  ledger: {ledger} {}  wallet: {}  {hash}",
             one.differs.as_str(),
-            one.job,
             one.amount_msat.display(),
             one.ledger_msat.display(),
             clean(&one.wallet, 200),
@@ -95,6 +98,9 @@ fn print(report: &Report) -> Outcome {
     }
     if !report.cut.is_empty() {
         say(&format!("ended early: {}", report.cut))?;
+    }
+    if !report.listed && report.cut.is_empty() {
+        say("this wallet lists no invoices: one that the ledger does not have would not be found")?;
     }
     say(&format!(
         "{} invoices: {} agree, {} expired and forgotten by the wallet, {} differ, {} without an answer ({} {})",

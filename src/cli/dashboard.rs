@@ -5,7 +5,7 @@ use std::io::IsTerminal;
 use super::Global;
 use super::ask;
 use super::exit::{Exit, Outcome, block_on};
-use super::host::Host;
+use super::host::{self, Host};
 use super::settings;
 use crate::config::place::Places;
 
@@ -34,6 +34,7 @@ pub fn main(global: &Global, online: bool) -> Outcome {
             return attach(global, &places, client, None).await;
         }
         let settings = settings::load(&places.config)?;
+        host::expect_ledger(&places, global.new_ledger)?;
         let host = Host::start(&places, &global.log, None).await?;
         host_it(global, &places, host, None, online || settings.start_online).await
     })

@@ -1,5 +1,8 @@
 //! `vend doctor`: looks at everything the shop needs, and names the command that mends what is wrong.
 
+use std::path::Path;
+use std::time::Duration;
+
 use nostr::Keys;
 use serde::Serialize;
 
@@ -8,7 +11,7 @@ use super::ask::Json;
 use super::exit::{Exit, Outcome, json, runtime, say};
 use super::{prompt, settings};
 use crate::config::place::{Places, read_lock};
-use crate::config::{Settings, load, secret};
+use crate::config::{Settings, load, note, secret};
 use crate::domain::health::{Check, CheckKind, CheckStatus};
 use crate::domain::machine::Cause;
 use crate::engine::probe::{self, check};
@@ -119,6 +122,7 @@ async fn look(places: &Places, settings: &Settings) -> Vec<Check> {
     if checks[0].status == CheckStatus::Fail {
         return checks;
     }
+    checks.extend(copies(places, settings));
     let (row, keys) = who(places);
     checks.push(row);
     if !places.config.exists() {
@@ -228,6 +232,55 @@ fn data(places: &Places) -> Check {
     match Ledger::look(&file) {
         Ok(_) => ok("private; the ledger opens"),
         Err(error) => fail(&error.to_string(), "put back a copy made by `vend backup`"),
+    }
+}
+
+/// A newest copy that is older than this is as good as none: what it does not know is weeks of sales.
+const OLD_COPY: Duration = Duration::from_secs(7 * 24 * 3_600);
+
+/// Is there a copy of the ledger? Nothing is said where nothing was sold yet.
+fn copies(places: &Places, settings: &Settings) -> Option<Check> {
+    let note = note::read(&places.data)?;
+    let row = |status, detail: &str, fix: &str| {
+        Some(check(CheckKind::Data, "backups", status, detail, fix))
+    };
+    let age = |path: &Path| {
+        std::fs::metadata(path)
+            .ok()?
+            .modified()
+            .ok()?
+            .elapsed()
+            .ok()
+    };
+    let copy = note
+        .last_copy
+        .as_deref()
+        .and_then(|path| Some((path, age(path)?)));
+    let by_itself = settings.backup.every_hours > 0;
+    let fix = if by_itself {
+        "vend backup FILE"
+    } else {
+        "vend config set backup.every_hours 24"
+    };
+    match copy {
+        Some((path, age)) if age < OLD_COPY => {
+            let detail = format!("the newest copy of the ledger is {}", path.display());
+            row(CheckStatus::Ok, &detail, "")
+        }
+        Some((path, age)) => {
+            let days = age.as_secs() / 86_400;
+            let detail = format!(
+                "the newest copy of the ledger, {}, is {days} days old",
+                path.display()
+            );
+            row(CheckStatus::Warn, &detail, fix)
+        }
+        None if by_itself => row(CheckStatus::Ok, "vend makes copies by itself; none yet", ""),
+        None => row(
+            CheckStatus::Warn,
+            "there is no copy of the ledger: with its disk go all open invoices, and what is owed to buyers",
+            fix,
+        ),
     }
 }
 

@@ -3,8 +3,8 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use crate::config::atomic;
 use crate::config::place::{DataLock, LockError, Places};
+use crate::config::{atomic, note};
 use crate::control::server::Server;
 use crate::domain::command::Command;
 #[cfg(feature = "tui")]
@@ -108,13 +108,52 @@ impl Host {
     }
 }
 
+/// Is there a ledger where one should be? A new one beside an identity that has sold would answer the last requests again, and
+/// know of no open invoice.
+///
+/// # Errors
+/// Where it is gone and no new one is wanted (`--new-ledger`).
+pub fn expect_ledger(places: &Places, new: bool) -> Result<(), Exit> {
+    let path = places.database();
+    let there = std::fs::metadata(&path).is_ok_and(|found| found.len() > 0);
+    let Some(note) = note::read(&places.data).filter(|_| !there) else {
+        return Ok(());
+    };
+    if new {
+        for end in ["-wal", "-shm"] {
+            let mut beside = path.clone().into_os_string();
+            beside.push(end);
+            // Of a ledger that is gone; most often there is none.
+            let _ = std::fs::remove_file(beside);
+        }
+        return Ok(());
+    }
+    let copy = note
+        .last_copy
+        .filter(|copy| copy.exists())
+        .map_or_else(|| "FILE".to_owned(), |copy| copy.display().to_string());
+    Err(Exit::failed(&format!(
+        "{} is gone, and this identity has sold with it: `vend restore {copy}` puts a copy back; `--new-ledger` begins an empty one, which knows of no sale and no open invoice",
+        path.display()
+    )))
+}
+
 /// Opens the ledger for looking, whether a vend runs on it or not; none where there is none yet.
 ///
 /// # Errors
 /// Where it can't be read.
 pub fn look(path: &Path) -> Result<Option<Ledger>, Exit> {
-    if !path.exists() {
-        return Ok(None);
+    match std::fs::metadata(path) {
+        Ok(found) if found.len() > 0 => {}
+        Ok(_) => return Ok(None),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => {
+            let words = format!(
+                "{} can't be read: {error}: is it another user's? give your own with --data-dir",
+                path.display()
+            );
+            return Err(Exit::failed(&words));
+        }
     }
     Ledger::look(path)
         .map(Some)

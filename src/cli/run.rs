@@ -8,12 +8,13 @@ use tokio::time::Instant;
 
 use super::Global;
 use super::exit::{self, Exit, Outcome, block_on};
-use super::host::Host;
+use super::host::{self, Host};
 use super::signals::Signals;
 use crate::domain::command::{Command, Reply};
 use crate::domain::event::{Event, EventKind};
 use crate::domain::health::ShopState;
 use crate::domain::text;
+use crate::domain::twin::AWAY;
 use crate::engine::Order;
 
 /// Before the second try to open the shop.
@@ -40,6 +41,7 @@ pub struct Args {
 pub fn main(global: &Global, args: Args) -> Outcome {
     let places = global.prepared()?;
     block_on(async {
+        host::expect_ledger(&places, global.new_ledger)?;
         let host = Host::start(&places, &global.log, None).await?;
         let signals = Signals::listen()?;
         let printer = args
@@ -109,7 +111,7 @@ async fn keep_trying(mut events: broadcast::Receiver<Event>, orders: mpsc::Sende
         tokio::select! {
             event = events.recv() => match event {
                 Ok(Event { kind: EventKind::State { state, detail, .. }, .. }) => {
-                    if state != ShopState::Offline || detail.is_empty() {
+                    if state != ShopState::Offline || detail.is_empty() || detail.contains(AWAY) {
                         due = None;
                     } else if due.is_none() {
                         due = Some(Instant::now() + pause);

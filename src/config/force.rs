@@ -1,14 +1,14 @@
 //! When a changed setting is in force: the type of its table says it. Live tables are read at each use; those of a session are
 //! taken when the shop goes online, and stay as they are until it is offline.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use toml_edit::TableLike;
 
 use super::keys::{self, KEYS, Key, Section};
 use super::schema::{
-    Accounting, Endpoints, Gateway, KeyNames, Limits, Log, Machine, Market, Nostr, Payment, Price,
-    Privacy, Screen, Settings, Text, Wallet,
+    Accounting, Backup, Endpoints, Gateway, KeyNames, Limits, Log, Machine, Market, Nostr, Payment,
+    Price, Privacy, Screen, SecretSource, Settings, Text, Wallet,
 };
 
 /// Names that are told of those that changed; of more only the number is told.
@@ -81,6 +81,7 @@ parts! {
     Machine: AtOnce,
     Market: AtOnce,
     Privacy: AtOnce,
+    Backup: AtOnce,
     Accounting: AtOnce,
     Screen: AtOnce,
     Log: NextStart,
@@ -95,7 +96,7 @@ impl Part for Gateway {
 }
 
 /// The dashboard's keys.
-impl Part for std::collections::BTreeMap<String, KeyNames> {
+impl Part for BTreeMap<String, KeyNames> {
     const APPLIES: Applies = Applies::AtOnce;
 }
 
@@ -115,11 +116,12 @@ impl Section {
             Self::Machine => Machine::APPLIES,
             Self::Market => Market::APPLIES,
             Self::Privacy => Privacy::APPLIES,
+            Self::Backup => Backup::APPLIES,
             Self::Accounting => Accounting::APPLIES,
             Self::Gateway => Gateway::APPLIES,
             Self::Screen => Screen::APPLIES,
             Self::Log => Log::APPLIES,
-            Self::Keys => <std::collections::BTreeMap<String, KeyNames>>::APPLIES,
+            Self::Keys => <BTreeMap<String, KeyNames>>::APPLIES,
         }
     }
 }
@@ -141,6 +143,7 @@ pub fn in_force(new: Settings, held: &Settings, online: bool) -> Settings {
         machine,
         market,
         privacy,
+        backup,
         books,
         gateway,
         screen,
@@ -159,6 +162,7 @@ pub fn in_force(new: Settings, held: &Settings, online: bool) -> Settings {
         machine: Part::in_force(machine, &held.machine, online),
         market: Part::in_force(market, &held.market, online),
         privacy: Part::in_force(privacy, &held.privacy, online),
+        backup: Part::in_force(backup, &held.backup, online),
         books: Part::in_force(books, &held.books, online),
         gateway: Part::in_force(gateway, &held.gateway, online),
         screen: Part::in_force(screen, &held.screen, online),
@@ -192,10 +196,7 @@ pub fn changed(before: &Settings, after: &Settings) -> Vec<Changed> {
                 let value = key.value_in(root, table)?;
                 Some(value.to_string().trim().to_owned())
             };
-            // A secret is not in the document.
-            let secret = |settings| super::edit::source(settings, key.section, key.field, table);
-            let same = text(old.as_table()) == text(new.as_table())
-                && (!key.is_secret() || secret(before) == secret(after));
+            let same = text(old.as_table()) == text(new.as_table());
             if !same {
                 let name = key.name();
                 let name = table.map_or(name.clone().into_owned(), |table| {
@@ -208,7 +209,49 @@ pub fn changed(before: &Settings, after: &Settings) -> Vec<Changed> {
             }
         }
     }
+    // Secrets are not in the documents.
+    let (old, new) = (secrets(before), secrets(after));
+    for (name, (section, source)) in old.iter().chain(&new) {
+        let is = |all: &Secrets<'_>| all.get(name).is_some_and(|(_, other)| other == source);
+        if !is(&old) || !is(&new) {
+            found.insert(Changed {
+                applies: section.applies(),
+                name: name.clone(),
+            });
+        }
+    }
+    // What has no name of its own, as an entry of a table in a table, is told by the name of its section.
+    let sections = [
+        (Section::Nostr, before.nostr != after.nostr),
+        (Section::Wallet, before.wallet != after.wallet),
+        (Section::Endpoint, before.endpoints != after.endpoints),
+    ];
+    for (section, differs) in sections {
+        let path = section.path().join(".");
+        let named = found.iter().any(|one| one.name.starts_with(path.as_str()));
+        if differs && !named {
+            found.insert(Changed {
+                applies: section.applies(),
+                name: path,
+            });
+        }
+    }
     found.into_iter().collect()
+}
+
+/// Secrets by their dotted names; a table of headers has several of one name.
+type Secrets<'a> = BTreeMap<String, (Section, Vec<&'a SecretSource>)>;
+
+fn secrets(settings: &Settings) -> Secrets<'_> {
+    let mut all = Secrets::new();
+    for held in settings.secrets() {
+        let path = held.section.path().iter().copied();
+        let words = path.chain(held.table).chain([held.field]);
+        let name = words.collect::<Vec<_>>().join(".");
+        let of_name = all.entry(name).or_insert((held.section, Vec::new()));
+        of_name.1.push(held.source);
+    }
+    all
 }
 
 /// The tables that a key is in, in either document: one without a name, or those of a list; or the free names of a section.
@@ -274,7 +317,7 @@ pub fn told(changed: &[Changed], online: bool) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::schema::{ModelPrice, SecretSource};
+    use crate::config::schema::ModelPrice;
 
     fn names(before: &Settings, after: &Settings) -> Vec<String> {
         let all = changed(before, after).into_iter();

@@ -46,6 +46,8 @@ pub enum Section {
     Market,
     /// `[privacy]`
     Privacy,
+    /// `[backup]`
+    Backup,
     /// `[books]`
     Accounting,
     /// `[gateway]`
@@ -60,7 +62,7 @@ pub enum Section {
 
 impl Section {
     /// Every section, in the order of the file.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Root,
         Self::Nostr,
         Self::Text,
@@ -73,6 +75,7 @@ impl Section {
         Self::Machine,
         Self::Market,
         Self::Privacy,
+        Self::Backup,
         Self::Accounting,
         Self::Gateway,
         Self::Screen,
@@ -96,6 +99,7 @@ impl Section {
             Self::Machine => &["machine"],
             Self::Market => &["market"],
             Self::Privacy => &["privacy"],
+            Self::Backup => &["backup"],
             Self::Accounting => &["books"],
             Self::Gateway => &["gateway"],
             Self::Screen => &["screen"],
@@ -143,6 +147,7 @@ impl Section {
             Self::Machine => "Machine",
             Self::Market => "Market",
             Self::Privacy => "Privacy",
+            Self::Backup => "Backup",
             Self::Accounting => "Books",
             Self::Gateway => "Gateway",
             Self::Screen => "Screen",
@@ -177,6 +182,7 @@ impl Section {
             }
             Self::Market => "What `vend market` tells of the relays.",
             Self::Privacy => "What is kept.",
+            Self::Backup => "Copies of the ledger that vend makes by itself.",
             Self::Accounting => {
                 "What payments are worth in the seller's own money (docs/operations.md)."
             }

@@ -37,6 +37,8 @@ pub struct Settings {
     pub market: Market,
     /// What is kept.
     pub privacy: Privacy,
+    /// Copies of the ledger that are made by themselves.
+    pub backup: Backup,
     /// What payments are worth in the seller's money.
     pub books: Accounting,
     /// Buying with any program that speaks to OpenAI.
@@ -624,6 +626,28 @@ impl Default for Privacy {
     fn default() -> Self {
         Self {
             keep_content_hours: 24,
+        }
+    }
+}
+
+/// `[backup]`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Backup {
+    /// A copy is made this often; 0: none.
+    pub every_hours: u64,
+    /// So many are kept, the newest.
+    pub keep: u32,
+    /// Where they go; empty: `backups` in the data directory.
+    pub folder: String,
+}
+
+impl Default for Backup {
+    fn default() -> Self {
+        Self {
+            every_hours: 0,
+            keep: 7,
+            folder: String::new(),
         }
     }
 }

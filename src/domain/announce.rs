@@ -19,6 +19,9 @@ pub const HEARTBEAT: u16 = 11_998;
 /// Between two heartbeats; each one is of use for so long.
 pub const HEARTBEAT_SECS: u64 = 300;
 
+/// What the shop says about itself: profile, relay list, heartbeat, handler info.
+pub const KINDS: [u16; 4] = [0, 10_002, HEARTBEAT, HANDLER_INFO];
+
 /// The kinds of a ping, and of the answers to them.
 pub const PING: u16 = 7007;
 /// A ping that no relay keeps.

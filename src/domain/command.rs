@@ -1,5 +1,7 @@
 //! What the engine is asked to do, by a screen, a control socket or a script.
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 
 use super::desk::{CaseKind, Desk, DeskAction};
@@ -80,6 +82,11 @@ pub enum Command {
         /// Which; `job` on the socket, where `id` is the call's.
         #[serde(rename = "job")]
         id: RequestId,
+    },
+    /// Copy the ledger; the answer comes when the copy has been read again.
+    Backup {
+        /// An absolute path; nothing may be there yet.
+        file: PathBuf,
     },
     /// The recovery desk: open cases, and what was decided.
     Desk,

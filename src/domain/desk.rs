@@ -416,13 +416,17 @@ fn disputed(facts: &Facts) -> String {
 }
 
 fn actions(kind: CaseKind, facts: &Facts, now: Time) -> Vec<DeskAction> {
-    use DeskAction::{Deliver, Refunded, Retry, Waive};
+    use DeskAction::{Deliver, Redeliver, Refunded, Retry, Waive};
     let job = &facts.job;
     let polls = (job.invoice.as_ref()).is_some_and(|i| i.bolt11.is_some());
     let settled = job.state.is_final();
     let offered = |action: &DeskAction| match (kind, action) {
         (CaseKind::Undelivered, Retry) => can_retry(job, now),
         (CaseKind::Disputed, Retry) => polls,
+        (CaseKind::Undelivered, Redeliver) => {
+            settled && facts.result_kept && facts.accepted_by.is_empty() && !job.delivered
+        }
+        (_, Redeliver) => false,
         (CaseKind::Owed | CaseKind::Late | CaseKind::Orphan, Retry)
         | (CaseKind::Orphan, Deliver | Refunded) => false,
         (_, Deliver) => facts.result_kept,

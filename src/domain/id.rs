@@ -12,6 +12,9 @@ mod beginning;
 
 pub use beginning::IdBeginning;
 
+/// How the labels of our invoices begin.
+pub const LABEL: &str = "vend:";
+
 /// A job's name: the id of the buyer's request event (NIP-01), lower-case hex.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -28,7 +31,7 @@ impl RequestId {
     #[must_use]
     pub fn label(&self) -> String {
         let hex: String = self.0.to_hex().chars().take(32).collect();
-        format!("vend:{hex}")
+        format!("{LABEL}{hex}")
     }
 }
 

@@ -3,11 +3,13 @@
 //! What is said is compared with what was said last, so a changed setting is told within seconds. A relay that does not take it
 //! is tried again, later each time, and holds up no other.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use nostr::{Event as Signed, RelayUrl, UnsignedEvent};
+use nostr::{
+    Event as Signed, EventBuilder, EventId, Kind, RelayUrl, Tag, Timestamp, UnsignedEvent,
+};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -21,7 +23,7 @@ use crate::domain::time::Time;
 use crate::nostr::Verdict;
 
 /// The `d` tag: one shop, one announcement, replaced each time.
-const IDENTIFIER: &str = "vend";
+pub(super) const IDENTIFIER: &str = "vend";
 /// Between two looks at what is to be said.
 const LOOK: Duration = Duration::from_secs(2);
 /// The first and the longest pause after a relay did not take an announcement for now.
@@ -30,6 +32,12 @@ const AGAIN: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs
 const AFTER_REFUSAL: (Duration, Duration) = (Duration::from_secs(600), Duration::from_secs(21_600));
 /// A measured speed that changes is told at most this often.
 const SPEED_EVERY: Duration = Duration::from_secs(600);
+/// An announcement is dated this much ahead at most: relays take 15 minutes.
+const AHEAD: Duration = Duration::from_secs(600);
+/// What another machine, or an earlier clock, has announced is said anew at most this often.
+const OVERRIDE_EVERY: Duration = Duration::from_secs(60);
+/// The longest that deleting an announcement may take.
+const DELETING: Duration = Duration::from_secs(10);
 /// The longest the farewell may take.
 const FAREWELL: Duration = Duration::from_secs(3);
 
@@ -58,11 +66,31 @@ pub async fn work(shop: Arc<EngineContext>, connections: Connections, stop: Canc
     }
 }
 
-/// A moment for the next announcement of a kind: later than the last one, as relays keep the newest, and not ahead of the clock.
-/// None where the clock is not there yet.
+/// The date of the next announcement of a kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stamp {
+    /// This one: later than the last one, as relays keep the newest.
+    At(Time),
+    /// The clock is not there yet, by less than a second.
+    Wait,
+    /// The last one was dated under a wrong clock, so far ahead that no relay would take a later one: it is to be deleted.
+    Delete,
+}
+
+/// What the next announcement is dated, where the last one is of this second.
 #[must_use]
-pub fn stamp(now: Time, last: Option<u64>) -> Option<Time> {
-    last.is_none_or(|last| now.secs() > last).then_some(now)
+pub fn stamp(now: Time, last: Option<u64>) -> Stamp {
+    match last {
+        Some(last) if last == now.secs() => Stamp::Wait,
+        Some(last) if last > now.secs() => {
+            if last - now.secs() < AHEAD.as_secs() {
+                Stamp::At(Time::from_secs(last + 1))
+            } else {
+                Stamp::Delete
+            }
+        }
+        _ => Stamp::At(now),
+    }
 }
 
 /// One relay that has not taken an announcement yet.
@@ -91,6 +119,9 @@ struct Board {
     beat: Option<Instant>,
     /// Our last heartbeat said that it was the last.
     ended: bool,
+    /// Announcements that were deleted, and when another one's was last said anew.
+    deleted: HashSet<EventId>,
+    overridden: Option<Instant>,
     sending: JoinSet<(u16, RelayUrl, Signed, Verdict)>,
 }
 
@@ -104,6 +135,8 @@ impl Board {
             measured: None,
             beat: None,
             ended: false,
+            deleted: HashSet::new(),
+            overridden: None,
             sending: JoinSet::new(),
         }
     }
@@ -140,17 +173,35 @@ impl Board {
         }
     }
 
-    async fn say(&mut self, unsigned: UnsignedEvent, now: Time) {
+    async fn say(&mut self, mut unsigned: UnsignedEvent, now: Time) {
         let kind = unsigned.kind.as_u16();
         let tags = unsigned.tags.iter().map(|tag| tag.clone().to_vec());
         let says = (tags.collect(), unsigned.content.clone());
+        let others = self.hidden_by(kind, now);
         let last = self.said.get(&kind);
-        if last.is_some_and(|last| last.says == says && !last.stale) {
+        if last.is_some_and(|last| last.says == says && !last.stale) && others.is_none() {
             return;
         }
-        if stamp(now, last.map(|last| last.event.created_at.as_secs())).is_none() {
-            return;
+        let ours = last.map(|last| (last.event.id, last.event.created_at.as_secs()));
+        // What relays hold counts too: it may have been dated by another run, under another clock.
+        let held = self.shop.twins.announced(kind);
+        let held = held.filter(|(id, _)| !self.deleted.contains(id));
+        let newest = ours.into_iter().chain(held).max_by_key(|(_, at)| *at);
+        match (stamp(now, newest.map(|(_, at)| at)), newest) {
+            (Stamp::Wait, _) => return,
+            (Stamp::At(at), _) => unsigned.created_at = Timestamp::from_secs(at.secs()),
+            (Stamp::Delete, Some((id, _))) if self.shop.clock.is_sure() => {
+                self.delete(kind, id, now).await;
+                unsigned.created_at = Timestamp::from_secs(now.secs());
+            }
+            // Perhaps it is our clock that is wrong: nobody has said yet.
+            (Stamp::Delete, _) => return,
         }
+        if others.is_some() {
+            self.overridden = Some(Instant::now());
+        }
+        // The date is part of the id.
+        unsigned.id = None;
         let Some(event) = self.sign(unsigned).await else {
             return;
         };
@@ -180,6 +231,48 @@ impl Board {
                 tries,
             },
         );
+    }
+
+    /// An announcement of this kind that is not ours and was dated ahead under a wrong clock: relays show it instead of ours.
+    fn hidden_by(&self, kind: u16, now: Time) -> Option<EventId> {
+        let said = &self.said.get(&kind)?.event;
+        let (id, at) = self.shop.twins.announced(kind)?;
+        let ahead = now.plus(OVERRIDE_EVERY).secs();
+        let newer = at > said.created_at.as_secs() && at > ahead;
+        let hides = id != said.id && newer && !self.deleted.contains(&id);
+        let lately = self
+            .overridden
+            .is_some_and(|at| at.elapsed() < OVERRIDE_EVERY);
+        (hides && !lately).then_some(id)
+    }
+
+    /// Asks the relays to delete (NIP-09) an announcement that is dated too far ahead, before the next one comes.
+    async fn delete(&mut self, kind: u16, id: EventId, now: Time) {
+        if !self.deleted.insert(id) {
+            return;
+        }
+        self.said.remove(&kind);
+        let (hex, number) = (id.to_hex(), kind.to_string());
+        let tags = [["e", hex.as_str()], ["k", number.as_str()]];
+        // Neither is refused: each has a name and a value.
+        let tags = tags.into_iter().filter_map(|tag| Tag::parse(tag).ok());
+        let unsigned = EventBuilder::new(Kind::EventDeletion, "dated by a wrong clock")
+            .tags(tags)
+            .custom_created_at(Timestamp::from_secs(now.secs()))
+            .build(self.shop.keys.public_key());
+        let Some(event) = self.sign(unsigned).await else {
+            return;
+        };
+        let words = format!(
+            "an announcement (kind {kind}) was dated ahead under a wrong clock: relays are asked to delete it, and get a new one"
+        );
+        self.shop.notice(Level::Warn, "clock", &words);
+        let relays = self.connections.relays.own();
+        let sent = relays
+            .iter()
+            .map(|relay| self.connections.relays.publish(relay, &event));
+        // A relay that does not answer keeps the old one until its date has come.
+        let _ = tokio::time::timeout(DELETING, futures::future::join_all(sent)).await;
     }
 
     async fn sign(&self, unsigned: UnsignedEvent) -> Option<Signed> {
@@ -339,15 +432,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_announcement_is_never_older_than_the_last_nor_ahead() {
+    fn an_announcement_is_later_than_the_last_and_never_far_ahead() {
         let now = Time(1_795_000_000_000);
-        assert_eq!(stamp(now, None), Some(now));
-        assert_eq!(stamp(now, Some(now.secs() - 1)), Some(now));
-        assert_eq!(stamp(now, Some(now.secs())), None);
-        assert_eq!(
-            stamp(now, Some(now.secs() + 3_600)),
-            None,
-            "the clock was set back"
-        );
+        let at = |secs: u64| Stamp::At(Time::from_secs(secs));
+        assert_eq!(stamp(now, None), Stamp::At(now));
+        assert_eq!(stamp(now, Some(now.secs() - 1)), Stamp::At(now));
+        assert_eq!(stamp(now, Some(now.secs())), Stamp::Wait);
+        assert_eq!(stamp(now, Some(now.secs() + 1)), at(now.secs() + 2));
+        assert_eq!(stamp(now, Some(now.secs() + 599)), at(now.secs() + 600));
+        // The clock was a day ahead, and is right again.
+        assert_eq!(stamp(now, Some(now.secs() + 86_400)), Stamp::Delete);
     }
 }

@@ -5,15 +5,16 @@ use std::time::Duration;
 use serde::Serialize;
 use tokio::time::MissedTickBehavior;
 
+use super::invoicer::MEMO;
 use super::payments::issued;
-use crate::domain::id::{PaymentHash, RequestId};
+use crate::domain::id::{LABEL, PaymentHash, RequestId};
 use crate::domain::invoice::{self, Verdict};
 use crate::domain::job::{Invoice, InvoiceState, Job};
 use crate::domain::msat::Msat;
 use crate::domain::text::clean;
 use crate::domain::time::Time;
 use crate::ledger::{Ledger, LedgerError};
-use crate::wallet::{Issued, PaymentStatus, Wallet, WalletError};
+use crate::wallet::{Issued, Listed, PaymentStatus, Wallet, WalletError};
 
 /// Between two questions: at most five a second.
 const GAP: Duration = Duration::from_millis(200);
@@ -40,6 +41,8 @@ pub enum Differs {
     Unknown,
     /// It was made by another wallet, so nothing was asked.
     OtherWallet,
+    /// The wallet was paid for an invoice of vend's that the ledger does not have.
+    Missing,
     /// The wallet says something that needs a person.
     Attention,
 }
@@ -54,6 +57,7 @@ impl Differs {
             Self::Amount => "amount",
             Self::Unknown => "unknown",
             Self::OtherWallet => "other_wallet",
+            Self::Missing => "missing",
             Self::Attention => "attention",
         }
     }
@@ -64,16 +68,16 @@ impl Differs {
 pub struct Difference {
     /// How.
     pub differs: Differs,
-    /// The job.
-    pub job: RequestId,
+    /// The job; none where the ledger has none for it.
+    pub job: Option<RequestId>,
     /// The invoice.
     pub payment_hash: Option<PaymentHash>,
     /// When it was made.
     pub made_at: Option<Time>,
     /// What it asks for.
     pub amount_msat: Msat,
-    /// What the ledger says: open, paid or expired.
-    pub ledger: InvoiceState,
+    /// What the ledger says: open, paid or expired; none where it has nothing.
+    pub ledger: Option<InvoiceState>,
     /// What the ledger has as paid.
     pub ledger_msat: Msat,
     /// What the wallet says, in words.
@@ -110,6 +114,8 @@ pub struct Report {
     pub agree: u64,
     /// How many expired unpaid and are forgotten by the wallet; they agree too.
     pub forgotten: u64,
+    /// Could the wallet list its invoices, so that those are found which the ledger does not have?
+    pub listed: bool,
     /// Every difference.
     pub differences: Vec<Difference>,
     /// Every question without an answer.
@@ -139,6 +145,7 @@ pub async fn audit(
         asked: 0,
         agree: 0,
         forgotten: 0,
+        listed: false,
         differences: Vec::new(),
         errors: Vec::new(),
         cut: String::new(),
@@ -184,6 +191,11 @@ pub async fn audit(
             break;
         }
     }
+    if report.cut.is_empty() {
+        report
+            .unknown(ledger, wallet, since, until, &mut pace)
+            .await?;
+    }
     if wallet.health().await.identity != who {
         "another wallet answered at the end than at the beginning".clone_into(&mut report.cut);
     }
@@ -215,7 +227,63 @@ async fn ask(
     }
 }
 
+/// Is it an invoice of vend's, by its label; where the wallet keeps none, by what its payer reads?
+pub(super) fn is_vends(one: &Listed) -> bool {
+    match &one.label {
+        Some(label) => label.starts_with(LABEL),
+        None => one.memo.as_deref() == Some(MEMO),
+    }
+}
+
 impl Report {
+    /// What the wallet was paid for and the ledger does not have.
+    async fn unknown(
+        &mut self,
+        ledger: &Ledger,
+        wallet: &dyn Wallet,
+        since: Time,
+        until: Time,
+        pace: &mut tokio::time::Interval,
+    ) -> Result<(), LedgerError> {
+        let listed = match wallet.made_since(Time(since.0.max(0))).await {
+            Ok(listed) => listed,
+            Err(WalletError::Unsupported) => return Ok(()),
+            Err(error) => {
+                self.cut = format!("the wallet did not list its invoices: {error}");
+                return Ok(());
+            }
+        };
+        self.listed = true;
+        for one in listed.iter().filter(|one| is_vends(one)) {
+            let made_at = one.made_at();
+            let within = made_at.is_none_or(|at| since <= at && at < until);
+            let hash = one.issued.payment_hash;
+            if !within || ledger.has_invoice(hash).await? {
+                continue;
+            }
+            let (wallet, wallet_msat) = match ask(wallet, one.issued.clone(), pace).await {
+                Ok(PaymentStatus::Paid { amount, .. }) => ("paid".to_owned(), amount),
+                // Nobody has paid it: it is one whose answer was lost, and harms nobody.
+                Ok(_) => continue,
+                Err(error) => (clean(&error.to_string(), 300), None),
+            };
+            let read = invoice::read(&one.issued.bolt11).ok();
+            let amount = read.and_then(|read| invoice::amount(&read).ok().flatten());
+            self.differences.push(Difference {
+                differs: Differs::Missing,
+                job: None,
+                payment_hash: Some(hash),
+                made_at,
+                amount_msat: amount.unwrap_or_default(),
+                ledger: None,
+                ledger_msat: Msat::ZERO,
+                wallet,
+                wallet_msat,
+            });
+        }
+        Ok(())
+    }
+
     fn compare(&mut self, job: &Job, seen: &PaymentStatus) {
         let Some(invoice) = &job.invoice else { return };
         let amount = match seen {
@@ -233,11 +301,11 @@ impl Report {
         let Some(invoice) = &job.invoice else { return };
         self.differences.push(Difference {
             differs,
-            job: job.id,
+            job: Some(job.id),
             payment_hash: invoice.payment_hash,
             made_at: invoice.made_at,
             amount_msat: invoice.amount,
-            ledger: invoice.state,
+            ledger: Some(invoice.state),
             ledger_msat: invoice.paid,
             wallet,
             wallet_msat,

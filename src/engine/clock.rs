@@ -53,6 +53,11 @@ impl ClockState {
         self.sure.load(Ordering::SeqCst) && self.fault().is_none_or(|fault| fault.off_secs == 0)
     }
 
+    /// Was anybody asked about it, so that [`EngineContext::signed_at`] is right?
+    pub fn is_sure(&self) -> bool {
+        self.sure.load(Ordering::SeqCst)
+    }
+
     /// A relay refused one of our events.
     pub fn refused(&self, words: &str) {
         if clock::blames_the_date(words) {

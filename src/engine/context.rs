@@ -16,6 +16,7 @@ use super::last_look::LastLooks;
 use super::machine::MachineState;
 use super::payments::Arrived;
 use super::recovery_desk::Disputes;
+use super::twins::Twins;
 use super::wallets::Wallets;
 use crate::config::Settings;
 use crate::domain::event::{Event, EventKind, Level};
@@ -130,6 +131,8 @@ pub struct EngineContext {
     pub(super) clock: ClockState,
     /// Why nothing new is sold now: see `machine`.
     pub(super) machine: MachineState,
+    /// Other machines that sell with this key.
+    pub(super) twins: Twins,
     /// Looks at held payments directly before their results leave.
     pub(super) last_looks: LastLooks,
     /// Why the ledger failed last; none once it works.
@@ -179,6 +182,7 @@ impl EngineContext {
             connections: RwLock::new(None),
             clock: ClockState::default(),
             machine: MachineState::default(),
+            twins: Twins::default(),
             last_looks: LastLooks::default(),
             ledger_trouble: Mutex::default(),
             seen: Mutex::default(),
@@ -291,9 +295,12 @@ impl EngineContext {
         held(self.ledger_trouble.lock()).clone()
     }
 
-    /// Why there is too little room on the disk for new jobs; none where there is enough, or the system does not say.
+    /// Why nothing new may be written down: the ledger is gone or damaged, or there is too little room on the disk.
     #[must_use]
     pub fn cramped(&self) -> Option<String> {
+        if let Some(trouble) = self.ledger.trouble() {
+            return Some(trouble.words().to_owned());
+        }
         disk::free_mb(self.ledger.path()).and_then(disk::cramped)
     }
 

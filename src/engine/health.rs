@@ -61,6 +61,7 @@ fn judge(shop: &EngineContext, connections: &Connections) {
     }
     let mut down: Vec<String> = shop.cramped().into_iter().collect();
     down.extend(shop.ledger_trouble());
+    down.extend(shop.twins.words());
     let clock = shop.clock.fault();
     down.extend(
         clock

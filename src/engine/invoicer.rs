@@ -31,7 +31,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(60);
 /// Bad invoices in a row before the job is given up.
 const BAD_INVOICES: u32 = 3;
 /// The payer reads this; never the prompt.
-const MEMO: &str = "Text generation";
+pub(super) const MEMO: &str = "Text generation";
 
 /// Works until `stop`; calls under way are finished, as each ends within 30 s.
 pub async fn work(shop: Arc<EngineContext>, stop: CancellationToken) {

@@ -59,6 +59,8 @@ impl OnlineSession {
             news,
         } = opened;
         shop.set_connections(Some(connections.clone()));
+        let boot = shop.boot.0.to_string();
+        shop.twins.begin(shop.signed_at(None), boot);
         match shop.pause() {
             Some(pause) => shop.set_state(ShopState::Paused, &pause.words),
             None => shop.set_state(ShopState::Online, ""),

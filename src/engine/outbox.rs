@@ -15,11 +15,10 @@ use super::crash;
 use super::recovery;
 use super::transition::ApplyError;
 use crate::domain::event::{EventKind, Level};
-use crate::domain::id::RequestId;
 use crate::domain::reply::Role;
 use crate::domain::time::Time;
 use crate::domain::transition::JobEvent;
-use crate::ledger::{Due, Lost, Settled};
+use crate::ledger::{Cause, Due, Lost, Settled};
 use crate::nostr::{Relays, Verdict};
 
 /// Events under way at one relay.
@@ -221,18 +220,10 @@ async fn send(shop: &Arc<EngineContext>, relays: &Relays, due: Due) -> Round {
             "not a relay's address".to_owned(),
         ),
     };
-    let written = shop
-        .ledger
-        .settle(due.out_id, due.relay.clone(), settled, words.clone());
-    let ended = match written.await {
-        Ok(ended) => ended,
-        Err(error) => {
-            shop.ledger_failed(&error);
-            return Round::Unwritten;
-        }
+    let Ok(ended) = record(shop, &due, settled, &words).await else {
+        return Round::Unwritten;
     };
     crash::point("publish.recorded");
-    let accepted = settled == Settled::Ok;
     if settled == Settled::Refused {
         shop.clock.refused(&words);
     }
@@ -243,11 +234,10 @@ async fn send(shop: &Arc<EngineContext>, relays: &Relays, due: Due) -> Round {
         outcome: outcome.to_owned(),
         detail: words,
     });
-    match (due.job, ended) {
-        (Some(job), _) if accepted => accept(shop, job, due.role, due.relay).await,
-        (_, Some(ended)) => lost(shop, ended).await.unwrap_or(Round::Unwritten),
-        _ if slow => Round::Slow,
-        _ => Round::Done,
+    match ended {
+        Some(ended) => lost(shop, ended).await.unwrap_or(Round::Unwritten),
+        None if slow => Round::Slow,
+        None => Round::Done,
     }
 }
 
@@ -286,18 +276,38 @@ fn settled_for_good(settled: Settled, due: &Due, own: bool) -> bool {
     settled == Settled::GaveUp || (!own && due.attempts + 1 >= TRIES_AT_OTHERS)
 }
 
-/// The first relay's yes to a result is a step of its job.
-async fn accept(shop: &Arc<EngineContext>, job: RequestId, role: Role, relay: String) -> Round {
-    if role != Role::Result {
-        return Round::Done;
-    }
-    match shop.apply(job, JobEvent::Accepted { role, relay }).await {
-        Ok(_) | Err(ApplyError::No(_)) => Round::Done,
-        Err(error) => {
-            shop.ledger_failed(&error);
-            Round::Unwritten
+/// Writes down a relay's word. The first yes to a result is a step of its job, and both are one commit. An error where the
+/// ledger did not take it, which is told already.
+async fn record(
+    shop: &Arc<EngineContext>,
+    due: &Due,
+    settled: Settled,
+    words: &str,
+) -> Result<Option<Lost>, ()> {
+    let relay = due.relay.clone();
+    if let (Settled::Ok, Role::Result, Some(job)) = (settled, due.role, due.job) {
+        let input = JobEvent::Accepted {
+            role: due.role,
+            relay: relay.clone(),
+        };
+        let cause = Cause::Relay {
+            out_id: due.out_id,
+            relay: relay.clone(),
+        };
+        match shop.apply_for(job, input, cause).await {
+            Ok(_) => return Ok(None),
+            // Another relay had it before, or the job has ended.
+            Err(ApplyError::No(_)) => {}
+            Err(error) => {
+                shop.ledger_failed(&error);
+                return Err(());
+            }
         }
     }
+    let written = shop
+        .ledger
+        .settle(due.out_id, relay, settled, words.to_owned());
+    written.await.map_err(|error| shop.ledger_failed(&error))
 }
 
 /// An error where the ledger could not be read or written, which is told already.

@@ -22,7 +22,7 @@ use crate::domain::payment_status::{self, Finding, PaymentStatus, Poll};
 use crate::domain::text::clean;
 use crate::domain::time::Time;
 use crate::domain::transition::JobEvent;
-use crate::ledger::LedgerError;
+use crate::ledger::{Cause, LedgerError};
 use crate::wallet::{Issued, Wallet, WalletError};
 
 /// Looks at once.
@@ -350,6 +350,7 @@ pub async fn learned(
         Err(_) => Ok(None),
     };
     let proof = weighed.map_err(|error| shop.ledger_failed(&error))?;
+    let cause = proof.map_or(Cause::Itself, Cause::Payment);
     let input = match payment_status::assess(job, seen, look) {
         Finding::Nothing => {
             told.forget();
@@ -369,7 +370,7 @@ pub async fn learned(
     if matches!(input, JobEvent::Paid { .. }) {
         crash::point("look.paid");
     }
-    match shop.apply_proven(job.id, input, proof).await {
+    match shop.apply_for(job.id, input, cause).await {
         Ok(after) => Ok(Came::Transition(Box::new(after))),
         Err(ApplyError::No(_)) => Ok(Came::Nothing),
         Err(error) => {

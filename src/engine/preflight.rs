@@ -8,6 +8,7 @@ use std::time::Duration;
 use nostr::RelayUrl;
 
 use super::context::{Connections, EngineContext, StartReport};
+use super::copies;
 use crate::config::schema::PayMode;
 use crate::config::{Settings, secret};
 use crate::domain::event::EventKind;
@@ -129,6 +130,11 @@ pub async fn open(shop: &Arc<EngineContext>, place: &Place) -> Result<Opened, No
     .collect();
     match (wallet, pool, relays) {
         (Ok(()), Ok(pool), Ok((relays, early, news))) => {
+            // Before anything that came already is taken.
+            if let Err(why) = copies::ask(shop, place).await {
+                relays.close().await;
+                return Err(NotReady(why));
+            }
             shop.see(|seen| *seen = StartReport::default());
             Ok(Opened {
                 connections: Connections { relays, pool },

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::context::EngineContext;
 use super::payments;
+use super::redeliver;
 use super::transition::ApplyError;
 use crate::config::Settings;
 use crate::domain::command::Reply;
@@ -19,7 +20,7 @@ use crate::domain::job::Job;
 use crate::domain::text::clean;
 use crate::domain::time::Time;
 use crate::domain::transition::{self, JobEvent, TransitionError};
-use crate::ledger::{Change, Ledger, LedgerError, Proof};
+use crate::ledger::{Cause, Change, Ledger, LedgerError, Proof};
 use crate::wallet::PaymentStatus;
 
 /// The same word of the wallet is written down again after this long.
@@ -62,6 +63,12 @@ pub enum CaseError {
         "the wallet is asked by a running vend: start it with `vend` or `vend run`, which looks at every open invoice, or run `vend audit`"
     )]
     NeedsShop,
+    /// Only a shop that is online can ask the relays.
+    #[error("the relays are asked first whether one has the result: go online, then try again")]
+    NeedsRelays,
+    /// The result is out.
+    #[error("a relay has the result already: use deliver, which sends the same one to the others")]
+    IsOut,
     /// The wallet could not be asked.
     #[error("{0}")]
     Wallet(String),
@@ -241,6 +248,7 @@ async fn carry_out(shop: &Arc<EngineContext>, order: &Order) -> Result<String, C
                 format!("its result goes to {count} relays when the shop goes online")
             }
         }
+        Plan::SendAnew => redeliver::send_anew(shop, &facts.job).await?,
         Plan::Mark { .. } => marked(&shop.ledger, order, plan).await?,
     };
     // Whoever watches sees the job as it is now.
@@ -267,6 +275,7 @@ pub async fn act_without_shop(
     match plan {
         Plan::Already(words) => Ok(words),
         Plan::Poll => Err(CaseError::NeedsShop),
+        Plan::SendAnew => Err(CaseError::NeedsRelays),
         Plan::Retry => {
             retry(ledger, order.id).await?;
             Ok("the job is queued; it runs when vend is online".to_owned())
@@ -310,7 +319,7 @@ async fn marked(ledger: &Ledger, order: &Order, first: Plan) -> Result<String, C
                 withdraw,
             } => (job, decision, withdraw),
             Plan::Already(words) => return Ok(words),
-            Plan::Retry | Plan::Poll | Plan::Send => {
+            Plan::Retry | Plan::Poll | Plan::Send | Plan::SendAnew => {
                 return Err(NoPlan::NoCase(order.id.short()).into());
             }
         };
@@ -340,7 +349,7 @@ async fn retry(ledger: &Ledger, id: RequestId) -> Result<(), CaseError> {
         // A retry signs nothing.
         drafts: Vec::new(),
         withdraw: step.withdraw,
-        proof: None,
+        cause: Cause::Itself,
     };
     ledger.commit(change).await?;
     Ok(())

@@ -10,11 +10,15 @@ use tokio_util::sync::CancellationToken;
 use super::admission::Counts;
 use super::context::EngineContext;
 use super::pongs::{self, Pongs};
+use super::twins;
 use crate::domain::event::{EventKind, Level};
 use crate::domain::health::HealthLevel;
 use crate::domain::id::Buyer;
 use crate::domain::refusal::DropReason;
 use crate::nostr::RelayEvent;
+
+/// Events of our own key that are judged at once.
+const OWN_AT_ONCE: usize = 64;
 
 /// Takes what comes until `stop`; `early` came while the shop was still starting.
 pub(super) async fn work(
@@ -24,12 +28,15 @@ pub(super) async fn work(
     mut news: mpsc::Receiver<RelayEvent>,
     stop: &CancellationToken,
 ) {
-    for item in early {
-        take(shop, counts, item).await;
-    }
     let pongs = Pongs::default();
-    // Ended with this, and few: see the limits of `pongs`.
+    // Ended with this, and few: see the limits of `pongs`, and `OWN_AT_ONCE`.
     let mut answers: JoinSet<()> = JoinSet::new();
+    for item in early {
+        match item {
+            RelayEvent::Own { event } => twins::heard(shop.clone(), event.into_event()).await,
+            item => take(shop, counts, item).await,
+        }
+    }
     loop {
         let item = tokio::select! {
             () = stop.cancelled() => return,
@@ -44,6 +51,12 @@ pub(super) async fn work(
                     .filter(|_| pongs.may(event.pubkey, Instant::now()))
                 {
                     answers.spawn(pongs::answer(shop.clone(), connections, event.into_event()));
+                }
+            }
+            Some(RelayEvent::Own { event }) => {
+                // One that is passed over is followed by others.
+                if answers.len() < OWN_AT_ONCE {
+                    answers.spawn(twins::heard(shop.clone(), event.into_event()));
                 }
             }
             Some(item) => take(shop, counts, item).await,
@@ -75,7 +88,10 @@ async fn take(shop: &Arc<EngineContext>, counts: &Counts, news: RelayEvent) {
             shop.wakers.health.notify_one();
             shop.emit(EventKind::Relay { relay });
         }
-        // Requests go another way; pings are taken before this.
-        RelayEvent::Event { .. } | RelayEvent::TooLong { .. } | RelayEvent::Ping { .. } => {}
+        // Requests go another way; pings and our own events are taken before this.
+        RelayEvent::Event { .. }
+        | RelayEvent::TooLong { .. }
+        | RelayEvent::Ping { .. }
+        | RelayEvent::Own { .. } => {}
     }
 }

@@ -13,8 +13,8 @@ use super::online_session::{Closing, Hurry, OnlineSession};
 use super::preflight::{self, NotReady, Opened, Place};
 use super::transition::ApplyError;
 use super::{
-    Order, buyers, clock, ends, holds, invoicer, load, lookup, machine, payments, recovery_desk,
-    stats, status,
+    Order, buyers, clock, ends, holds, invoicer, ledger_care, load, lookup, machine, payments,
+    recovery_desk, stats, status,
 };
 use crate::domain::command::{Command, Reply};
 use crate::domain::event::Level;
@@ -71,6 +71,11 @@ pub async fn run(shop: Arc<EngineContext>, place: Place, mut inbox: mpsc::Receiv
             machine::SystemMeter::default(),
             stop.clone(),
         )),
+        tokio::spawn(ledger_care::work(
+            shop.clone(),
+            place.data.clone(),
+            stop.clone(),
+        )),
     ];
     let mut supervisor = Supervisor {
         in_force: InForce::begin(&place.config, (*shop.settings()).clone()),
@@ -115,6 +120,7 @@ async fn open_wallets(shop: &Arc<EngineContext>, place: &Place) {
 impl Supervisor {
     async fn serve(&mut self, inbox: &mut mpsc::Receiver<Order>) {
         let ended = self.ended.clone();
+        let shop = self.shop.clone();
         loop {
             if matches!(self.phase, Phase::Offline) && !self.stopping.is_empty() {
                 return;
@@ -130,6 +136,9 @@ impl Supervisor {
                     return;
                 },
                 () = ended.notified() => self.end_phase().await,
+                () = shop.twins.leave.notified() => if matches!(self.phase, Phase::Open(_)) {
+                    self.go_offline(false);
+                },
                 () = self.in_force.changed() => {
                     let online = self.is_open();
                     self.in_force.follow(&self.shop, online);
@@ -173,7 +182,8 @@ impl Supervisor {
                 } else {
                     ShopState::Stopping
                 };
-                self.shop.set_state(state, "");
+                let why = self.shop.twins.gone().unwrap_or_default();
+                self.shop.set_state(state, &why);
             }
             other => self.phase = other,
         }
@@ -221,6 +231,10 @@ impl Supervisor {
                 return self.look_up(machine::snooze(self.shop.clone(), secs), back);
             }
             Command::Resume => return self.look_up(machine::resume(self.shop.clone()), back),
+            Command::Backup { file } => {
+                let copied = ledger_care::copy(self.shop.clone(), self.place.data.clone(), file);
+                return self.look_up(copied, back);
+            }
             Command::Desk => return self.look_up(recovery_desk::desk(self.shop.clone()), back),
             Command::Recover {
                 id,

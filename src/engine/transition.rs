@@ -18,7 +18,7 @@ use crate::domain::reply::{self, Draft, Reply, Role, Way};
 use crate::domain::text::clean;
 use crate::domain::time::Time;
 use crate::domain::transition::{self, JobEvent, Transition, TransitionError};
-use crate::ledger::{Change, LedgerError, Proof, SignedDraft};
+use crate::ledger::{Cause, Change, LedgerError, SignedDraft};
 
 /// Tries against other changes of the same job before giving up; each loses only to one that won.
 const TRIES: u32 = 16;
@@ -64,18 +64,18 @@ impl EngineContext {
         id: RequestId,
         input: JobEvent,
     ) -> Result<Job, ApplyError> {
-        self.apply_proven(id, input, None).await
+        self.apply_for(id, input, Cause::Itself).await
     }
 
-    /// The same, with what came with the payment that the step books.
+    /// The same, with what made the step, which is written in the same commit.
     ///
     /// # Errors
     /// As [`EngineContext::apply`].
-    pub async fn apply_proven(
+    pub async fn apply_for(
         self: &Arc<Self>,
         id: RequestId,
         input: JobEvent,
-        proof: Option<Proof>,
+        cause: Cause,
     ) -> Result<Job, ApplyError> {
         let what = input.as_str();
         let mut conflict = LedgerError::Conflict;
@@ -99,7 +99,7 @@ impl EngineContext {
                 answer: step.answer,
                 drafts,
                 withdraw: step.withdraw,
-                proof,
+                cause: cause.clone(),
             };
             match self.ledger.commit(change).await {
                 Ok(()) => self.ledger_works(),

@@ -56,6 +56,21 @@ impl Ledger {
             .await
     }
 
+    /// Is there an invoice of this payment?
+    ///
+    /// # Errors
+    /// Where the ledger can't be read.
+    pub async fn has_invoice(&self, hash: PaymentHash) -> Result<bool, LedgerError> {
+        self.lister
+            .call(move |connection| {
+                let mut statement = connection.prepare_cached(
+                    "SELECT EXISTS (SELECT 1 FROM invoices WHERE payment_hash = ?1)",
+                )?;
+                Ok(statement.query_row([hash.0.0.as_slice()], |row| row.get(0))?)
+            })
+            .await
+    }
+
     /// How many invoices were made from `since` on and before `until`.
     ///
     /// # Errors

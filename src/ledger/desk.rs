@@ -2,6 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
+use super::outbox::SignedDraft;
 use super::{Ledger, LedgerError, outbox, rows, write};
 use crate::domain::desk::{
     Asked, CaseKind, Decision, DeskAction, Dispute, DisputeKind, Facts, LATE_TOLD, STUCK_AFTER,
@@ -205,6 +206,34 @@ impl Ledger {
                 Ok(true)
             })
             .await
+    }
+
+    /// Another result takes the place of one that no relay has.
+    ///
+    /// # Errors
+    /// [`LedgerError::Conflict`] where the job has changed meanwhile.
+    pub async fn sign_again(
+        &self,
+        before: Job,
+        draft: SignedDraft,
+        note: String,
+    ) -> Result<(), LedgerError> {
+        let live = self.live.clone();
+        let written = self.writer.call_then(
+            move |connection| {
+                let mut job = before.clone();
+                job.rev += 1;
+                job.updated_at = Time::now();
+                job.result_id = Some(draft.event_id);
+                write::update(connection, &before, &job, None)?;
+                let what = DeskAction::Redeliver.history();
+                rows::note(connection, &job.id, job.updated_at, what, &note)?;
+                outbox::replace(connection, &job.id, &draft)?;
+                Ok(job)
+            },
+            move |job| live.with(|live| live.put(job)),
+        );
+        written.await.map(drop)
     }
 
     /// Writes down what the wallet says of an invoice where that settles nothing. Other words than before open a case that

@@ -87,8 +87,25 @@ pub struct Change {
     pub drafts: Vec<SignedDraft>,
     /// The job's earlier events are sent no more.
     pub withdraw: bool,
-    /// What came with the payment that this step books.
-    pub proof: Option<Proof>,
+    /// What made the step, written with it.
+    pub cause: Cause,
+}
+
+/// What made a step, where that is to be written too.
+#[derive(Clone, Debug, Default)]
+pub enum Cause {
+    /// Nothing more.
+    #[default]
+    Itself,
+    /// A payment, and what came with it.
+    Payment(Proof),
+    /// A relay accepted this entry of the outbox.
+    Relay {
+        /// The entry.
+        out_id: i64,
+        /// The relay.
+        relay: String,
+    },
 }
 
 #[cfg(test)]
@@ -103,7 +120,7 @@ impl Change {
             answer: None,
             drafts: Vec::new(),
             withdraw: false,
-            proof: None,
+            cause: Cause::Itself,
         }
     }
 }
@@ -144,7 +161,7 @@ impl Ledger {
                     answer,
                     drafts,
                     withdraw,
-                    proof,
+                    cause,
                 } = change;
                 write::update(connection, &before, &job, answer.as_deref())?;
                 rows::note(connection, &job.id, job.updated_at, what, &detail)?;
@@ -154,8 +171,10 @@ impl Ledger {
                 for draft in &drafts {
                     outbox::put(connection, Some(&job.id), draft)?;
                 }
-                if let Some(proof) = &proof {
-                    desk::prove(connection, &job.id, proof)?;
+                match &cause {
+                    Cause::Itself => {}
+                    Cause::Payment(proof) => desk::prove(connection, &job.id, proof)?,
+                    Cause::Relay { out_id, relay } => outbox::accepted(connection, *out_id, relay)?,
                 }
                 stats::tally(connection, Some(&before), &job)?;
                 Ok(job)

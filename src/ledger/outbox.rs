@@ -139,6 +139,18 @@ pub(super) fn again(
     Ok(true)
 }
 
+/// Another event takes the place of one that no relay has, and is due at these relays alone.
+pub(super) fn replace(
+    connection: &Connection,
+    job: &RequestId,
+    draft: &SignedDraft,
+) -> Result<(), LedgerError> {
+    connection
+        .prepare_cached("DELETE FROM outbox WHERE job_id = ?1 AND role = ?2")?
+        .execute(params![job.0.as_bytes().as_slice(), draft.role.as_str()])?;
+    put(connection, Some(job), draft)
+}
+
 fn due_at_each(connection: &Connection, out_id: i64, relays: &[String]) -> Result<(), LedgerError> {
     let mut statement = connection.prepare_cached(
         "INSERT INTO delivery (out_id, relay, state, next_at) VALUES (?1, ?2, 'due', 0) ON CONFLICT DO NOTHING",
@@ -236,35 +248,7 @@ impl Ledger {
         words: String,
     ) -> Result<Option<Lost>, LedgerError> {
         self.writer
-            .call(move |connection| {
-                let (state, next_at) = match settled {
-                    Settled::Ok => ("ok", 0),
-                    Settled::Refused => ("refused", 0),
-                    Settled::GaveUp => ("gave_up", 0),
-                    Settled::Again(at) | Settled::Offline(at) | Settled::Ended(at) => ("due", at.0),
-                };
-                let (offline, ended) = (matches!(settled, Settled::Offline(_)), matches!(settled, Settled::Ended(_)));
-                connection
-                    .prepare_cached(
-                        "UPDATE delivery SET state = ?3, next_at = ?4, attempts = attempts + 1, last_reply = ?5,
-                         offline = ?6, ends = ends + ?7
-                         WHERE out_id = ?1 AND relay = ?2 AND state = 'due'",
-                    )?
-                    .execute(params![out_id, relay, state, next_at, words, offline, ended])?;
-                if state == "due" || any(connection, out_id, "due")? {
-                    return Ok(None);
-                }
-                let ended = connection
-                    .prepare_cached("SELECT job_id, role FROM outbox WHERE out_id = ?1 AND settled = 0")?
-                    .query_row([out_id], |row| {
-                        Ok((row.get::<_, Option<Vec<u8>>>(0)?, row.get::<_, String>(1)?))
-                    })
-                    .optional()?;
-                match ended {
-                    Some((job, role)) => ended_at_all(connection, out_id, job, &role),
-                    None => Ok(None),
-                }
-            })
+            .call(move |connection| written(connection, out_id, &relay, settled, &words))
             .await
     }
 
@@ -378,6 +362,22 @@ impl Ledger {
             .await
     }
 
+    /// Did this ledger's seller sign this event, as far as is written down here?
+    ///
+    /// # Errors
+    /// Where the ledger can't be read.
+    pub async fn has_signed(&self, event: EventId) -> Result<bool, LedgerError> {
+        self.reader
+            .call(move |connection| {
+                let mut statement = connection.prepare_cached(
+                    "SELECT EXISTS (SELECT 1 FROM outbox WHERE event_id = ?1)
+                     OR EXISTS (SELECT 1 FROM jobs WHERE result_id = ?1)",
+                )?;
+                Ok(statement.query_row([event.as_bytes().as_slice()], |row| row.get(0))?)
+            })
+            .await
+    }
+
     /// The events of a job as they were signed, for a detail view.
     ///
     /// # Errors
@@ -396,6 +396,55 @@ impl Ledger {
             })
             .await
     }
+}
+
+/// Writes down a relay's word on an event: see [`Ledger::settle`].
+fn written(
+    connection: &Connection,
+    out_id: i64,
+    relay: &str,
+    settled: Settled,
+    words: &str,
+) -> Result<Option<Lost>, LedgerError> {
+    let (state, next_at) = match settled {
+        Settled::Ok => ("ok", 0),
+        Settled::Refused => ("refused", 0),
+        Settled::GaveUp => ("gave_up", 0),
+        Settled::Again(at) | Settled::Offline(at) | Settled::Ended(at) => ("due", at.0),
+    };
+    let (offline, ended) = (
+        matches!(settled, Settled::Offline(_)),
+        matches!(settled, Settled::Ended(_)),
+    );
+    connection
+        .prepare_cached(
+            "UPDATE delivery SET state = ?3, next_at = ?4, attempts = attempts + 1, last_reply = ?5,
+             offline = ?6, ends = ends + ?7
+             WHERE out_id = ?1 AND relay = ?2 AND state = 'due'",
+        )?
+        .execute(params![out_id, relay, state, next_at, words, offline, ended])?;
+    if state == "due" || any(connection, out_id, "due")? {
+        return Ok(None);
+    }
+    let ended = connection
+        .prepare_cached("SELECT job_id, role FROM outbox WHERE out_id = ?1 AND settled = 0")?
+        .query_row([out_id], |row| {
+            Ok((row.get::<_, Option<Vec<u8>>>(0)?, row.get::<_, String>(1)?))
+        })
+        .optional()?;
+    match ended {
+        Some((job, role)) => ended_at_all(connection, out_id, job, &role),
+        None => Ok(None),
+    }
+}
+
+/// A relay has this event.
+pub(super) fn accepted(
+    connection: &Connection,
+    out_id: i64,
+    relay: &str,
+) -> Result<(), LedgerError> {
+    written(connection, out_id, relay, Settled::Ok, "").map(drop)
 }
 
 type Open = (i64, Option<Vec<u8>>, String);

@@ -5,6 +5,8 @@ mod apart;
 use rusqlite::Connection;
 use rusqlite_migration::{M, Migrations};
 
+use super::LedgerError;
+
 const FIRST: &str = "
 CREATE TABLE jobs (
   id              BLOB PRIMARY KEY CHECK (length(id) = 32),
@@ -378,6 +380,39 @@ pub(super) const LATEST: usize = VERSIONS.len();
 /// Every version of the tables, oldest first.
 pub(super) fn migrations() -> Migrations<'static> {
     VERSIONS.into_iter().map(M::up).collect()
+}
+
+/// Was this ledger made by this version? One of a newer vend can't be read right, and one of an older can't be copied row by
+/// row.
+pub(super) fn is_current(
+    connection: &Connection,
+    path: &std::path::Path,
+) -> Result<(), LedgerError> {
+    refuse_newer(connection, path)?;
+    if version(connection)? < newest() {
+        let words = "an older vend made it: start this one on it once";
+        return Err(super::damaged(path, &words));
+    }
+    Ok(())
+}
+
+/// A ledger of a newer vend is not read as if it were ours.
+pub(super) fn refuse_newer(
+    connection: &Connection,
+    path: &std::path::Path,
+) -> Result<(), LedgerError> {
+    if version(connection)? > newest() {
+        return Err(LedgerError::Newer(path.to_owned()));
+    }
+    Ok(())
+}
+
+fn version(connection: &Connection) -> Result<i64, LedgerError> {
+    Ok(connection.pragma_query_value(None, "user_version", |row| row.get(0))?)
+}
+
+fn newest() -> i64 {
+    i64::try_from(VERSIONS.len()).unwrap_or(i64::MAX)
 }
 
 /// Makes a ledger readable that no vend of this version has opened for writing yet: what it lacks is empty. Nothing is

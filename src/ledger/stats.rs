@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use rusqlite::{Connection, OptionalExtension, params};
 
+use super::whole::{self, is_damage};
 use super::{Ledger, LedgerError, balances, desk, rows};
 use crate::domain::energy::{self, Spent};
 use crate::domain::health::MoneyNow;
@@ -45,8 +46,25 @@ impl Counted {
     }
 }
 
-/// Counts a change of a job.
+/// Counts a change of a job. Damaged figures never stand in the way of what is counted: they are built anew later.
 pub(super) fn tally(
+    connection: &Connection,
+    before: Option<&Job>,
+    after: &Job,
+) -> Result<(), LedgerError> {
+    connection.execute_batch("SAVEPOINT figures")?;
+    match count_in(connection, before, after) {
+        Ok(()) => Ok(connection.execute_batch("RELEASE figures")?),
+        Err(error) if is_damage(&error) => {
+            whole::met_damage();
+            Ok(connection.execute_batch("ROLLBACK TO figures; RELEASE figures")?)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// The same, where damage is an error.
+pub(super) fn count_in(
     connection: &Connection,
     before: Option<&Job>,
     after: &Job,

@@ -11,6 +11,7 @@ use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
 use super::LedgerError;
+use super::whole::Whole;
 
 /// Pieces of work that may wait; more senders wait for room.
 const QUEUE: usize = 1_024;
@@ -19,45 +20,63 @@ const GROUP: usize = 64;
 
 type Tell = Box<dyn FnOnce(Result<(), LedgerError>) + Send>;
 type Work = Box<dyn FnOnce(&Connection) -> (bool, Tell) + Send>;
+type Run = fn(&mut Connection, &mut VecDeque<Work>, &Whole) -> Result<(), String>;
+
+/// Work, and whether it runs in a transaction of its own making.
+struct Piece {
+    alone: bool,
+    work: Work,
+}
 
 /// A handle to the thread. The thread ends when the last handle is gone.
 #[derive(Clone, Debug)]
 pub(super) struct Worker {
-    work: mpsc::Sender<Work>,
+    work: mpsc::Sender<Piece>,
     /// Why the last group was not worked through; its senders learn it by the answer that never comes.
     failure: Arc<Mutex<Option<String>>>,
+    whole: Whole,
 }
 
 impl Worker {
     /// Starts the thread that writes.
-    pub(super) fn writer(connection: Connection) -> Result<(Self, JoinHandle<()>), LedgerError> {
-        Self::spawn("ledger-writer", connection, write_group)
+    pub(super) fn writer(
+        connection: Connection,
+        whole: &Whole,
+    ) -> Result<(Self, JoinHandle<()>), LedgerError> {
+        Self::spawn("ledger-writer", connection, whole, write_group)
     }
 
     /// Starts the thread that reads.
-    pub(super) fn reader(connection: Connection) -> Result<(Self, JoinHandle<()>), LedgerError> {
-        Self::spawn("ledger-reader", connection, read_group)
+    pub(super) fn reader(
+        connection: Connection,
+        whole: &Whole,
+    ) -> Result<(Self, JoinHandle<()>), LedgerError> {
+        Self::spawn("ledger-reader", connection, whole, read_group)
     }
 
     fn spawn(
         name: &str,
         mut connection: Connection,
-        run: fn(&mut Connection, &mut VecDeque<Work>) -> Result<(), String>,
+        whole: &Whole,
+        run: Run,
     ) -> Result<(Self, JoinHandle<()>), LedgerError> {
-        let (work, mut queue) = mpsc::channel::<Work>(QUEUE);
+        let (work, mut queue) = mpsc::channel::<Piece>(QUEUE);
+        let watched = whole.clone();
         let failure = Arc::new(Mutex::new(None));
         let failed = failure.clone();
         let thread = std::thread::Builder::new()
             .name(name.to_owned())
             .spawn(move || {
                 while let Some(first) = queue.blocking_recv() {
-                    let mut group = VecDeque::from([first]);
-                    while group.len() < GROUP {
-                        let Ok(next) = queue.try_recv() else { break };
-                        group.push_back(next);
-                    }
-                    if let Err(why) = run(&mut connection, &mut group) {
+                    let (mut group, alone) = gather(first, &mut queue);
+                    if !group.is_empty()
+                        && let Err(why) = run(&mut connection, &mut group, &watched)
+                    {
                         *failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(why);
+                    }
+                    if let Some(work) = alone {
+                        let (_, tell) = work(&connection);
+                        tell(Ok(()));
                     }
                     // What is left was not run.
                     drop(group);
@@ -65,7 +84,15 @@ impl Worker {
                 take_in_log(&connection);
             })
             .map_err(LedgerError::Thread)?;
-        Ok((Self { work, failure }, thread))
+        let whole = whole.clone();
+        Ok((
+            Self {
+                work,
+                failure,
+                whole,
+            },
+            thread,
+        ))
     }
 
     /// Runs `f` on the thread and answers after its commit.
@@ -79,6 +106,24 @@ impl Worker {
 
     /// Runs `f` on the thread, and `then` once it is committed, in the order of the commits; answers after both.
     pub(super) async fn call_then<T, F, G>(&self, f: F, then: G) -> Result<T, LedgerError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> Result<T, LedgerError> + Send + 'static,
+        G: FnOnce(&T) + Send + 'static,
+    {
+        self.send(f, then, false).await
+    }
+
+    /// Runs `f` on the thread outside of any transaction.
+    pub(super) async fn alone<T, F>(&self, f: F) -> Result<T, LedgerError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> Result<T, LedgerError> + Send + 'static,
+    {
+        self.send(f, |_| {}, true).await
+    }
+
+    async fn send<T, F, G>(&self, f: F, then: G, alone: bool) -> Result<T, LedgerError>
     where
         T: Send + 'static,
         F: FnOnce(&Connection) -> Result<T, LedgerError> + Send + 'static,
@@ -100,10 +145,14 @@ impl Worker {
             (keep, report)
         });
         self.work
-            .send(work)
+            .send(Piece { alone, work })
             .await
             .map_err(|_| LedgerError::Closed)?;
-        told.await.map_err(|_| self.not_run())?
+        let done = told.await.map_err(|_| self.not_run())?;
+        if let Err(error) = &done {
+            self.whole.heard(error);
+        }
+        done
     }
 
     fn not_run(&self) -> LedgerError {
@@ -121,10 +170,35 @@ fn take_in_log(connection: &Connection) {
     }
 }
 
-fn write_group(connection: &mut Connection, group: &mut VecDeque<Work>) -> Result<(), String> {
+/// What waits, up to a whole group, and then what is to run by itself.
+fn gather(first: Piece, queue: &mut mpsc::Receiver<Piece>) -> (VecDeque<Work>, Option<Work>) {
+    let mut group = VecDeque::new();
+    let mut next = Some(first);
+    while let Some(piece) = next.take() {
+        if piece.alone {
+            return (group, Some(piece.work));
+        }
+        group.push_back(piece.work);
+        if group.len() < GROUP {
+            next = queue.try_recv().ok();
+        }
+    }
+    (group, None)
+}
+
+fn write_group(
+    connection: &mut Connection,
+    group: &mut VecDeque<Work>,
+    whole: &Whole,
+) -> Result<(), String> {
+    whole.look();
     let mut tells = Vec::with_capacity(group.len());
     let committed = in_transaction(connection, group, &mut tells);
-    let failure = committed.err().map(|error| error.to_string());
+    let failure = committed.err().map(|error| {
+        let error = LedgerError::from(error);
+        whole.heard(&error);
+        error.to_string()
+    });
     for tell in tells {
         tell(match &failure {
             None => Ok(()),
@@ -165,7 +239,11 @@ fn given_up() -> rusqlite::Error {
 }
 
 #[allow(clippy::unnecessary_wraps)] // a writer's group may fail
-fn read_group(connection: &mut Connection, group: &mut VecDeque<Work>) -> Result<(), String> {
+fn read_group(
+    connection: &mut Connection,
+    group: &mut VecDeque<Work>,
+    _: &Whole,
+) -> Result<(), String> {
     while let Some(work) = group.pop_front() {
         let (_, tell) = work(connection);
         tell(Ok(()));
@@ -195,7 +273,7 @@ mod tests {
         connection.execute("CREATE TABLE t (x)", []).unwrap();
         // SQLite's own word for a full disk, with a file that may not grow.
         connection.pragma_update(None, "max_page_count", 3).unwrap();
-        let (writer, _thread) = Worker::writer(connection).unwrap();
+        let (writer, _thread) = Worker::writer(connection, &Whole::default()).unwrap();
         // The first keeps the thread busy until the others wait behind it, so that they are one group.
         let (go, wait) = std::sync::mpsc::channel::<()>();
         let first = writer.call(move |_| {
@@ -231,7 +309,7 @@ mod tests {
         let other = Connection::open(&path).unwrap();
         other.execute_batch("BEGIN IMMEDIATE").unwrap();
         connection.busy_timeout(std::time::Duration::ZERO).unwrap();
-        let (writer, _thread) = Worker::writer(connection).unwrap();
+        let (writer, _thread) = Worker::writer(connection, &Whole::default()).unwrap();
         let error = writer.call(small).await.unwrap_err();
         assert!(error.to_string().contains("locked"), "{error}");
         other.execute_batch("ROLLBACK").unwrap();

@@ -19,6 +19,8 @@ use super::bounded::{Bounded, Bounds};
 use super::reach::Reach;
 use crate::domain::address::may_be_public;
 use crate::domain::dial::dial_failure;
+use crate::domain::drift::Drift;
+use crate::domain::time::Time;
 
 /// After this long the next address of a name is tried beside the ones before (RFC 8305).
 const NEXT_ADDRESS: Duration = Duration::from_millis(250);
@@ -55,11 +57,12 @@ pub(super) async fn connect(
     url: &Url,
     own: bool,
     reach: &Reach,
+    clock: &Drift,
     wait: Duration,
 ) -> Result<Socket, NoSocket> {
     let making = async {
         let addresses = addresses(url, own, reach).await?;
-        socket(url, own, addresses)
+        socket(url, own, addresses, clock)
             .await
             .map_err(|error| NoSocket::Failed(dial_failure(&error)))
     };
@@ -98,7 +101,12 @@ async fn addresses(url: &Url, own: bool, reach: &Reach) -> Result<Vec<SocketAddr
     Ok(found)
 }
 
-async fn socket(url: &Url, own: bool, addresses: Vec<SocketAddr>) -> Result<Socket, String> {
+async fn socket(
+    url: &Url,
+    own: bool,
+    addresses: Vec<SocketAddr>,
+    clock: &Drift,
+) -> Result<Socket, String> {
     let words = |error: io::Error| error.to_string();
     let tcp = race(addresses).await.map_err(words)?;
     // Small frames are answered one by one.
@@ -115,10 +123,12 @@ async fn socket(url: &Url, own: bool, addresses: Vec<SocketAddr>) -> Result<Sock
         .max_message_size(Some(most))
         .max_frame_size(Some(most));
     let bounded = Bounded::new(stream, bounds);
-    tokio_tungstenite::client_async_with_config(url.as_str(), bounded, Some(config))
-        .await
-        .map(|(socket, _)| socket)
-        .map_err(|error| error.to_string())
+    let asked = Time::now();
+    let made = tokio_tungstenite::client_async_with_config(url.as_str(), bounded, Some(config));
+    let (socket, answer) = made.await.map_err(|error| error.to_string())?;
+    let date = answer.headers().get("date").map(|date| date.as_bytes());
+    clock.heard(date, asked, Time::now());
+    Ok(socket)
 }
 
 const fn bounds(own: bool) -> Bounds {

@@ -16,8 +16,9 @@ use super::lock;
 use super::parcel::{self, Parcel};
 use super::seen::Bucket;
 use super::{RelayEvent, RelayUrl, ZAP_WINDOW};
-use crate::domain::announce::{FLEETING_PING, PING};
+use crate::domain::announce::{self, FLEETING_PING, PING};
 use crate::domain::time::Time;
+use crate::domain::twin;
 
 /// The most bytes an event may have as JSON, requests aside.
 pub(super) const MAX_EVENT: usize = 64 * 1024;
@@ -165,6 +166,9 @@ impl Intake {
         if event.kind == Kind::ZapReceipt && self.shared.zaps.is_some() && json.len() <= MAX_EVENT {
             return self.zap(relay, event, json.len());
         }
+        if event.pubkey == self.shared.us && self.shared.named.is_none() && self.is_own(&event) {
+            return self.own(relay, event, json.len());
+        }
         if is_ping(&event) && self.shared.named.is_none() {
             return self.ping(relay, event, json.len());
         }
@@ -190,6 +194,25 @@ impl Intake {
             return Judged::Unasked;
         }
         self.admit(relay, event, bytes)
+    }
+
+    /// What we ask for of our own key: see `catch_up::own_filters`.
+    fn is_own(&self, event: &Event) -> bool {
+        let kind = event.kind.as_u16();
+        announce::KINDS.contains(&kind)
+            || kind == twin::CLAIM
+            || kind
+                .checked_sub(1_000)
+                .is_some_and(|request| self.kinds.contains(&request))
+    }
+
+    /// An event of our own key. It says nothing of where in the requests we are.
+    fn own(&self, relay: &RelayUrl, event: Event, bytes: usize) -> Judged {
+        match self.admit(relay, event, bytes) {
+            // Nothing for the counts, as most of it is what we have sent; and no gap: what another machine does it does again.
+            Judged::Passed | Judged::Dropped => Judged::Known,
+            judged => judged,
+        }
     }
 
     /// A zap receipt (NIP-57). It says nothing of where in the requests we are.
@@ -243,13 +266,20 @@ impl Intake {
         if event.verify().is_err() {
             return self.forged(relay, &event);
         }
+        let is_own =
+            event.pubkey == self.shared.us && self.shared.named.is_none() && self.is_own(&event);
         let is_ping = is_ping(&event);
-        if is_ping && self.shared.news.signs.capacity() * 2 < self.shared.news.signs.max_capacity()
-        {
+        let signs = &self.shared.news.signs;
+        if (is_ping || is_own) && signs.capacity() * 2 < signs.max_capacity() {
             // Whoever pings asks again; health has this way too.
             return Judged::Known;
         }
-        let permit = match self.shared.news.of(event.kind).try_reserve() {
+        let way = if is_own {
+            signs
+        } else {
+            self.shared.news.of(event.kind)
+        };
+        let permit = match way.try_reserve() {
             // It is only shown, and is asked for again with the next subscription.
             Err(mpsc::error::TrySendError::Full(())) if event.kind == Kind::ZapReceipt => {
                 return Judged::Dropped;
@@ -268,7 +298,10 @@ impl Intake {
             return Judged::Known;
         }
         let relay = relay.clone();
-        permit.send(if is_ping {
+        permit.send(if is_own {
+            let event = Parcel::new(event, room);
+            RelayEvent::Own { event }
+        } else if is_ping {
             let event = Parcel::new(event, room);
             RelayEvent::Ping { relay, event }
         } else if too_long {

@@ -117,7 +117,14 @@ impl WebSocketTransport for Directory {
                 .ok_or_else(|| failed("no such relay"))?;
             let epoch = connection.begin();
             let Directory { inner } = self;
-            let made = connect::connect(url, connection.own, &inner.reach, inner.wait).await;
+            let made = connect::connect(
+                url,
+                connection.own,
+                &inner.reach,
+                &connection.clock,
+                inner.wait,
+            )
+            .await;
             let (sink, stream) = match made {
                 Ok(socket) => socket.split(),
                 Err(NoSocket::NotAllowed) => {

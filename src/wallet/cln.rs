@@ -19,11 +19,15 @@ use serde_json::{Value, json};
 
 use self::answers::{Funds, Info, Invoice, Invoices, Made};
 use super::http::{Answer, Kind, Server, Setup};
-use super::{Caps, Issued, NewInvoice, PaymentStatus, ServerError, Wallet, WalletError};
+use super::{
+    Caps, Issued, LIST_PAGE, LIST_PAGES, Listed, NewInvoice, PaymentStatus, ServerError, Wallet,
+    WalletError, take_page,
+};
 use crate::domain::health::{HealthLevel, WalletHealth};
 use crate::domain::id::PaymentHash;
 use crate::domain::msat::Msat;
 use crate::domain::text::cut_bytes;
+use crate::domain::time::Time;
 
 const BACKEND: &str = "cln";
 
@@ -32,6 +36,9 @@ const MAX_MEMO_BYTES: usize = 639;
 
 /// How many invoices one label may see expire before it is given up.
 const MAX_INVOICES: u32 = 16;
+
+/// No node has made so many invoices.
+const MAX_INDEX: u64 = 1 << 40;
 
 /// "Duplicate label" (lightning-invoice).
 const LABEL_TAKEN: i64 = 900;
@@ -180,6 +187,45 @@ impl Cln {
         invoice.seen()
     }
 
+    /// Invoices from this place on, in the order in which they were made.
+    async fn from(&self, start: u64, limit: usize) -> Result<Invoices, WalletError> {
+        let body = json!({"index": "created", "start": start, "limit": limit});
+        self.ask("listinvoices", &body).await
+    }
+
+    /// The node lists oldest first, and says no times: the place is looked for, halving what is left.
+    async fn list(&self, since: Time) -> Result<Vec<Listed>, WalletError> {
+        let (mut old, mut new) = (0_u64, 1_u64);
+        while new < MAX_INDEX && self.from(new, 1).await?.are_before(since) {
+            old = new;
+            new *= 2;
+        }
+        while new - old > 1 {
+            let middle = old + (new - old) / 2;
+            if self.from(middle, 1).await?.are_before(since) {
+                old = middle;
+            } else {
+                new = middle;
+            }
+        }
+        let (mut found, mut start) = (Vec::new(), old);
+        for _ in 0..LIST_PAGES {
+            let page = self.from(start, LIST_PAGE).await?;
+            let Some(last) = page.last_index().filter(|last| *last >= start) else {
+                break;
+            };
+            start = last + 1;
+            let listed = page.listed();
+            let full = listed.len() >= LIST_PAGE;
+            // Before the place there may be one or two that are older.
+            take_page(&mut found, listed, full, since);
+            if !full {
+                break;
+            }
+        }
+        Ok(found)
+    }
+
     async fn ask_health(&self) -> Result<WalletHealth, WalletError> {
         let answer = self.call("getinfo", &json!({})).await?;
         let mut notes = Vec::new();
@@ -305,6 +351,10 @@ impl Wallet for Cln {
 
     fn find_by_label(&self, label: String) -> BoxFuture<'_, Result<Option<Issued>, WalletError>> {
         async move { self.find(&label).await }.boxed()
+    }
+
+    fn made_since(&self, since: Time) -> BoxFuture<'_, Result<Vec<Listed>, WalletError>> {
+        self.list(since).boxed()
     }
 
     fn clock_off_secs(&self) -> Option<i64> {

@@ -20,7 +20,8 @@ use serde_json::json;
 use super::http::{Answer, Kind, Server, Setup};
 use super::number::or_default;
 use super::{
-    Caps, Issued, NewInvoice, PaymentStatus, ServerError, Wallet, WalletError, whole_sats,
+    Caps, Issued, LIST_PAGE, LIST_PAGES, Listed, NewInvoice, PaymentStatus, ServerError, Wallet,
+    WalletError, take_page, whole_sats,
 };
 use crate::domain::Hex32;
 use crate::domain::health::{HealthLevel, WalletHealth};
@@ -141,6 +142,29 @@ impl Lnbits {
         Ok(pick(found.unwrap_or_default(), label, Time::now()))
     }
 
+    async fn list(&self, since: Time) -> Result<Vec<Listed>, WalletError> {
+        let mut found = Vec::new();
+        for page in 0..LIST_PAGES {
+            let mut url = self.at("payments");
+            url.query_pairs_mut()
+                .append_pair("limit", &LIST_PAGE.to_string())
+                .append_pair("offset", &(page * LIST_PAGE).to_string())
+                .append_pair("sortby", "time")
+                .append_pair("direction", "desc");
+            let answer = self.server.get(url).await?;
+            let records: Option<Vec<Record>> = self.server.json(&answer)?;
+            let records = records.unwrap_or_default();
+            let full = records.len() >= LIST_PAGE;
+            // What was sent is listed too, and makes a page of ours shorter than the server's.
+            let listed: Vec<Listed> = records.into_iter().filter_map(Record::listed).collect();
+            let only_sent = full && listed.is_empty();
+            if !take_page(&mut found, listed, full, since) && !only_sent {
+                break;
+            }
+        }
+        Ok(found)
+    }
+
     async fn ask_health(&self) -> Result<WalletHealth, WalletError> {
         let answer = self.server.get(self.at("wallet")).await?;
         let wallet: Account = self.server.json(&answer)?;
@@ -211,6 +235,10 @@ impl Wallet for Lnbits {
         async move { self.find(&label).await }.boxed()
     }
 
+    fn made_since(&self, since: Time) -> BoxFuture<'_, Result<Vec<Listed>, WalletError>> {
+        self.list(since).boxed()
+    }
+
     fn clock_off_secs(&self) -> Option<i64> {
         self.server.clock_off_secs()
     }
@@ -263,6 +291,7 @@ struct Record {
     fee: Option<i64>,
     status: Option<String>,
     external_id: Option<String>,
+    memo: Option<String>,
 }
 
 impl Record {
@@ -271,6 +300,16 @@ impl Record {
             bolt11: self.bolt11.or(self.payment_request)?,
             payment_hash: self.payment_hash?,
             backend_ref: None,
+        })
+    }
+
+    fn listed(mut self) -> Option<Listed> {
+        let received = self.amount.is_some_and(|msat| msat > 0);
+        let (label, memo) = (self.external_id.take(), self.memo.take());
+        Some(Listed {
+            issued: self.issued().filter(|_| received)?,
+            label,
+            memo,
         })
     }
 

@@ -18,11 +18,15 @@ use serde_json::{Value, json};
 use self::answers::{Balances, Info, Invoice, Invoices, Made, to_base64};
 use super::http::{Answer, Kind, Server, Setup};
 use super::number::node_key;
-use super::{Caps, Issued, NewInvoice, PaymentStatus, ServerError, Wallet, WalletError};
+use super::{
+    Caps, Issued, LIST_PAGE, LIST_PAGES, Listed, NewInvoice, PaymentStatus, ServerError, Wallet,
+    WalletError, take_page,
+};
 use crate::domain::health::{HealthLevel, WalletHealth};
 use crate::domain::id::{PaymentHash, Preimage};
 use crate::domain::msat::Msat;
 use crate::domain::text::cut_bytes;
+use crate::domain::time::Time;
 
 const BACKEND: &str = "lnd";
 
@@ -158,6 +162,31 @@ impl Lnd {
         }
     }
 
+    async fn list(&self, since: Time) -> Result<Vec<Listed>, WalletError> {
+        let mut found = Vec::new();
+        let mut before = None;
+        for _ in 0..LIST_PAGES {
+            let mut url = self.server.at("v1/invoices");
+            url.query_pairs_mut()
+                .append_pair("num_max_invoices", &LIST_PAGE.to_string())
+                .append_pair("reversed", "true");
+            if let Some(before) = before {
+                let before: u64 = before;
+                url.query_pairs_mut()
+                    .append_pair("index_offset", &before.to_string());
+            }
+            let answer = self.server.get(url).await?;
+            let page: Invoices = self.told(&answer)?;
+            before = page.first();
+            let listed = page.listed();
+            let full = listed.len() >= LIST_PAGE && before.is_some();
+            if !take_page(&mut found, listed, full, since) {
+                break;
+            }
+        }
+        Ok(found)
+    }
+
     async fn ask_health(&self) -> Result<WalletHealth, WalletError> {
         let info = self.server.get(self.server.at("v1/getinfo")).await?;
         let limited = says(&info, "permission denied");
@@ -284,6 +313,10 @@ impl Wallet for Lnd {
 
     fn find_by_label(&self, _label: String) -> BoxFuture<'_, Result<Option<Issued>, WalletError>> {
         async { Err(WalletError::Unsupported) }.boxed()
+    }
+
+    fn made_since(&self, since: Time) -> BoxFuture<'_, Result<Vec<Listed>, WalletError>> {
+        self.list(since).boxed()
     }
 
     fn clock_off_secs(&self) -> Option<i64> {

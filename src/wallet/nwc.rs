@@ -26,7 +26,10 @@ use serde_json::{Value, json};
 use self::answers::{Info, Methods, Refusal};
 use self::client::{Answered, NwcClient};
 use self::connection::{Connection, host};
-use super::{Caps, Issued, NewInvoice, PaymentStatus, Wallet, WalletError};
+use super::{
+    Caps, Issued, LIST_PAGE, LIST_PAGES, Listed, NewInvoice, PaymentStatus, Wallet, WalletError,
+    take_page,
+};
 use crate::domain::health::{HealthLevel, WalletHealth};
 use crate::domain::id::{PaymentHash, Preimage};
 use crate::domain::text::cut_bytes;
@@ -177,6 +180,32 @@ impl Nwc {
         }
     }
 
+    async fn list(&self, since: Time) -> Result<Vec<Listed>, WalletError> {
+        let mut found = Vec::new();
+        for page in 0..LIST_PAGES {
+            let params = json!({
+                "from": since.secs(),
+                "limit": LIST_PAGE,
+                "offset": page * LIST_PAGE,
+                "unpaid": true,
+                "type": "incoming",
+            });
+            let answer = match self.ask("list_transactions", params).await? {
+                Ok(answer) => answer,
+                Err(no) if no.is("NOT_IMPLEMENTED") || no.is("RESTRICTED") => {
+                    return Err(WalletError::Unsupported);
+                }
+                Err(refusal) => return Err(refusal.error()),
+            };
+            let listed = answers::listed(&answer);
+            let full = listed.len() >= LIST_PAGE;
+            if !take_page(&mut found, listed, full, since) {
+                break;
+            }
+        }
+        Ok(found)
+    }
+
     async fn ask_health(&self) -> Result<WalletHealth, WalletError> {
         let (info, balance) = tokio::join!(
             self.ask("get_info", json!({})),
@@ -276,6 +305,10 @@ impl Wallet for Nwc {
 
     fn find_by_label(&self, _label: String) -> BoxFuture<'_, Result<Option<Issued>, WalletError>> {
         async { Err(WalletError::Unsupported) }.boxed()
+    }
+
+    fn made_since(&self, since: Time) -> BoxFuture<'_, Result<Vec<Listed>, WalletError>> {
+        self.list(since).boxed()
     }
 
     fn next_hint(&self) -> BoxFuture<'_, Option<PaymentHash>> {

@@ -20,12 +20,14 @@ use self::answers::{Balance, Info, Made, Payment};
 use super::http::{Answer, Kind, Server, Setup};
 use super::number::node_key;
 use super::{
-    Caps, Issued, NewInvoice, PaymentStatus, ServerError, Wallet, WalletError, whole_sats,
+    Caps, Issued, LIST_PAGE, LIST_PAGES, Listed, NewInvoice, PaymentStatus, ServerError, Wallet,
+    WalletError, take_page, whole_sats,
 };
 use crate::domain::health::{HealthLevel, WalletHealth};
 use crate::domain::id::PaymentHash;
 use crate::domain::msat::Msat;
 use crate::domain::text::cut_bytes;
+use crate::domain::time::Time;
 
 const BACKEND: &str = "phoenixd";
 
@@ -130,6 +132,28 @@ impl Phoenixd {
             .and_then(Payment::issued))
     }
 
+    async fn list(&self, since: Time) -> Result<Vec<Listed>, WalletError> {
+        let mut found = Vec::new();
+        let from = since.0.max(0).to_string();
+        for page in 0..LIST_PAGES {
+            let mut url = self.server.at("payments/incoming");
+            url.query_pairs_mut()
+                .append_pair("from", &from)
+                .append_pair("all", "true")
+                .append_pair("limit", &LIST_PAGE.to_string())
+                .append_pair("offset", &(page * LIST_PAGE).to_string());
+            let answer = self.server.get(url).await?;
+            let payments: Option<Vec<Payment>> = self.server.json(&answer)?;
+            let payments = payments.unwrap_or_default();
+            let full = payments.len() >= LIST_PAGE;
+            let listed = payments.into_iter().filter_map(Payment::listed).collect();
+            if !take_page(&mut found, listed, full, since) {
+                break;
+            }
+        }
+        Ok(found)
+    }
+
     async fn ask_health(&self) -> Result<WalletHealth, WalletError> {
         let answer = self.server.get(self.server.at("getinfo")).await?;
         let info: Info = self.server.json(&answer)?;
@@ -217,6 +241,10 @@ impl Wallet for Phoenixd {
 
     fn find_by_label(&self, label: String) -> BoxFuture<'_, Result<Option<Issued>, WalletError>> {
         async move { self.find(&label).await }.boxed()
+    }
+
+    fn made_since(&self, since: Time) -> BoxFuture<'_, Result<Vec<Listed>, WalletError>> {
+        self.list(since).boxed()
     }
 
     fn clock_off_secs(&self) -> Option<i64> {

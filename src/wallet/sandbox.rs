@@ -19,7 +19,7 @@ use futures::future::BoxFuture;
 
 use self::book::{Book, Entry, IssueError, Record};
 use super::inbox::Inbox;
-use super::{Caps, Issued, NewInvoice, PaymentStatus, Wallet, WalletError};
+use super::{Caps, Issued, Listed, NewInvoice, PaymentStatus, Wallet, WalletError};
 use crate::domain::health::{HealthLevel, WalletHealth};
 use crate::domain::id::{PaymentHash, Preimage};
 use crate::domain::invoice::{InvoiceFault, Network};
@@ -168,6 +168,20 @@ impl Wallet for SandboxWallet {
                 .find(&label, Time::now())
                 .map_err(|error| failed(&error))?;
             Ok(found.map(issued))
+        })
+        .boxed()
+    }
+
+    fn made_since(&self, since: Time) -> BoxFuture<'_, Result<Vec<Listed>, WalletError>> {
+        self.with_book(move |book| {
+            let records = book.all().map_err(|error| failed(&error))?;
+            let listed = records.into_iter().map(|record| Listed {
+                label: Some(record.label.clone()),
+                memo: None,
+                issued: issued(record),
+            });
+            let is_new = |one: &Listed| one.made_at().is_none_or(|at| at >= since);
+            Ok(listed.filter(is_new).collect())
         })
         .boxed()
     }

@@ -140,20 +140,27 @@ fn make(body: &Value, shared: &Shared) -> Option<Reply> {
 }
 
 fn list(body: &Value, shared: &Shared) -> Reply {
-    let fits = |one: &&Invoice| {
+    let fits = |one: &Invoice| {
         let hash = body["payment_hash"].as_str();
         let label = body["label"].as_str();
         hash.is_none_or(|hash| hex(&one.hash) == hash) && label.is_none_or(|it| one.label == it)
     };
     let limit = body["limit"].as_u64().unwrap_or(u64::MAX);
-    let found: Vec<Invoice> = shared.books(|books| {
-        let found = books.all().iter().filter(fits);
+    let start = body["start"].as_u64().unwrap_or(0);
+    let found: Vec<(u64, Invoice)> = shared.books(|books| {
+        let found = (1..).zip(books.all()).filter(|(_, one)| fits(one));
         found
+            .filter(|(index, _)| *index >= start)
             .take(usize::try_from(limit).unwrap())
-            .cloned()
+            .map(|(index, one)| (index, one.clone()))
             .collect()
     });
-    let shown: Vec<Value> = found.iter().map(|one| show(one, shared)).collect();
+    let shown = found.iter().map(|(index, one)| {
+        let mut shown = show(one, shared);
+        shown["created_index"] = json!(index);
+        shown
+    });
+    let shown: Vec<Value> = shown.collect();
     yes(&json!({"invoices": shown}))
 }
 

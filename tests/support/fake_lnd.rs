@@ -79,9 +79,20 @@ fn api(request: &Request, shared: &Shared) -> Option<Reply> {
             return make(&body, shared, Some(hash));
         }
         ("GET", "/v1/invoices") => {
-            let newest = shared.books(|books| books.all().last().cloned());
-            let found: Vec<Value> = newest.iter().map(|one| show(one, shared)).collect();
-            yes(&json!({"invoices": found, "first_index_offset": "0", "last_index_offset": "0"}))
+            let asked = |name: &str| url.query_pairs().find(|(key, _)| key == name);
+            let asked = |name: &str| asked(name).and_then(|(_, text)| text.parse::<usize>().ok());
+            let most = asked("num_max_invoices").unwrap_or(100);
+            let before = asked("index_offset").filter(|index| *index > 0);
+            let (found, first): (Vec<Invoice>, usize) = shared.books(|books| {
+                let end = before.map_or(books.all().len(), |index| index - 1);
+                let start = end.saturating_sub(most);
+                (books.all()[start..end].to_vec(), start + 1)
+            });
+            let shown: Vec<Value> = found.iter().map(|one| show(one, shared)).collect();
+            let last = first + shown.len();
+            yes(
+                &json!({"invoices": shown, "first_index_offset": first.to_string(), "last_index_offset": last.to_string()}),
+            )
         }
         ("POST", "/v2/invoices/settle") => settle(&request.json(), shared),
         ("POST", "/v2/invoices/cancel") => cancel(&request.json(), shared),

@@ -129,6 +129,7 @@ fn list(url: &reqwest::Url, shared: &Shared) -> Reply {
         let found = url.query_pairs().find(|(key, _)| key == name);
         found.map(|(_, value)| value.into_owned())
     };
+    let number = |name: &str| asked(name).and_then(|text| text.parse::<usize>().ok());
     let all = asked("all").as_deref() == Some("true");
     let label = asked("externalId").unwrap_or_default();
     let found: Vec<Invoice> = shared.books(|books| {
@@ -136,6 +137,8 @@ fn list(url: &reqwest::Url, shared: &Shared) -> Reply {
         found
             .filter(|one| label.is_empty() || one.label == label)
             .filter(|one| all || matches!(one.life, Life::Paid { .. }))
+            .skip(number("offset").unwrap_or(0))
+            .take(number("limit").unwrap_or(20))
             .cloned()
             .collect()
     });

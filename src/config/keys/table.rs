@@ -59,8 +59,8 @@ impl Key {
 }
 
 use Section::{
-    Accounting, Endpoint, Gateway, Keys, Limits, Log, Machine, Market, Nostr, Payment, Price,
-    PriceModel, Privacy, Root, Screen, Text, Wallet,
+    Accounting, Backup, Endpoint, Gateway, Keys, Limits, Log, Machine, Market, Nostr, Payment,
+    Price, PriceModel, Privacy, Root, Screen, Text, Wallet,
 };
 
 /// Every setting, in the order of the file.
@@ -235,6 +235,13 @@ pub const KEYS: &[Key] = &[
 
     key(Privacy, "keep_content_hours", count(0, 87_600, "hours"),
         "Prompts and answers of finished jobs are erased from the ledger after this; 0: at once."),
+
+    key(Backup, "every_hours", count(0, 8_760, "hours"),
+        "A verified copy of the ledger is made this often; 0: none."),
+    key(Backup, "keep", count(1, 10_000, "copies"),
+        "So many copies are kept, the newest."),
+    key(Backup, "folder", Shape::Text(Rule::Line),
+        "Where they go, best another disk; empty: `backups` in the data directory."),
 
     key(Accounting, "rates", Shape::Text(Rule::Path),
         "CSV with date and the price of one bitcoin on that day, for the value of receipts.").optional("\"rates.csv\""),

@@ -56,6 +56,8 @@ pub enum LockError {
 #[derive(Debug)]
 pub struct DataLock {
     file: File,
+    /// The folder itself, locked too: a lock file that was deleted lets nobody in.
+    _folder: File,
     holder: Holder,
 }
 
@@ -77,7 +79,8 @@ impl DataLock {
             .mode(PRIVATE_FILE)
             .open(places.lock())
             .map_err(io)?;
-        if !locked(&file).map_err(io)? {
+        let folder = File::open(&places.data).map_err(io)?;
+        if !locked(&file).map_err(io)? || !locked(&folder).map_err(io)? {
             let pid = holder(&file).map(|holder| holder.pid);
             let data = places.data.display().to_string();
             return Err(LockError::Held { data, pid });
@@ -86,7 +89,11 @@ impl DataLock {
             pid: std::process::id(),
             socket: places.socket(),
         };
-        let mut lock = Self { file, holder };
+        let mut lock = Self {
+            file,
+            _folder: folder,
+            holder,
+        };
         lock.write().map_err(io)?;
         Ok(lock)
     }

@@ -15,6 +15,8 @@ pub enum Plan {
     Poll,
     /// The result is due at every relay again.
     Send,
+    /// The result is signed anew, where no relay has the first one.
+    SendAnew,
     /// The job as it is then, and the decision; nothing of it that nobody has is sent any more where `withdraw`.
     Mark {
         /// The job after it; its `rev` is one higher.
@@ -106,6 +108,7 @@ pub fn plan(
     }
     match action {
         DeskAction::Deliver => Ok(Plan::Send),
+        DeskAction::Redeliver => Ok(Plan::SendAnew),
         DeskAction::Retry if case.kind == CaseKind::Disputed => Ok(Plan::Poll),
         DeskAction::Retry => Ok(Plan::Retry),
         DeskAction::Refunded | DeskAction::Waive => Ok(mark(job, &case, action, note, now)),
@@ -162,6 +165,7 @@ fn not_offered(case: &Case, action: DeskAction) -> NoPlan {
         (_, CaseKind::Orphan) => "nobody has seen the invoice",
         (DeskAction::Deliver, _) if case.result_id.is_some() => "the result's text was erased",
         (DeskAction::Deliver, _) => "there is no result",
+        (DeskAction::Redeliver, _) => "only a result that no relay has is signed anew",
         (DeskAction::Retry, CaseKind::Undelivered) if case.result_id.is_some() => {
             "its one result was signed already"
         }

@@ -105,7 +105,7 @@ fn of(facts: &Facts) -> Option<(CaseKind, Vec<DeskAction>)> {
     case(facts, NOW).map(|case| (case.kind, case.actions))
 }
 
-use DeskAction::{Deliver, Refunded, Retry, Waive};
+use DeskAction::{Deliver, Redeliver, Refunded, Retry, Waive};
 
 #[test]
 fn what_is_well_is_no_case() {
@@ -145,7 +145,10 @@ fn a_signed_result_that_no_relay_took_is_sent_and_never_made_anew() {
     one.result_kept = true;
     assert_eq!(
         of(&one),
-        Some((CaseKind::Undelivered, vec![Deliver, Refunded, Waive]))
+        Some((
+            CaseKind::Undelivered,
+            vec![Deliver, Redeliver, Refunded, Waive]
+        ))
     );
     let why = plan(&one, None, Retry, "", NOW).unwrap_err().to_string();
     assert!(

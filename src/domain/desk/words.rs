@@ -61,6 +61,8 @@ pub enum DeskAction {
     Retry,
     /// Send the same signed result to the relays again.
     Deliver,
+    /// Sign the result anew, as no relay has the first one: where relays refuse it for its date.
+    Redeliver,
     /// The seller has given the money back. Can't be undone.
     Refunded,
     /// Nobody will do anything about it. Can't be undone.
@@ -69,7 +71,13 @@ pub enum DeskAction {
 
 impl DeskAction {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Retry, Self::Deliver, Self::Refunded, Self::Waive];
+    pub const ALL: [Self; 5] = [
+        Self::Retry,
+        Self::Deliver,
+        Self::Redeliver,
+        Self::Refunded,
+        Self::Waive,
+    ];
 
     /// The word on the command line, in JSON and in the ledger.
     #[must_use]
@@ -77,6 +85,7 @@ impl DeskAction {
         match self {
             Self::Retry => "retry",
             Self::Deliver => "deliver",
+            Self::Redeliver => "redeliver",
             Self::Refunded => "refunded",
             Self::Waive => "waive",
         }
@@ -100,6 +109,7 @@ impl DeskAction {
         match self {
             Self::Retry => "retried",
             Self::Deliver => "sent_again",
+            Self::Redeliver => "signed_again",
             Self::Refunded => "refunded",
             Self::Waive => "waived",
         }

@@ -8,8 +8,9 @@ use super::super::ZAP_WINDOW;
 use super::super::connection::Sub;
 use super::super::timing::doubled;
 use super::Session;
-use crate::domain::announce::{FLEETING_PING, PING};
+use crate::domain::announce::{self, FLEETING_PING, PING};
 use crate::domain::time::Time;
+use crate::domain::twin;
 
 /// An answer with this many events may have been cut off by the relay: the older part is asked for too.
 pub(super) const FULL_PAGE: usize = 100;
@@ -41,6 +42,22 @@ fn ping_filter(us: PublicKey, clock: u64) -> Filter {
         .since(Timestamp::from_secs(clock.saturating_sub(60)))
 }
 
+/// Events of our own key. Results from now on, and of the last minute: one that we have not signed is another machine's. What it
+/// and we announce: a newer one than ours hides ours.
+fn own_filters(us: PublicKey, requests: &[u16], clock: u64) -> [Filter; 2] {
+    let results = requests.iter().map(|kind| kind.saturating_add(1_000));
+    let kinds = results.chain([twin::CLAIM]).map(Kind::from_u16);
+    [
+        Filter::new()
+            .author(us)
+            .kinds(kinds)
+            .since(Timestamp::from_secs(clock.saturating_sub(60))),
+        Filter::new()
+            .author(us)
+            .kinds(announce::KINDS.map(Kind::from_u16)),
+    ]
+}
+
 impl Session<'_> {
     /// Asks for the requests from the cursor on, less the overlap; from as far back as allowed after a gap.
     pub(super) fn ask_jobs(&mut self, now: Instant) {
@@ -68,6 +85,7 @@ impl Session<'_> {
         filters.extend(self.shared.zaps.map(|us| zap_filter(us, clock)));
         if self.shared.named.is_none() {
             filters.push(ping_filter(self.shared.us, clock));
+            filters.extend(own_filters(self.shared.us, &self.shared.kinds, clock));
         }
         self.request(Sub::Jobs, filters);
         self.jobs.sent(now);

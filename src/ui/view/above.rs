@@ -106,6 +106,7 @@ fn decide(
         (DeskAction::Retry, CaseKind::Disputed) => "Ask the wallet again?",
         (DeskAction::Retry, _) => "Try again?",
         (DeskAction::Deliver, _) => "Send the result again?",
+        (DeskAction::Redeliver, _) => "Sign the result anew?",
         (DeskAction::Refunded, _) => "Mark as refunded?",
         (DeskAction::Waive, _) => "Waive the case?",
     };

@@ -14,7 +14,7 @@ use crate::domain::msat::Msat;
 use crate::domain::text::clean;
 use crate::domain::time::Time;
 use crate::wallet::number::{Number, network_word, node_key, or_default};
-use crate::wallet::{Issued, PaymentStatus, WalletError};
+use crate::wallet::{Issued, Listed, PaymentStatus, WalletError};
 
 /// getinfo
 #[derive(Deserialize)]
@@ -144,6 +144,36 @@ impl Invoices {
         self.invoices.into_iter().find(is_it)
     }
 
+    /// Is there one, and was it made before then?
+    pub(super) fn are_before(&self, since: Time) -> bool {
+        let bolt11 = self.invoices.first().and_then(|one| one.bolt11.as_deref());
+        let read = bolt11.and_then(|text| invoice::read(text).ok());
+        // One without a text, as for an offer, is passed over: it tells nothing.
+        read.map_or(!self.invoices.is_empty(), |read| {
+            invoice::times(&read).0 < since
+        })
+    }
+
+    /// The place of the last one.
+    pub(super) fn last_index(&self) -> Option<u64> {
+        self.invoices.last()?.created_index.map(|index| index.0)
+    }
+
+    /// Those that can be read.
+    pub(super) fn listed(self) -> Vec<Listed> {
+        let all = self.invoices.into_iter();
+        all.filter_map(|mut one| {
+            let (label, memo) = (one.label.take(), one.description.take());
+            let issued = one.issued()?;
+            Some(Listed {
+                issued,
+                label,
+                memo,
+            })
+        })
+        .collect()
+    }
+
     /// The node that signed the first of them.
     pub(super) fn maker(&self) -> Option<String> {
         let bolt11 = self.invoices.first()?.bolt11.as_deref()?;
@@ -154,6 +184,8 @@ impl Invoices {
 #[derive(Deserialize)]
 pub(super) struct Invoice {
     label: Option<String>,
+    description: Option<String>,
+    created_index: Option<Number>,
     bolt11: Option<String>,
     payment_hash: Option<PaymentHash>,
     amount_msat: Option<Number>,

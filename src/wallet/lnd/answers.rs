@@ -11,7 +11,7 @@ use crate::domain::msat::Msat;
 use crate::domain::text::clean;
 use crate::domain::time::Time;
 use crate::wallet::number::{Number, network_word, or_default};
-use crate::wallet::{Issued, PaymentStatus, WalletError};
+use crate::wallet::{Issued, Listed, PaymentStatus, WalletError};
 
 pub(super) fn to_base64(bytes: &Hex32) -> String {
     STANDARD.encode(bytes.0)
@@ -97,9 +97,23 @@ impl Made {
 pub(super) struct Invoices {
     #[serde(default, deserialize_with = "or_default")]
     invoices: Vec<Invoice>,
+    first_index_offset: Option<Number>,
 }
 
 impl Invoices {
+    /// Where the page before this one ends; none where there is none.
+    pub(super) fn first(&self) -> Option<u64> {
+        self.first_index_offset
+            .map(|index| index.0)
+            .filter(|index| *index > 1)
+    }
+
+    /// Those that can be read.
+    pub(super) fn listed(self) -> Vec<Listed> {
+        let all = self.invoices.into_iter();
+        all.filter_map(Invoice::listed).collect()
+    }
+
     /// The node that signed the first of them.
     pub(super) fn maker(&self) -> Option<String> {
         let bolt11 = self.invoices.first()?.payment_request.as_deref()?;
@@ -111,6 +125,7 @@ impl Invoices {
 #[derive(Deserialize)]
 pub(super) struct Invoice {
     r_hash: Option<String>,
+    memo: Option<String>,
     payment_request: Option<String>,
     state: Option<String>,
     amt_paid_msat: Option<Number>,
@@ -130,6 +145,20 @@ struct Htlc {
 }
 
 impl Invoice {
+    fn listed(self) -> Option<Listed> {
+        let hash = PaymentHash(from_base64(self.r_hash.as_deref()?)?);
+        let bolt11 = self.payment_request.filter(|text| !text.is_empty())?;
+        Some(Listed {
+            issued: Issued {
+                bolt11,
+                payment_hash: hash,
+                backend_ref: None,
+            },
+            label: None,
+            memo: self.memo,
+        })
+    }
+
     fn is_about(&self, asked: &PaymentHash) -> Result<(), WalletError> {
         if self.r_hash.as_deref().and_then(from_base64) == Some(asked.0) {
             return Ok(());

@@ -12,7 +12,7 @@ use crate::domain::invoice;
 use crate::domain::msat::{MAX_MSAT, Msat};
 use crate::domain::time::Time;
 use crate::wallet::number::{Number, network_word};
-use crate::wallet::{Issued, PaymentStatus, WalletError};
+use crate::wallet::{Issued, Listed, PaymentStatus, WalletError};
 
 /// Methods that are read of a list; real ones are below thirty.
 const MAX_METHODS: usize = 128;
@@ -243,6 +243,23 @@ pub(super) fn issued(value: &Value) -> Option<Issued> {
         payment_hash: named.or_else(|| hash_of(bolt11))?,
         backend_ref: None,
     })
+}
+
+/// `list_transactions`: what came in, as far as it can be read.
+pub(super) fn listed(value: &Value) -> Vec<Listed> {
+    let all = value["transactions"].as_array();
+    let incoming = all
+        .into_iter()
+        .flatten()
+        .filter(|one| one["type"].as_str() != Some("outgoing"));
+    let read = |one: &Value| {
+        Some(Listed {
+            issued: issued(one)?,
+            label: None,
+            memo: one["description"].as_str().map(str::to_owned),
+        })
+    };
+    incoming.filter_map(read).collect()
 }
 
 fn hash_of(bolt11: &str) -> Option<PaymentHash> {

@@ -8,7 +8,7 @@ use crate::domain::invoice;
 use crate::domain::msat::Msat;
 use crate::domain::time::Time;
 use crate::wallet::number::{network_word, or_default};
-use crate::wallet::{Issued, PaymentStatus, WalletError};
+use crate::wallet::{Issued, Listed, PaymentStatus, WalletError};
 
 /// `GET /getinfo`
 #[derive(Deserialize)]
@@ -80,6 +80,7 @@ pub(super) struct Payment {
     #[serde(rename = "paymentHash")]
     hash: PaymentHash,
     external_id: Option<String>,
+    description: Option<String>,
     invoice: Option<String>,
     is_paid: bool,
     is_expired: Option<bool>,
@@ -118,6 +119,16 @@ impl Payment {
             bolt11: self.invoice?,
             payment_hash: self.hash,
             backend_ref: None,
+        })
+    }
+
+    pub(super) fn listed(mut self) -> Option<Listed> {
+        let (label, memo) = (self.external_id.take(), self.description.take());
+        let issued = self.issued()?;
+        Some(Listed {
+            issued,
+            label,
+            memo,
         })
     }
 

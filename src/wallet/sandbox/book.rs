@@ -294,6 +294,23 @@ impl Book {
         }
     }
 
+    /// Every invoice.
+    pub(super) fn all(&self) -> Result<Vec<Record>, SandboxError> {
+        let failed = |source| SandboxError::files(&self.dir, source);
+        let mut found = Vec::new();
+        for entry in fs::read_dir(&self.dir).map_err(failed)? {
+            let name = entry.map_err(failed)?.file_name();
+            let hash = name
+                .to_str()
+                .and_then(|name| name.strip_suffix(".json"))
+                .and_then(|hex| hex.parse::<PaymentHash>().ok());
+            if let Some(hash) = hash {
+                found.extend(self.record(&hash)?);
+            }
+        }
+        Ok(found)
+    }
+
     fn record(&self, hash: &PaymentHash) -> Result<Option<Record>, SandboxError> {
         let path = self.dir.join(format!("{hash}.json"));
         let text = read(&path).map_err(|source| SandboxError::files(&path, source))?;

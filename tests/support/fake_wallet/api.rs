@@ -56,10 +56,14 @@ pub fn answer(request: &Request, shared: &Shared) -> Option<Reply> {
         }
         ("POST", "payments") if known => create(&request.body, shared, &fault),
         ("GET", "payments") if known => {
-            let label = url.query_pairs().find(|(name, _)| name == "external_id");
+            let asked = |wanted: &str| url.query_pairs().find(|(name, _)| name == wanted);
+            let number = |wanted: &str| asked(wanted).and_then(|(_, text)| text.parse().ok());
+            let page = (number("offset").unwrap_or(0), number("limit").unwrap_or(20));
+            let label = asked("external_id");
             Some(list(
                 shared,
                 &fault,
+                page,
                 label.map(|(_, label)| label.into_owned()).as_deref(),
             ))
         }
@@ -124,7 +128,12 @@ fn create(body: &Value, shared: &Shared, fault: &Fault) -> Option<Reply> {
     Some(reply(201, &answer))
 }
 
-fn list(shared: &Shared, fault: &Fault, label: Option<&str>) -> Reply {
+fn list(
+    shared: &Shared,
+    fault: &Fault,
+    (offset, limit): (usize, usize),
+    label: Option<&str>,
+) -> Reply {
     let state = shared.held();
     let found: Vec<Value> = state
         .invoices
@@ -132,6 +141,8 @@ fn list(shared: &Shared, fault: &Fault, label: Option<&str>) -> Reply {
         .rev()
         .filter(|invoice| label.is_none_or(|label| invoice.created.label == label))
         .filter(|_| *fault != Fault::ForgetLabels)
+        .skip(offset)
+        .take(limit)
         .map(|invoice| payment(invoice, fault))
         .collect();
     reply(200, &Value::from(found))

@@ -239,6 +239,8 @@ fn key(app: &App, act: Act) -> &str {
 fn todo(app: &App, case: &Case) -> String {
     let named = |action: &DeskAction| {
         let (act, word) = match action {
+            // Rare and with a warning: on the command line alone.
+            DeskAction::Redeliver => return "vend recover ID redeliver: sign it anew".to_owned(),
             DeskAction::Retry if case.kind == CaseKind::Disputed => (Act::Retry, "ask the wallet"),
             DeskAction::Retry => (Act::Retry, "try again"),
             DeskAction::Deliver => (Act::Deliver, "send the result again"),
