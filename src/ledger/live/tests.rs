@@ -31,6 +31,12 @@ fn ids(jobs: &[Job]) -> Vec<u8> {
 #[test]
 fn the_queue_is_paid_ones_then_bids_then_age() {
     let mut live = Live::default();
+    // Paid after the work, so that nothing but a payment makes one paid.
+    let queued = |number, bid, paid| {
+        let mut job = queued(number, bid, paid);
+        job.terms.order = PayOrder::After;
+        job
+    };
     for job in [
         queued(1, 0, false),
         queued(2, 5, false),
@@ -42,6 +48,7 @@ fn the_queue_is_paid_ones_then_bids_then_age() {
     }
     live.put(&numbered(6, |job| {
         job.state = State::Queued;
+        job.terms.order = PayOrder::After;
         job.next_at = Some(Time(500));
     }));
     assert_eq!(ids(&live.queue(Time(499), 64)), [4, 3, 2, 5, 1]);
