@@ -100,6 +100,22 @@ impl Seller {
     }
 }
 
+/// One seller of several announcements of its own: the newest one's words, and the models of all; of a model that several name the
+/// newest one's price.
+#[must_use]
+pub fn merged<'a>(announced: impl IntoIterator<Item = &'a Seller>) -> Option<Seller> {
+    let mut all: Vec<&Seller> = announced.into_iter().collect();
+    all.sort_by_key(|seller| std::cmp::Reverse(seller.at));
+    let (newest, others) = all.split_first()?;
+    let mut one = (*newest).clone();
+    for (name, offer) in others.iter().flat_map(|seller| &seller.models) {
+        if one.models.len() < MAX_MODELS && one.model(name).is_none() {
+            one.models.push((name.clone(), *offer));
+        }
+    }
+    Some(one)
+}
+
 /// Reads handler information (kind 31990) whose signature was checked. None where it sells no text on this kind, or can't be
 /// read.
 #[must_use]
@@ -472,6 +488,41 @@ mod tests {
         );
         let named = rank(&[(cheap, fresh), (dear, fresh)], Some("mistral"), SIZE, NOW);
         assert!(named.is_empty());
+    }
+
+    #[test]
+    fn several_announcements_of_a_seller_are_one_seller() {
+        let offer = |min| ModelOffer {
+            min_msat: Some(min),
+            input_msat_per_1k: None,
+            output_msat_per_1k: None,
+            tokens_per_second: None,
+            context: None,
+        };
+        let key = nostr::Keys::generate().public_key();
+        let said = |name: &str, at, models: &[(&str, u64)]| Seller {
+            key,
+            name: name.to_owned(),
+            models: models
+                .iter()
+                .map(|(name, min)| ((*name).to_owned(), offer(*min)))
+                .collect(),
+            encrypts: true,
+            messages: true,
+            streams: true,
+            at: Time(at),
+        };
+        let plain = said("shop", 2, &[("gemma2", 10)]);
+        let law = said("shop: law", 1, &[("law", 50), ("gemma2:latest", 99)]);
+        let one = merged([&law, &plain]).unwrap();
+        assert_eq!(one.name, "shop");
+        let models: Vec<_> = one
+            .models
+            .iter()
+            .map(|(name, offer)| (name.as_str(), offer.min_msat))
+            .collect();
+        assert_eq!(models, [("gemma2", Some(10)), ("law", Some(50))]);
+        assert!(merged([]).is_none());
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Who sells: announcements and heartbeats on the gateway's relays, kept in memory.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -13,7 +13,9 @@ use tokio_util::task::TaskTracker;
 use super::KIND;
 use crate::buyer::Buyer;
 use crate::domain::announce::HANDLER_INFO;
-use crate::domain::sellers::{HEARTBEAT, Known, Seller, SellerRecord, heartbeat, read_seller};
+use crate::domain::sellers::{
+    HEARTBEAT, Known, Seller, SellerRecord, heartbeat, merged, read_seller,
+};
 use crate::domain::time::Time;
 use crate::nostr::{Reach, RelayEvent, Relays, RelaysConfig, Timing};
 
@@ -26,9 +28,15 @@ const PINGS: usize = 20;
 /// How long their answer is waited for.
 const PONG: Duration = Duration::from_secs(3);
 
+/// The longest identifier that is told from another, characters.
+const LONGEST_IDENTIFIER: usize = 64;
+/// Announcements of one seller that are kept.
+const MAX_ANNOUNCED: usize = 8;
+
 #[derive(Default)]
 struct State {
-    sellers: HashMap<PublicKey, Seller>,
+    /// By the announcement's identifier (`d`): a seller may have several offers.
+    sellers: HashMap<PublicKey, BTreeMap<String, Seller>>,
     beats: HashMap<PublicKey, Time>,
 }
 
@@ -96,7 +104,7 @@ impl Market {
         buyer: &Buyer,
     ) -> Vec<(Seller, Known)> {
         let state = self.lock();
-        let all = state.sellers.values().map(|seller| {
+        let all = state.sellers.values().filter_map(merged_of).map(|seller| {
             let beat = state.beats.get(&seller.key).copied();
             let known = Known {
                 // Who announced itself a moment ago was there.
@@ -105,7 +113,7 @@ impl Market {
                     .max(Some(seller.at.min(Time::now()))),
                 record: records.get(&seller.key).copied().unwrap_or_default(),
             };
-            (seller.clone(), known)
+            (seller, known)
         });
         all.collect()
     }
@@ -204,14 +212,29 @@ fn take(state: &mut State, event: &Event) {
         return;
     }
     let at = Time::from_secs(event.created_at.as_secs());
-    if state.sellers.get(&key).is_some_and(|known| known.at > at) {
+    let identifier: String = (event.tags.identifier().unwrap_or_default())
+        .chars()
+        .take(LONGEST_IDENTIFIER)
+        .collect();
+    let announced = state.sellers.get(&key);
+    let known = announced.and_then(|all| all.get(&identifier));
+    if known.is_some_and(|known| known.at > at) {
         return;
     }
-    match read_seller(event, KIND) {
-        Some(seller) if state.sellers.len() < MAX_SELLERS || state.sellers.contains_key(&key) => {
-            state.sellers.insert(key, seller);
-        }
-        // A handler of other things by the same key takes nothing back.
-        _ => {}
+    // A handler of other things by the same key takes nothing back.
+    let Some(seller) = read_seller(event, KIND) else {
+        return;
+    };
+    let has_room = match announced {
+        Some(all) => all.len() < MAX_ANNOUNCED || known.is_some(),
+        None => state.sellers.len() < MAX_SELLERS,
+    };
+    if has_room {
+        let all = state.sellers.entry(key).or_default();
+        all.insert(identifier, seller);
     }
+}
+
+fn merged_of(announced: &BTreeMap<String, Seller>) -> Option<Seller> {
+    merged(announced.values())
 }
