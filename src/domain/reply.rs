@@ -143,6 +143,8 @@ pub enum Reply {
         amount: Option<(Msat, String)>,
         /// The model that answered.
         model: String,
+        /// Tokens of the request and of the answer, as they were charged.
+        usage: Option<(u32, u32)>,
         /// Relays may forget it after this, seconds (NIP-40).
         expiration: Option<u64>,
     },
@@ -288,10 +290,15 @@ impl ReplyWriter<'_> {
                 content,
                 amount,
                 model,
+                usage,
                 expiration,
             } => {
                 if let Some((amount, bolt11)) = amount {
                     tags.push(amount_tag(*amount, bolt11)?);
+                }
+                if let Some((prompt, completion)) = usage {
+                    let counts = [prompt.to_string(), completion.to_string()];
+                    tags.push(tags::make("usage", counts.iter().map(String::as_str)));
                 }
                 self.result(content, model, *expiration, tags)
             }

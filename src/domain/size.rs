@@ -23,8 +23,8 @@ const FEWEST_TOKENS: u32 = 32;
 const AROUND: usize = 10 + 420;
 
 /// The tags that each result has, without their texts: `e` with the request's id, `p`, `amount` with its number, `alt`,
-/// `encrypted`, `expiration`, `nonce`.
-const SMALL_TAGS: usize = 90 + 80 + 50 + 60 + 20 + 40 + 50;
+/// `encrypted`, `usage`, `expiration`, `nonce`.
+const SMALL_TAGS: usize = 90 + 80 + 50 + 60 + 20 + 40 + 40 + 50;
 
 /// The longest invoice that we have seen has half of it.
 const INVOICE: usize = 1_024;
@@ -219,6 +219,7 @@ mod tests {
             content: answer.to_owned(),
             amount: Some((Msat(123_456), "l".repeat(900))),
             model: "gemma2:latest".to_owned(),
+            usage: Some((u32::MAX, u32::MAX)),
             expiration: Some(1_800_000_000),
         };
         let seal = |scheme, to: &_, text: &str| match scheme {

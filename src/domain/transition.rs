@@ -477,6 +477,8 @@ impl Next {
         let job = &mut self.step.job;
         job.state = State::Publishing;
         let model = job.terms.model.clone();
+        let usage = job.answer.as_ref();
+        let usage = usage.map(|usage| (usage.prompt_tokens, usage.completion_tokens));
         self.draft(
             Role::Result,
             Reply::Result {
@@ -484,6 +486,7 @@ impl Next {
                 content: String::new(),
                 amount,
                 model,
+                usage,
                 expiration: None,
             },
         );

@@ -42,8 +42,11 @@ pub(super) struct Progress {
     pub(super) end: Option<Result<Sold, ApiError>>,
 }
 
+/// Who leads a sale tells how far it is.
+pub(super) type Teller = Arc<watch::Sender<Progress>>;
+
 struct Entry {
-    sale: Arc<watch::Sender<Progress>>,
+    sale: Teller,
     at: Instant,
 }
 
@@ -60,42 +63,97 @@ impl Joins {
 
     /// The sale of this body, where one of the last ten minutes goes on, or was paid or answered.
     pub(super) fn find(&self, body: &Hex32) -> Option<watch::Receiver<Progress>> {
-        let all = self.lock();
-        let entry = all.get(body).filter(|entry| entry.at.elapsed() < JOIN)?;
-        let failed = matches!(&entry.sale.borrow().end, Some(Err(error)) if !error.paid);
-        (!failed).then(|| entry.sale.subscribe())
+        find(&self.lock(), body)
     }
 
     /// A new sale under this body; the one before is forgotten.
-    pub(super) fn begin(
-        &self,
-        body: Hex32,
-    ) -> (Arc<watch::Sender<Progress>>, watch::Receiver<Progress>) {
-        let (sale, told) = watch::channel(Progress::default());
-        let sale = Arc::new(sale);
+    pub(super) fn begin(&self, body: Hex32) -> (Teller, watch::Receiver<Progress>) {
+        begin(&mut self.lock(), body)
+    }
+
+    /// The sale that can be joined; else a new one, which the caller leads. In one step, as an answer, or the same client once
+    /// more, may come at any moment.
+    pub(super) fn join(&self, body: Hex32) -> (Option<Teller>, watch::Receiver<Progress>) {
         let mut all = self.lock();
-        all.retain(|_, entry| entry.at.elapsed() < JOIN);
-        if all.len() >= MAX_KEPT {
-            let oldest = all.iter().min_by_key(|(_, entry)| entry.at);
-            if let Some(oldest) = oldest.map(|(body, _)| *body) {
-                all.remove(&oldest);
-            }
+        if let Some(told) = find(&all, &body) {
+            return (None, told);
         }
-        let entry = Entry {
-            sale: sale.clone(),
-            at: Instant::now(),
-        };
-        all.insert(body, entry);
-        (sale, told)
+        let (tell, told) = begin(&mut all, body);
+        (Some(tell), told)
     }
 
     /// The answer to a purchase of an earlier run: whoever joined it is told, and whoever joins it later.
     pub(super) fn came_late(&self, body: Hex32, sold: Sold) {
-        let found = self.lock().get(&body).map(|entry| entry.sale.clone());
-        let sale = found.unwrap_or_else(|| self.begin(body).0);
+        let mut all = self.lock();
+        let found = all.get(&body).map(|entry| entry.sale.clone());
+        let sale = found.unwrap_or_else(|| begin(&mut all, body).0);
+        drop(all);
         sale.send_modify(|progress| {
             progress.paid = true;
             progress.end.get_or_insert(Ok(sold));
         });
+    }
+}
+
+fn find(all: &HashMap<Hex32, Entry>, body: &Hex32) -> Option<watch::Receiver<Progress>> {
+    let entry = all.get(body).filter(|entry| entry.at.elapsed() < JOIN)?;
+    let failed = matches!(&entry.sale.borrow().end, Some(Err(error)) if !error.paid);
+    (!failed).then(|| entry.sale.subscribe())
+}
+
+fn begin(all: &mut HashMap<Hex32, Entry>, body: Hex32) -> (Teller, watch::Receiver<Progress>) {
+    let (sale, told) = watch::channel(Progress::default());
+    let sale = Arc::new(sale);
+    all.retain(|_, entry| entry.at.elapsed() < JOIN);
+    if all.len() >= MAX_KEPT {
+        let oldest = all.iter().min_by_key(|(_, entry)| entry.at);
+        if let Some(oldest) = oldest.map(|(body, _)| *body) {
+            all.remove(&oldest);
+        }
+    }
+    let entry = Entry {
+        sale: sale.clone(),
+        at: Instant::now(),
+    };
+    all.insert(body, entry);
+    (sale, told)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BODY: Hex32 = Hex32([7; 32]);
+
+    fn sold() -> Sold {
+        Sold {
+            text: "Paris".to_owned(),
+            usage: Usage {
+                prompt: 1,
+                completion: 1,
+            },
+            seller: None,
+            paid: Msat(10_000),
+            job: None,
+            model: None,
+        }
+    }
+
+    #[test]
+    fn an_answer_that_came_before_its_client_is_joined_and_not_awaited() {
+        let joins = Joins::default();
+        assert!(joins.find(&BODY).is_none(), "the client asks");
+        joins.came_late(BODY, sold());
+        let (leads, told) = joins.join(BODY);
+        assert!(leads.is_none());
+        assert_eq!(told.borrow().end, Some(Ok(sold())));
+    }
+
+    #[test]
+    fn of_two_clients_that_try_again_at_once_one_leads() {
+        let joins = Joins::default();
+        let (one, _first) = joins.join(BODY);
+        let (other, _second) = joins.join(BODY);
+        assert!(one.is_some() && other.is_none());
     }
 }

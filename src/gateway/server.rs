@@ -350,11 +350,16 @@ async fn begin(
                     format!("the ledger can't be read: {error}"),
                 )
             })?;
-        if let Some(bought) = found {
-            let (tell, told) = shared.joins.begin(body);
-            shared.tasks.spawn(sale::resume(bought, tell));
-            return Ok(told);
+        let (leads, told) = shared.joins.join(body);
+        if let Some(tell) = leads {
+            match found {
+                Some(bought) => shared.tasks.spawn(sale::resume(bought, tell)),
+                None => shared
+                    .tasks
+                    .spawn(sale::run(shared.clone(), wanted.clone(), body, tell)),
+            };
         }
+        return Ok(told);
     }
     let (tell, told) = shared.joins.begin(body);
     shared

@@ -4,13 +4,14 @@
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
 use crate::BUILTIN;
 use crate::fake_wallet::FakeWallet;
 use crate::nwc::{Pays, Service};
-use crate::stage::{Place, Server, Shop, here, ready, tools};
+use crate::stage::{PATIENCE, Place, Server, Shop, here, ready, tools};
 
 /// A program of ours, its first lines read; it ends with its test.
 struct Started {
@@ -301,15 +302,16 @@ fn a_seller_on_nostrdvm_is_bought_from() {
     });
     let buyer = Buyer::open(&relay, "mainnet", pays);
     let announced = || {
-        let found = buyer
-            .place
-            .vend(&["gateway", "sellers", "--timeout", "3", "--json"]);
-        found.json().as_array().is_some_and(|all| {
-            all.iter()
-                .any(|one| one["npub"] == *seller.line && one["alive"] == true)
-        })
+        let sellers = ["gateway", "sellers", "--timeout", "3", "--json"];
+        let found = buyer.place.vend(&sellers).json();
+        let mut all = found.as_array().unwrap().iter();
+        all.any(|one| one["npub"] == *seller.line && one["alive"] == true)
     };
-    assert!((0..20).any(|_| announced()), "it never announced itself");
+    let end = Instant::now() + PATIENCE;
+    while !announced() {
+        assert!(Instant::now() < end, "it never announced itself");
+        std::thread::sleep(Duration::from_millis(500));
+    }
     let python = tools().join("openai/bin/python");
     let asked = [buyer.base(), &buyer.key, &seller.line];
     let seen = client(python.to_str().unwrap(), "openai_ask.py", &asked);

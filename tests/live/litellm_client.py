@@ -8,6 +8,8 @@ os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
 import litellm
 
 litellm.telemetry = False
+# Its words about an error go to stdout.
+litellm.suppress_debug_info = True
 base, key = sys.argv[1:3]
 common = {"model": "openai/auto", "api_base": base, "api_key": key, "num_retries": 0, "timeout": 120}
 question = [{"role": "user", "content": "What is the capital of France?"}]

@@ -89,10 +89,15 @@ fn a_free_result_asks_for_nothing() {
         content: ANSWER.to_owned(),
         amount: None,
         model: "gemma2:latest".to_owned(),
+        usage: Some((15, 13)),
         expiration: None,
     };
     let event = market.reply(&market.ask(Encryption::Plain), &reply);
-    assert_eq!(names(&event), ["e", "p", "request", "i", "alt", "model"]);
+    assert_eq!(
+        names(&event),
+        ["e", "p", "usage", "request", "i", "alt", "model"]
+    );
+    assert_eq!(values(&event, "usage"), [["15", "13"]]);
 }
 
 #[test]

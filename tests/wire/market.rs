@@ -114,6 +114,7 @@ pub fn result(content: &str) -> Reply {
         content: content.to_owned(),
         amount: Some((Msat(21_000), INVOICE.to_owned())),
         model: "gemma2:latest".to_owned(),
+        usage: None,
         expiration: Some(1_795_003_600),
     }
 }
