@@ -92,7 +92,8 @@ impl Engine {
         let shop = EngineContext::new(ledger, keys, settings, boot);
         shop.read_standings().await?;
         shop.read_snooze().await?;
-        recovery::recover(&shop).await?;
+        // Run once: whoever starts an engine need not carry its size.
+        Box::pin(recovery::recover(&shop)).await?;
         let (orders, inbox) = mpsc::channel(COMMANDS);
         let supervisor = tokio::spawn(supervisor::run(shop.clone(), place, inbox));
         Ok(Self {

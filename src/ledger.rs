@@ -393,10 +393,10 @@ fn sweep(path: &Path) {
         if !name.starts_with(&start) {
             continue;
         }
-        if name.ends_with(".partial") {
+        if name.strip_suffix(".partial").is_some() {
             // A file that can't be removed harms nobody.
             let _ = std::fs::remove_file(entry.path());
-        } else if name.ends_with(".db") {
+        } else if name.strip_suffix(".db").is_some() {
             whole.push(entry.path());
         }
     }

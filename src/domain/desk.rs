@@ -426,8 +426,8 @@ fn actions(kind: CaseKind, facts: &Facts, now: Time) -> Vec<DeskAction> {
         (CaseKind::Undelivered, Redeliver) => {
             settled && facts.result_kept && facts.accepted_by.is_empty() && !job.delivered
         }
-        (_, Redeliver) => false,
-        (CaseKind::Owed | CaseKind::Late | CaseKind::Orphan, Retry)
+        (_, Redeliver)
+        | (CaseKind::Owed | CaseKind::Late | CaseKind::Orphan, Retry)
         | (CaseKind::Orphan, Deliver | Refunded) => false,
         (_, Deliver) => facts.result_kept,
         // A job that still runs is cancelled first: only then is it known what is owed.

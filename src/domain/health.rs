@@ -137,6 +137,7 @@ pub struct RelayHealth {
     /// One word: connecting, connected, subscribed, deaf, `needs_auth`, refusing, down, closed, off (offline: not looked at).
     pub state: String,
     /// The light.
+    #[serde(rename = "light")]
     pub health: HealthLevel,
     /// Plain words: the reason and, where it is down, the next try. Strangers' text in it is already clean.
     pub detail: String,
@@ -179,6 +180,7 @@ pub struct EndpointHealth {
     /// One word: `up`, `loading`, `down`, `needs_attention`, `resting`, `unknown`, `off` (offline: not looked at).
     pub state: String,
     /// The light.
+    #[serde(rename = "light")]
     pub health: HealthLevel,
     /// Plain words: version, or what is wrong and the fix.
     pub detail: String,
@@ -208,6 +210,7 @@ pub struct WalletHealth {
     /// One word: up, down, unknown.
     pub state: String,
     /// The light.
+    #[serde(rename = "light")]
     pub health: HealthLevel,
     /// Plain words: alias, or what is wrong and the fix.
     pub detail: String,

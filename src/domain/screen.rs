@@ -65,7 +65,7 @@ pub enum BellKind {
     /// Not at all.
     #[default]
     Off,
-    /// By the terminal's waker.
+    /// By the terminal's bell.
     Bell,
     /// By the desktop, where the terminal passes it on (OSC 9).
     Notify,

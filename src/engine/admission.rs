@@ -122,7 +122,7 @@ impl Admission {
                 () = self.shop.clock.changed.notified() => {
                     for (relay, event) in self.held_back.take() {
                         let event = Box::new(event);
-                        self.take(Arrived { relay, event }, &mut beside).await;
+                        Box::pin(self.take(Arrived { relay, event }, &mut beside)).await;
                     }
                     continue;
                 }
@@ -130,7 +130,7 @@ impl Admission {
             match item {
                 Some(RelayEvent::Event { relay, event }) => {
                     let event = Box::new(event.into_event());
-                    self.take(Arrived { relay, event }, &mut beside).await;
+                    Box::pin(self.take(Arrived { relay, event }, &mut beside)).await;
                 }
                 Some(RelayEvent::TooLong { relay, event }) => {
                     let event = Box::new(event.into_event());

@@ -188,14 +188,13 @@ impl Board {
         let held = held.filter(|(id, _)| !self.deleted.contains(id));
         let newest = ours.into_iter().chain(held).max_by_key(|(_, at)| *at);
         match (stamp(now, newest.map(|(_, at)| at)), newest) {
-            (Stamp::Wait, _) => return,
             (Stamp::At(at), _) => unsigned.created_at = Timestamp::from_secs(at.secs()),
             (Stamp::Delete, Some((id, _))) if self.shop.clock.is_sure() => {
                 self.delete(kind, id, now).await;
                 unsigned.created_at = Timestamp::from_secs(now.secs());
             }
             // Perhaps it is our clock that is wrong: nobody has said yet.
-            (Stamp::Delete, _) => return,
+            (Stamp::Wait | Stamp::Delete, _) => return,
         }
         if others.is_some() {
             self.overridden = Some(Instant::now());

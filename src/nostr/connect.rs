@@ -126,7 +126,10 @@ async fn socket(
     let asked = Time::now();
     let made = tokio_tungstenite::client_async_with_config(url.as_str(), bounded, Some(config));
     let (socket, answer) = made.await.map_err(|error| error.to_string())?;
-    let date = answer.headers().get("date").map(|date| date.as_bytes());
+    let date = answer
+        .headers()
+        .get("date")
+        .map(tokio_tungstenite::tungstenite::http::HeaderValue::as_bytes);
     clock.heard(date, asked, Time::now());
     Ok(socket)
 }

@@ -192,7 +192,7 @@ impl Session {
         screen.draw(&self.app)?;
         screen.set_title(self.app.title())?;
         match self.app.rings() {
-            Some((kind, words)) => screen.ring(kind, &words),
+            Some((kind, words)) => screen.notify(kind, &words),
             None => Ok(()),
         }
     }

@@ -118,11 +118,11 @@ impl Screen {
         out.flush()
     }
 
-    /// Rings the terminal's waker, or asks it for a notice on the desktop.
+    /// Rings the terminal's bell, or asks it for a notice on the desktop.
     ///
     /// # Errors
     /// The terminal is gone.
-    pub fn ring(&mut self, kind: BellKind, words: &str) -> io::Result<()> {
+    pub fn notify(&mut self, kind: BellKind, words: &str) -> io::Result<()> {
         let mut out = io::stdout();
         match kind {
             BellKind::Off => {}

@@ -18,7 +18,7 @@ const PAGE: usize = 4_096;
 /// Ledgers at once.
 const AT_ONCE: usize = 4;
 /// Without `VEND_EVERY_PAGE` one of so many pages is flipped.
-const SAMPLE: usize = 9;
+const SAMPLE: usize = 23;
 
 #[derive(Debug, PartialEq)]
 enum End {

@@ -164,7 +164,7 @@ async fn repair_takes_over_what_happened_and_keeps_the_old_file() {
     assert_eq!(std::fs::read(&path).unwrap(), before, "left as it was");
 }
 
-async fn is_gone(ledger: &Ledger) -> bool {
+fn is_gone(ledger: &Ledger) -> bool {
     ledger.look_at_file();
     matches!(ledger.trouble(), Some(Trouble::Gone(_)))
 }
@@ -176,11 +176,11 @@ async fn a_ledger_whose_file_is_gone_says_so_and_can_be_kept() {
         let path = folder.path().join("vend.db");
         let ledger = Ledger::open(&path).unwrap();
         admit(&ledger, 1).await;
-        assert!(!is_gone(&ledger).await);
+        assert!(!is_gone(&ledger));
         std::fs::remove_file(folder.path().join(what)).unwrap();
         // The next change notices it, and is not lost.
         admit(&ledger, 2).await;
-        assert!(is_gone(&ledger).await, "{what}");
+        assert!(is_gone(&ledger), "{what}");
         let kept = folder.path().join(format!("{what}.kept"));
         ledger.rescue(&kept).await.unwrap();
         assert_eq!(Ledger::read_copy(&kept).unwrap().0, 2, "{what}");
@@ -200,6 +200,6 @@ async fn a_ledger_whose_file_is_gone_says_so_and_can_be_kept() {
     let other = folder.path().join("other.db");
     std::fs::write(&other, "").unwrap();
     std::fs::rename(&other, &path).unwrap();
-    assert!(is_gone(&ledger).await, "another file is there");
+    assert!(is_gone(&ledger), "another file is there");
     ledger.close().await;
 }

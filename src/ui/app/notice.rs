@@ -1,4 +1,4 @@
-//! What the terminal tells who does not look: its title, and a waker for what came in or needs somebody.
+//! What the terminal tells who does not look: its title, and a bell for what came in or needs somebody.
 
 use super::App;
 use crate::domain::event::{Event, EventKind};
