@@ -163,7 +163,7 @@ async fn world(case: Case) -> World {
     let (handle, wallet) = WalletHandle::start(case.class, &home);
     let model = FakeOllama::start().await;
     let (name, endpoint) = if case.fails {
-        model.set(Fault::Rejected);
+        model.set(Fault::TooLong);
         let url = model.url();
         (
             "gemma2:latest",
