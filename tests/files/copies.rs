@@ -16,7 +16,7 @@ use super::{LONGEST, World, is_open};
 /// Runs at once.
 const AT_ONCE: usize = 4;
 /// Without `VEND_COPIES_ALL` every one of so many is run.
-const SAMPLE: usize = 41;
+const SAMPLE: usize = 34;
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Moment {

@@ -83,13 +83,22 @@ async fn said_or_right(path: &Path, page: u32) -> &'static str {
     "right"
 }
 
+/// Each page costs a copy and its fsyncs: one of four is tried, with `VEND_EVERY_PAGE` each.
+fn stride() -> usize {
+    if std::env::var_os("VEND_EVERY_PAGE").is_some() {
+        1
+    } else {
+        4
+    }
+}
+
 #[tokio::test]
 async fn each_page_damaged_once_is_mended_or_said_before_anything_is_sold() {
     let folder = tempfile::tempdir().unwrap();
     let whole = small(folder.path()).await;
     let pages = std::fs::metadata(&whole).unwrap().len() / 4_096;
     let mut ended = std::collections::BTreeMap::new();
-    for page in 0..u32::try_from(pages).unwrap() {
+    for page in (0..u32::try_from(pages).unwrap()).step_by(stride()) {
         let path = folder.path().join(format!("page-{page}.db"));
         std::fs::copy(&whole, &path).unwrap();
         flip(&path, page);
@@ -97,7 +106,8 @@ async fn each_page_damaged_once_is_mended_or_said_before_anything_is_sold() {
     }
     println!("{pages} pages: {ended:?}");
     // Indexes and figures are mended; pages of what happened are said.
-    assert!(ended["right"] > 10 && ended["said"] > 0, "{ended:?}");
+    let least = 12 / stride();
+    assert!(ended["right"] >= least && ended["said"] > 0, "{ended:?}");
 }
 
 #[tokio::test]
@@ -114,7 +124,7 @@ async fn a_page_that_is_damaged_in_use_keeps_no_payment_from_being_booked() {
         .unwrap();
     drop(look);
     assert!(derived.len() > 15);
-    for (name, page) in derived {
+    for (name, page) in derived.into_iter().step_by(stride()) {
         let path = folder.path().join(format!("{name}.db"));
         std::fs::copy(&whole, &path).unwrap();
         let ledger = Ledger::open(&path).unwrap();
