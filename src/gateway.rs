@@ -4,9 +4,9 @@
 //! answer back. One sale runs in a task of its own: what it costs is in the ledger before the wallet is asked, and a program
 //! that goes away ends it only while nothing is paid.
 
+mod directory;
 mod joins;
 mod key;
-mod market;
 pub mod openai;
 mod own;
 mod sale;
@@ -35,8 +35,8 @@ use crate::ledger::{Caps, Ledger};
 
 pub use key::gateway_key;
 
+use directory::SellerDirectory;
 use joins::Joins;
-use market::Market;
 
 /// The kind that is bought.
 pub const KIND: u16 = 5050;
@@ -89,7 +89,7 @@ pub(crate) struct Shared {
     payer: Option<Payer>,
     network: Option<Network>,
     caps: Caps,
-    market: Market,
+    directory: SellerDirectory,
     own: Option<own::Own>,
     us: Option<PublicKey>,
     relays: Vec<String>,
@@ -133,7 +133,7 @@ impl Gateway {
             None => None,
         };
         let shared = Arc::new(Shared {
-            market: Market::start(urls.clone(), &tasks, cancel.child_token()),
+            directory: SellerDirectory::start(urls.clone(), &tasks, cancel.child_token()),
             own: setup
                 .own
                 .filter(|_| gateway.own_first)
@@ -185,7 +185,7 @@ impl Gateway {
         self.serving.abort();
         let _ = self.serving.await;
         self.shared.buyer.clone().leave().await;
-        self.shared.market.leave().await;
+        self.shared.directory.leave().await;
     }
 }
 
@@ -249,10 +249,10 @@ pub async fn sellers(
     wait: Duration,
 ) -> Result<Vec<SellerView>, GatewayError> {
     let (tasks, cancel) = (TaskTracker::new(), CancellationToken::new());
-    let market = Market::start(relays(settings), &tasks, cancel.child_token());
-    market.loaded(wait).await;
+    let directory = SellerDirectory::start(relays(settings), &tasks, cancel.child_token());
+    directory.loaded(wait).await;
     let buyer = Buyer::connect(nostr::Keys::generate(), relays(settings), &[KIND], None);
-    market.ping_silent(&buyer, wait).await;
+    directory.ping_silent(&buyer, wait).await;
     let now = Time::now();
     let records = match ledger {
         Some(ledger) => ledger
@@ -261,7 +261,7 @@ pub async fn sellers(
             .map_err(|error| GatewayError::Other(error.to_string()))?,
         None => std::collections::HashMap::new(),
     };
-    let known = market.known(&records, &buyer);
+    let known = directory.known(&records, &buyer);
     let size = JobSize {
         prompt_tokens: 500,
         max_tokens: 500,
@@ -269,7 +269,7 @@ pub async fn sellers(
     let ranked = rank(&known, None, size, now);
     cancel.cancel();
     tasks.close();
-    market.leave().await;
+    directory.leave().await;
     buyer.leave().await;
     Ok(ranked.iter().map(SellerView::from).collect())
 }

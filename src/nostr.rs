@@ -54,7 +54,9 @@ pub use reach::{Reach, Resolve, Resolved};
 pub use relay_information::{RelayInfo, document};
 pub use timing::Timing;
 
+use crate::domain::announce::HANDLER_INFO;
 use crate::domain::health::RelayHealth;
+use crate::domain::sellers::HEARTBEAT;
 use connection::{RelayConnection, SharedContext};
 use listener::Listener;
 use transient::TransientRelays;
@@ -100,6 +102,29 @@ pub struct RelaysConfig {
     pub reach: Reach,
     /// Every wait and rate.
     pub timing: Timing,
+}
+
+/// Announcements are replaced, not repeated: old ones count.
+const ANNOUNCED_WINDOW: Duration = Duration::from_secs(400 * 24 * 3_600);
+
+impl RelaysConfig {
+    /// Hears what sellers announce (NIP-89) and that they are there, under a throw-away key: nobody need know who listens.
+    #[must_use]
+    pub fn announcements(urls: Vec<RelayUrl>) -> Self {
+        Self {
+            urls,
+            keys: Keys::generate(),
+            kinds: vec![HANDLER_INFO, HEARTBEAT],
+            since: HashMap::new(),
+            max_age: ANNOUNCED_WINDOW,
+            zaps: false,
+            only_ours: false,
+            longest_request: 64 * 1024,
+            max_pow: 0,
+            reach: Reach::public(false),
+            timing: Timing::default(),
+        }
+    }
 }
 
 /// What the relays tell.

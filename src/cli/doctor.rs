@@ -1,6 +1,5 @@
 //! `vend doctor`: looks at everything the shop needs, and names the command that mends what is wrong.
 
-use std::path::Path;
 use std::time::Duration;
 
 use nostr::Keys;
@@ -244,18 +243,10 @@ fn copies(places: &Places, settings: &Settings) -> Option<Check> {
     let row = |status, detail: &str, fix: &str| {
         Some(check(CheckKind::Data, "backups", status, detail, fix))
     };
-    let age = |path: &Path| {
-        std::fs::metadata(path)
-            .ok()?
-            .modified()
-            .ok()?
-            .elapsed()
-            .ok()
-    };
     let copy = note
         .last_copy
         .as_deref()
-        .and_then(|path| Some((path, age(path)?)));
+        .and_then(|path| Some((path, note::age(path)?)));
     let by_itself = settings.backup.every_hours > 0;
     let fix = if by_itself {
         "vend backup FILE"

@@ -2,6 +2,7 @@
 //! is there, a new and empty ledger would sell the last requests again and know no open invoice.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -25,6 +26,17 @@ const ABOUT: &str = "this identity has sold with the ledger vend.db in this fold
 
 fn path(data: &Path) -> PathBuf {
     data.join("sold.json")
+}
+
+/// How old a copy is; none where it can't be read, or comes from the future: it was made under another clock and counts as old.
+#[must_use]
+pub fn age(copy: &Path) -> Option<Duration> {
+    std::fs::metadata(copy)
+        .ok()?
+        .modified()
+        .ok()?
+        .elapsed()
+        .ok()
 }
 
 /// What stands beside the ledger; none where nothing was ever sold with it.

@@ -1,8 +1,8 @@
 //! What our relays take, and so where each event goes and how long an answer may be.
 
-use nostr::Event as Signed;
+use nostr::{Event as Signed, RelayUrl};
 
-use super::context::EngineContext;
+use super::context::{Connections, EngineContext};
 use crate::domain::job::Job;
 use crate::domain::refusal::DropReason;
 use crate::domain::request::{self, Agreed};
@@ -87,6 +87,19 @@ impl EngineContext {
         let taking: Vec<String> = taking.cloned().collect();
         // Nobody takes it: each of them is heard on it, so that it is known why.
         if taking.is_empty() { all } else { taking }
+    }
+
+    /// Publishes an event once to those of our relays that take it. Nothing is kept to be sent again.
+    pub(super) async fn publish_once(&self, connections: &Connections, event: &Signed) {
+        let relays: Vec<RelayUrl> = self
+            .targets_of(event, &[])
+            .iter()
+            .filter_map(|url| RelayUrl::parse(url).ok())
+            .collect();
+        let sent = relays
+            .iter()
+            .map(|relay| connections.relays.publish(relay, event));
+        futures::future::join_all(sent).await;
     }
 
     /// Our relays and the request's own, each once.

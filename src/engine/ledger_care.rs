@@ -209,7 +209,7 @@ impl Care {
             PathBuf::from(&set.folder)
         };
         let every = Duration::from_secs(set.every_hours.saturating_mul(3_600));
-        let age = newest(&folder).and_then(|path| age(&path));
+        let age = newest(&folder).and_then(|path| note::age(&path));
         if let Some(left) = age
             .and_then(|age| every.checked_sub(age))
             .filter(|left| !left.is_zero())
@@ -263,16 +263,6 @@ fn copies(folder: &Path) -> Vec<PathBuf> {
 
 fn newest(folder: &Path) -> Option<PathBuf> {
     copies(folder).pop()
-}
-
-fn age(path: &Path) -> Option<Duration> {
-    // One from the future was made under another clock: it is old.
-    std::fs::metadata(path)
-        .ok()?
-        .modified()
-        .ok()?
-        .elapsed()
-        .ok()
 }
 
 /// Takes the oldest away.

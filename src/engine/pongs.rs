@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
-use nostr::{Event as Signed, PublicKey, RelayUrl};
+use nostr::{Event as Signed, PublicKey};
 
 use super::context::{Connections, EngineContext};
 use super::mint;
@@ -59,16 +59,8 @@ pub(super) async fn answer(shop: Arc<EngineContext>, connections: Connections, p
         Ok(event) => event,
         Err(error) => return shop.notice(Level::Error, "shop", &error.to_string()),
     };
-    let relays = shop.targets_of(&event, &[]);
-    let relays: Vec<RelayUrl> = relays
-        .iter()
-        .filter_map(|url| RelayUrl::parse(url).ok())
-        .collect();
-    let sent = relays
-        .iter()
-        .map(|relay| connections.relays.publish(relay, &event));
     // Who pings asks again; a relay's word on it matters to nobody.
-    futures::future::join_all(sent).await;
+    shop.publish_once(&connections, &event).await;
 }
 
 #[cfg(test)]

@@ -4,20 +4,19 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use nostr::{Event as Signed, Keys, PublicKey};
+use nostr::{Event as Signed, PublicKey};
 use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::admission::price_rule;
 use super::context::{Connections, EngineContext};
-use crate::domain::announce::HANDLER_INFO;
 use crate::domain::market::{self, Announced, Asked, OTHERS, SELLERS_MAX};
 use crate::domain::refusal::DropReason;
 use crate::domain::sellers::{ALIVE, HEARTBEAT, heartbeat};
 use crate::domain::time::Time;
 use crate::ledger::Heard;
-use crate::nostr::{Reach, RelayEvent, Relays, RelaysConfig, Timing};
+use crate::nostr::{RelayEvent, Relays, RelaysConfig};
 
 /// Between two times at which counts are written down.
 const WRITE_EVERY: Duration = Duration::from_secs(2);
@@ -28,8 +27,6 @@ const FIRST_LOOK: Duration = Duration::from_secs(60);
 const LOOK_EVERY: Duration = Duration::from_secs(6 * 3_600);
 /// How long one look listens.
 const LISTEN: Duration = Duration::from_secs(20);
-/// Announcements are replaced, not repeated: old ones count.
-const WINDOW: Duration = Duration::from_secs(400 * 24 * 3_600);
 
 /// Counts requests as admission sees them.
 pub(super) struct Radar {
@@ -130,24 +127,9 @@ pub(super) async fn look_around(
 }
 
 /// Who announces on our relays, and who of them is there. On connections of its own, so that it can't disturb the shop's.
-async fn listen(shop: &EngineContext, market: &Connections) -> Vec<(Announced, bool)> {
+async fn listen(shop: &EngineContext, connections: &Connections) -> Vec<(Announced, bool)> {
     let (news, mut inbox) = mpsc::channel(256);
-    let relays = Relays::start(
-        RelaysConfig {
-            urls: market.relays.own(),
-            keys: Keys::generate(),
-            kinds: vec![HANDLER_INFO, HEARTBEAT],
-            since: HashMap::new(),
-            max_age: WINDOW,
-            zaps: false,
-            only_ours: false,
-            longest_request: 64 * 1024,
-            max_pow: 0,
-            reach: Reach::public(false),
-            timing: Timing::default(),
-        },
-        news,
-    );
+    let relays = Relays::start(RelaysConfig::announcements(connections.relays.own()), news);
     let mut sky = Sky::new(shop.keys.public_key(), shop.settings().nostr.kinds.clone());
     let over = tokio::time::sleep(LISTEN);
     tokio::pin!(over);
@@ -221,6 +203,8 @@ impl Sky {
 #[cfg(test)]
 mod tests {
     use nostr::{EventBuilder, Kind, Tag, Timestamp};
+
+    use nostr::Keys;
 
     use super::*;
     use crate::config::Settings;

@@ -5,7 +5,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use nostr::{Event as Signed, EventId, RelayUrl};
+use nostr::{Event as Signed, EventId};
 use tokio::sync::Notify;
 
 use super::announce::IDENTIFIER;
@@ -224,14 +224,6 @@ async fn say(shop: &Arc<EngineContext>, claim: &Claim) {
         }
         inner.claims.push_back(event.id);
     }
-    let relays = shop.targets_of(&event, &[]);
-    let relays: Vec<RelayUrl> = relays
-        .iter()
-        .filter_map(|url| RelayUrl::parse(url).ok())
-        .collect();
-    let sent = relays
-        .iter()
-        .map(|relay| connections.relays.publish(relay, &event));
     // One relay that both machines listen to is enough; the next result brings the next word.
-    let _ = tokio::time::timeout(SAYING, futures::future::join_all(sent)).await;
+    let _ = tokio::time::timeout(SAYING, shop.publish_once(&connections, &event)).await;
 }

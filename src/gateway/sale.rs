@@ -160,7 +160,7 @@ async fn candidates(
     wanted: &Wanted,
     choice: &Choice,
 ) -> Result<Vec<Ranked>, ApiError> {
-    shared.market.loaded(LOAD).await;
+    shared.directory.loaded(LOAD).await;
     let failed = |error: crate::ledger::LedgerError| {
         ApiError::new(
             503,
@@ -178,7 +178,7 @@ async fn candidates(
         max_tokens: wanted.max_tokens.map_or(TOKENS, u64::from),
     };
     let ranked = |records: &HashMap<PublicKey, SellerRecord>| {
-        let known = shared.market.known(records, &shared.buyer);
+        let known = shared.directory.known(records, &shared.buyer);
         let mut all = rank(&known, choice.name.as_deref(), size, Time::now());
         all.retain(|one| match choice.seller {
             Some(seller) => one.seller.key == seller,
@@ -195,7 +195,7 @@ async fn candidates(
     }
     if !all[0].alive {
         shared
-            .market
+            .directory
             .ping_silent(&shared.buyer, Duration::from_secs(3))
             .await;
         all = ranked(&records);

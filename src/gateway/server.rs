@@ -210,7 +210,7 @@ async fn unknown(request: Request) -> Response {
 
 /// The models that can be had: `auto`, the sellers', this machine's own.
 async fn listed(shared: &Shared) -> Vec<Value> {
-    shared.market.loaded(Duration::from_secs(5)).await;
+    shared.directory.loaded(Duration::from_secs(5)).await;
     let now = Time::now();
     let records = match shared.ledger.seller_records(now).await {
         Ok(records) => records,
@@ -220,7 +220,7 @@ async fn listed(shared: &Shared) -> Vec<Value> {
         }
     };
     let mut names: BTreeMap<String, (u64, &str)> = BTreeMap::new();
-    for (seller, known) in shared.market.known(&records, &shared.buyer) {
+    for (seller, known) in shared.directory.known(&records, &shared.buyer) {
         if !known.is_alive(now) {
             continue;
         }

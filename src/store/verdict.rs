@@ -88,7 +88,7 @@ fn closed(store: &Store) -> Option<Verdict> {
             Verdict::new(
                 Mood::Quiet,
                 text,
-                "it goes on by itself; machine.* sets when",
+                "it goes on by itself; z ends a snooze, machine.* sets the rest",
             )
         }
         ShopState::Draining => Verdict::new(

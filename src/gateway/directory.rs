@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use nostr::{Event, Keys, PublicKey, RelayUrl};
+use nostr::{Event, PublicKey, RelayUrl};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -12,17 +12,14 @@ use tokio_util::task::TaskTracker;
 
 use super::KIND;
 use crate::buyer::Buyer;
-use crate::domain::announce::HANDLER_INFO;
 use crate::domain::sellers::{
     HEARTBEAT, Known, Seller, SellerRecord, heartbeat, merged, read_seller,
 };
 use crate::domain::time::Time;
-use crate::nostr::{Reach, RelayEvent, Relays, RelaysConfig, Timing};
+use crate::nostr::{RelayEvent, Relays, RelaysConfig, Timing};
 
 /// Sellers that are kept; strangers make them.
 const MAX_SELLERS: usize = 2_000;
-/// Announcements are replaced, not repeated: old ones count.
-const WINDOW: Duration = Duration::from_secs(400 * 24 * 3600);
 /// Sellers that are asked for a sign of life in one go.
 const PINGS: usize = 20;
 /// How long their answer is waited for.
@@ -41,13 +38,13 @@ struct State {
 }
 
 /// Who sells.
-pub(super) struct Market {
+pub(super) struct SellerDirectory {
     state: Arc<Mutex<State>>,
     relays: Relays,
     loaded: watch::Receiver<bool>,
 }
 
-impl Market {
+impl SellerDirectory {
     /// Listens in the background.
     pub(super) fn start(
         urls: Vec<RelayUrl>,
@@ -57,21 +54,11 @@ impl Market {
         let (news, inbox) = mpsc::channel(1_024);
         let relays = Relays::start(
             RelaysConfig {
-                urls,
-                // Nobody needs to know that it is the buyer who listens.
-                keys: Keys::generate(),
-                kinds: vec![HANDLER_INFO, HEARTBEAT],
-                since: HashMap::new(),
-                max_age: WINDOW,
-                zaps: false,
-                only_ours: false,
-                longest_request: 64 * 1024,
-                max_pow: 0,
-                reach: Reach::public(false),
                 timing: Timing {
                     close_wait: Duration::from_millis(300),
                     ..Timing::default()
                 },
+                ..RelaysConfig::announcements(urls)
             },
             news,
         );
