@@ -11,6 +11,8 @@ mod inside;
 #[path = "support/shop.rs"]
 mod shop;
 
+use std::time::Duration;
+
 use fake_ollama::{FakeOllama, Fault};
 use fake_relay::Fault as RelayFault;
 use fake_wallet::FakeWallet;
@@ -26,6 +28,7 @@ use vend::domain::invoice::{self, Network};
 use vend::domain::job::Status;
 use vend::domain::msat::Msat;
 use vend::domain::time::Time;
+use vend::nostr::Timing;
 use vend::wallet::open::SANDBOX_FOLDER;
 use vend::wallet::sandbox::{PayError, Payment, SandboxPayer, SandboxWallet};
 use vend::wallet::{Issued, PaymentStatus, Wallet};
@@ -51,8 +54,13 @@ impl World {
                  [[endpoint]]\nname = \"local\"\nkind = \"ollama\"\nurl = \"{url}\"\n"
             )
         };
+        // A yes that is lost is not waited for as long as on the open net.
+        let timing = Timing {
+            ok_wait: Duration::from_secs(1),
+            ..Timing::default()
+        };
         Self {
-            inside: Inside::start(settings).await,
+            inside: Inside::with_timing(timing, settings).await,
             model,
         }
     }
@@ -322,7 +330,7 @@ async fn a_cancel_between_a_relays_show_and_its_yes_gives_nothing_away() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_payment_that_the_node_let_go_is_noticed_before_the_result_leaves() {
     let mut world = World::open().await;
-    let slow = std::time::Duration::from_secs(5);
+    let slow = Duration::from_secs(3);
     world.model.set(Fault::SlowLoad(slow));
     let (request, invoice) = world.asked(&Keys::generate()).await;
     world.pay(&invoice).await.unwrap();

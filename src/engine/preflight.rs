@@ -1,11 +1,13 @@
 //! Going online, step by step; each step is an event, so that the screen shows what it waits for. The same checks, one by
 //! one, make `vend doctor`.
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use nostr::RelayUrl;
+use tokio_util::sync::CancellationToken;
 
 use super::context::{Connections, EngineContext, StartReport};
 use super::copies;
@@ -114,10 +116,12 @@ pub async fn open(shop: &Arc<EngineContext>, place: &Place) -> Result<Opened, No
     let settings = shop.settings();
     shop.see(|seen| *seen = StartReport::default());
     let waits = Waits::new(shop);
+    // With something else missing, no relay is waited for longer than it takes to know what each one says.
+    let no = CancellationToken::new();
     let (wallet, pool, relays) = tokio::join!(
-        waits.over("the wallet", wallet(shop, &settings, place)),
-        waits.over("the model", endpoints(shop, &settings, place)),
-        waits.over("a relay", relays(shop, &settings, place.timing.clone())),
+        waits.over("the wallet", or_no(&no, wallet(shop, &settings, place))),
+        waits.over("the model", or_no(&no, endpoints(shop, &settings, place))),
+        waits.over("a relay", relays(shop, &settings, place, &no)),
     );
     let why: Vec<String> = [
         wallet.as_ref().err(),
@@ -150,6 +154,18 @@ pub async fn open(shop: &Arc<EngineContext>, place: &Place) -> Result<Opened, No
             Err(NotReady(why.join("; ")))
         }
     }
+}
+
+/// Does `step`, and tells the others where it fails.
+async fn or_no<T>(
+    no: &CancellationToken,
+    step: impl Future<Output = Result<T, NotReady>>,
+) -> Result<T, NotReady> {
+    let done = step.await;
+    if done.is_err() {
+        no.cancel();
+    }
+    done
 }
 
 /// What going online still waits for, as the screen says it.
@@ -304,7 +320,8 @@ async fn endpoints(
 async fn relays(
     shop: &Arc<EngineContext>,
     settings: &Settings,
-    timing: Timing,
+    place: &Place,
+    no: &CancellationToken,
 ) -> Result<(Relays, Vec<RelayEvent>, Inlets), NotReady> {
     let urls: Vec<RelayUrl> = settings
         .nostr
@@ -333,12 +350,13 @@ async fn relays(
             longest_request: size::longest_request(settings.limits.prompt_bytes as usize),
             max_pow: settings.nostr.max_pow_bits,
             reach: Reach::public(settings.nostr.buyers_relays),
-            timing,
+            timing: place.timing.clone(),
         },
         tell,
     );
     let mut early = Vec::new();
-    let found = tokio::time::timeout(RELAY_TIME, first(shop, &mut news, &mut early)).await;
+    let first = first(shop, &mut news, &mut early, relays.health().len(), no);
+    let found = tokio::time::timeout(RELAY_TIME, first).await;
     if found == Ok(true) {
         return Ok((relays, early, news));
     }
@@ -361,9 +379,22 @@ async fn relays(
     Err(NotReady(format!("no relay answers. {}", words.join("; "))))
 }
 
-/// Waits for the first relay that listens for us.
-async fn first(shop: &EngineContext, news: &mut Inlets, early: &mut Vec<RelayEvent>) -> bool {
-    while let Some(item) = news.signs.recv().await {
+/// Waits for the first relay that listens for us; once `no` says that we can't go online, only until each of the `relays` has
+/// said that it can't be reached.
+async fn first(
+    shop: &EngineContext,
+    news: &mut Inlets,
+    early: &mut Vec<RelayEvent>,
+    relays: usize,
+    no: &CancellationToken,
+) -> bool {
+    let mut down = HashSet::new();
+    loop {
+        let item = tokio::select! {
+            item = news.signs.recv() => item,
+            () = no.cancelled(), if down.len() >= relays => return false,
+        };
+        let Some(item) = item else { return false };
         let RelayEvent::Health(relay) = item else {
             if early.len() < EARLY {
                 early.push(item);
@@ -373,6 +404,9 @@ async fn first(shop: &EngineContext, news: &mut Inlets, early: &mut Vec<RelayEve
         // One that listens and has a word to say about it does, too.
         let listens = ["subscribed", "refusing"].contains(&relay.state.as_str());
         let ok = relay.health == HealthLevel::Ok || listens;
+        if relay.health == HealthLevel::Down {
+            down.insert(relay.url.clone());
+        }
         if ok {
             let status = match relay.health {
                 HealthLevel::Ok => CheckStatus::Ok,
@@ -385,5 +419,4 @@ async fn first(shop: &EngineContext, news: &mut Inlets, early: &mut Vec<RelayEve
             return true;
         }
     }
-    false
 }

@@ -11,9 +11,19 @@ fn start() -> Time {
 
 /// Looks every [`EVERY`] from `start` for `secs` seconds; tells each change: at which second, and the pause.
 fn watch(rules: &Rules, secs: u64, read: impl Fn(u64) -> Readings) -> Vec<(u64, Option<Pause>)> {
+    watch_each(EVERY, rules, secs, read)
+}
+
+/// What changes where it is looked at once in `every`.
+fn watch_each(
+    every: Duration,
+    rules: &Rules,
+    secs: u64,
+    read: impl Fn(u64) -> Readings,
+) -> Vec<(u64, Option<Pause>)> {
     let (zone, mut watch, mut last) = (zone(), Watch::default(), None);
     let mut changes = Vec::new();
-    for second in (0..secs).step_by(usize::try_from(EVERY.as_secs()).unwrap()) {
+    for second in (0..secs).step_by(usize::try_from(every.as_secs()).unwrap()) {
         let steady = Duration::from_secs(second);
         let now = Moment {
             wall: start().plus(steady),
@@ -188,7 +198,9 @@ fn a_month_of_hours_with_dst_opens_and_closes_by_the_local_clock() {
         ],
         ..Rules::default()
     };
-    let changes = watch(&rules, 31 * 86_400, |_| Readings::default());
+    // The hours are of whole minutes.
+    let minute = Duration::from_secs(60);
+    let changes = watch_each(minute, &rules, 31 * 86_400, |_| Readings::default());
     let (zone, mut opened) = (zone(), 0);
     for (at, pause) in &changes {
         let wall = start().plus(Duration::from_secs(*at));

@@ -110,6 +110,7 @@ async fn a_clock_that_is_set_moves_what_is_in_memory_as_it_moves_the_ledger() {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
     /// Whatever is written, the live set is what a start would read.
     #[test]
     fn it_is_always_what_the_ledger_says(steps in prop::collection::vec((1_u8..5, 0_usize..12, 0_usize..8, any::<bool>()), 1..24)) {
