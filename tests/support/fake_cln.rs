@@ -5,7 +5,7 @@
 
 use serde_json::{Value, json};
 
-use crate::fake_node::{
+use super::fake_node::{
     Certificate, FakeNode, Fault, Invoice, Life, NewEntry, Reply, Request, Shared, hex, json_reply,
 };
 

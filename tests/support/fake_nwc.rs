@@ -25,8 +25,8 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::fake_node::{Accounting, now, public_key};
-use crate::fake_relay::FakeRelay;
+use super::fake_node::{Accounting, now, public_key};
+use super::fake_relay::FakeRelay;
 
 #[allow(
     unused_imports,

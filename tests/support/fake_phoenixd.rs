@@ -6,7 +6,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
-use crate::fake_node::{
+use super::fake_node::{
     FakeNode, Fault, Invoice, Life, NewEntry, Reply, Request, Shared, hex, json_reply, now,
     text_reply,
 };

@@ -20,7 +20,7 @@ use vend::domain::time::Time;
 use vend::wallet::spark::launch::{Launch, Timing};
 use vend::wallet::spark::{Spark, words};
 
-use crate::fake_node::{Accounting, Invoice, Life, NewEntry, hex, now};
+use super::fake_node::{Accounting, Invoice, Life, NewEntry, hex, now};
 
 /// Ends a test that would otherwise wait for ever; never reached where things work.
 pub const LONG: Duration = Duration::from_mins(1);

@@ -16,8 +16,8 @@ use vend::engine::{Engine, Place};
 use vend::ledger::Ledger;
 use vend::nostr::Timing;
 
-use crate::fake_relay::FakeRelay;
-use crate::shop::{Home, answers, bolt11};
+use super::fake_relay::FakeRelay;
+use super::shop::{Home, answers, bolt11};
 
 /// A bound for what should take seconds.
 pub const LONGEST: Duration = Duration::from_secs(120);

@@ -12,7 +12,7 @@ use vend::domain::msat::Msat;
 use vend::domain::time::Time;
 use vend::wallet::{Issued, NewInvoice, PaymentStatus, Wallet, WalletError};
 
-use crate::fake_node::{FakeNode, Fault};
+use super::fake_node::{FakeNode, Fault};
 
 pub const LABEL: &str = "vend:0123456789abcdef0123456789abcdef";
 pub const AMOUNT: Msat = Msat(21_000);

@@ -3,8 +3,8 @@
 use nostr::hashes::{Hash, sha256};
 use serde_json::{Value, json};
 
+use super::super::fake_node::{Invoice, Life, NewEntry, hex, now};
 use super::{Fault, Shared};
-use crate::fake_node::{Invoice, Life, NewEntry, hex, now};
 
 /// The result, or a code and words.
 pub type Answer = Result<Value, (&'static str, &'static str)>;

@@ -7,9 +7,9 @@ use nostr::nips::{nip04, nip44};
 use nostr::{Event, Keys, Kind};
 use serde_json::{Value, json};
 
+use super::super::fake_node::now;
+use super::super::fake_relay::FakeRelay;
 use super::{Fault, Heard, LONG, Shared, methods, reply, seal};
-use crate::fake_node::now;
-use crate::fake_relay::FakeRelay;
 
 /// Answers every request that the relay accepts, each in a task of its own.
 pub async fn serve(shared: Arc<Shared>) {
