@@ -23,6 +23,7 @@ pub mod fair;
 pub mod health;
 mod hex32;
 pub mod hold;
+pub mod hold_secret;
 pub mod id;
 pub mod invoice;
 pub mod job;

@@ -42,6 +42,9 @@ pub use stats::Counted;
 pub use whole::Trouble;
 use whole::Whole;
 
+/// The application id (SQLite's header) of a copy that secrets were taken out of; 0 otherwise.
+const LACKS_SECRETS: i64 = 1;
+
 /// A ledger of this size is read from its first page to its last when it is opened.
 const CHECKED_AT_OPEN: u64 = 16 * 1024 * 1024;
 
@@ -357,10 +360,13 @@ fn without_secrets(copy: &Path) -> Result<(), LedgerError> {
     connection.pragma_update(None, "secure_delete", "ON")?;
     // A journal on the disk would hold them for a moment.
     connection.pragma_update(None, "journal_mode", "MEMORY")?;
-    connection.execute(
+    let taken_out = connection.execute(
         "UPDATE invoices SET preimage = NULL WHERE state <> 'paid' AND preimage IS NOT NULL",
         [],
     )?;
+    if taken_out > 0 {
+        connection.pragma_update(None, "application_id", LACKS_SECRETS)?;
+    }
     Ok(())
 }
 

@@ -398,7 +398,7 @@ fn disputed(facts: &Facts) -> String {
     let asks = amount.display();
     if cant_be_taken(facts) {
         return format!(
-            "{given}{asks} held: the secret that takes them is not in this ledger, as in every copy made by vend backup; in time they go back by themselves"
+            "{given}{asks} held: the secret that takes them is not in this ledger, and can't be computed from this key; in time they go back by themselves"
         );
     }
     let Some(dispute) = &facts.dispute else {

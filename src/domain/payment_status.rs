@@ -139,6 +139,11 @@ fn open(job: &Job, invoice: &Invoice, seen: &PaymentStatus, look: &Poll) -> Find
     if unknown {
         return does_not_know();
     }
+    let is_hold = job.terms.order == PayOrder::Hold && invoice.state == InvoiceState::Open;
+    if is_hold && *seen == PaymentStatus::Canceled {
+        // Whoever did it: another run of the program, of which this ledger knows nothing, or the node's owner.
+        return not_held(invoice, false);
+    }
     // A payment that an ordinary invoice holds is on its way, no more.
     Nothing
 }

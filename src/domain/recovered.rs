@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use nostr::{Event, EventId, Kind};
 
 use super::credit::Debt;
-use super::id::{Buyer, RequestId};
+use super::hold_secret::HoldSecrets;
+use super::id::{Buyer, Preimage, RequestId};
 use super::invoice;
 use super::job::{Encryption, Invoice, InvoiceState, Job, MadeBy, PayOrder, State, Terms};
 use super::msat::Msat;
@@ -24,6 +25,8 @@ pub struct Found {
     pub result: Option<EventId>,
     /// The invoice that the buyer holds.
     pub bolt11: Option<String>,
+    /// What takes the payment of that invoice, where it is a hold invoice of ours.
+    pub secret: Option<Preimage>,
     /// It was given up, and the buyer told.
     pub failed: bool,
     /// When the first of these events was signed.
@@ -67,6 +70,18 @@ pub fn by_request(events: &[Event]) -> BTreeMap<RequestId, Found> {
     all
 }
 
+impl Found {
+    /// Finds what takes the payment of the invoice, where it is a hold invoice of this seller.
+    pub fn find_secret(&mut self, id: &RequestId, secrets: &HoldSecrets) {
+        let read = self
+            .bolt11
+            .as_deref()
+            .and_then(|text| invoice::read(text).ok());
+        let hash = read.as_ref().and_then(invoice::payment_hash);
+        self.secret = hash.and_then(|hash| secrets.behind(id, &hash));
+    }
+}
+
 /// Is there anything that the ledger does not know?
 #[must_use]
 pub fn is_news(known: Option<&Job>, found: &Found) -> bool {
@@ -83,8 +98,8 @@ pub fn is_news(known: Option<&Job>, found: &Found) -> bool {
 }
 
 /// The invoice that a buyer holds, as the ledger would have it; none where it can't be read.
-#[must_use]
-pub fn invoice_of(job: &Job, bolt11: &str, made_by: MadeBy) -> Option<Invoice> {
+fn invoice_of(job: &Job, found: &Found, made_by: MadeBy) -> Option<Invoice> {
+    let bolt11 = found.bolt11.as_deref()?;
     let read = invoice::read(bolt11).ok()?;
     let amount = invoice::amount(&read).ok()??;
     let (made_at, expires_at) = invoice::times(&read);
@@ -94,6 +109,7 @@ pub fn invoice_of(job: &Job, bolt11: &str, made_by: MadeBy) -> Option<Invoice> {
         wallet_key: made_by.key,
         wallet_identity: made_by.identity,
         network: made_by.network,
+        preimage: found.secret,
         payment_hash: Some(invoice::payment_hash(&read)?),
         bolt11: Some(bolt11.to_owned()),
         made_at: Some(made_at),
@@ -112,7 +128,7 @@ pub fn brought_up(mut job: Job, found: &Found, made_by: MadeBy, now: Time) -> Jo
     if let Some(bolt11) = &found.bolt11 {
         let same = |invoice: &Invoice| invoice.bolt11.as_ref() == Some(bolt11);
         if !job.invoice.as_ref().is_some_and(same)
-            && let Some(invoice) = invoice_of(&job, bolt11, made_by)
+            && let Some(invoice) = invoice_of(&job, found, made_by)
         {
             job.price = Some(invoice.amount);
             job.invoice = Some(invoice);
@@ -123,6 +139,7 @@ pub fn brought_up(mut job: Job, found: &Found, made_by: MadeBy, now: Time) -> Jo
         job.result_id = found.result;
         job.delivered = true;
         job.owed = Msat::ZERO;
+        take_held(&mut job);
         let paid = !job.paid.is_zero() || (!open && !job.balance_used.is_zero());
         job.state = match (!paid, open) {
             (false, _) => State::Paid,
@@ -140,6 +157,22 @@ pub fn brought_up(mut job: Job, found: &Found, made_by: MadeBy, now: Time) -> Jo
     job
 }
 
+/// A result leaves only while its payment is held: what was not taken is to be taken.
+fn take_held(job: &mut Job) {
+    let untaken = [
+        InvoiceState::Open,
+        InvoiceState::Expired,
+        InvoiceState::Held,
+    ];
+    let is_hold = job.terms.order == PayOrder::Hold;
+    if let Some(invoice) = job.invoice.as_mut().filter(|_| is_hold)
+        && invoice.preimage.is_some()
+        && untaken.contains(&invoice.state)
+    {
+        invoice.state = InvoiceState::Taking;
+    }
+}
+
 /// A job of which the copy knows nothing at all.
 #[must_use]
 pub fn unknown(id: RequestId, found: &Found, terms: Terms) -> Option<Job> {
@@ -153,11 +186,11 @@ pub fn unknown(id: RequestId, found: &Found, terms: Terms) -> Option<Job> {
         encryption: Encryption::Plain,
         addressed: true,
         terms: Terms {
-            // Whoever has the result and the invoice pays for what was delivered.
-            order: if found.result.is_some() {
-                PayOrder::After
-            } else {
-                terms.order
+            order: match (found.secret, found.result) {
+                (Some(_), _) => PayOrder::Hold,
+                // Whoever has the result and the invoice pays for what was delivered.
+                (None, Some(_)) => PayOrder::After,
+                (None, None) => terms.order,
             },
             ..terms
         },
@@ -232,6 +265,38 @@ mod tests {
         assert_eq!(found[&RequestId(id(3))].bolt11.as_deref(), Some("lnbcrt1"));
         let four = &found[&RequestId(id(4))];
         assert_eq!((four.result, four.kind), (Some(events[3].id), Some(5_050)));
+    }
+
+    #[test]
+    fn what_was_delivered_while_it_was_held_is_taken() {
+        let us = Keys::generate();
+        let secrets = HoldSecrets::of(us.secret_key());
+        let mut job = fresh(PayOrder::Hold);
+        let secret = secrets.secret(&job.id, 0);
+        let found = Found {
+            buyer: Some(job.buyer),
+            result: Some(EventId::from_byte_array([9; 32])),
+            secret: Some(secret),
+            ..Found::default()
+        };
+        let terms = fresh(PayOrder::After).terms;
+        let order = unknown(job.id, &found, terms).unwrap().terms.order;
+        assert_eq!(order, PayOrder::Hold, "its invoice says so");
+        for (state, has, expected) in [
+            (InvoiceState::Open, true, InvoiceState::Taking),
+            (InvoiceState::Held, true, InvoiceState::Taking),
+            (InvoiceState::Open, false, InvoiceState::Open),
+            (InvoiceState::Paid, true, InvoiceState::Paid),
+        ] {
+            job.invoice = Some(Invoice {
+                state,
+                preimage: has.then_some(secret),
+                ..transition::intent(&job, Msat::from_sats(5))
+            });
+            let up = brought_up(job.clone(), &found, MadeBy::default(), Time(1));
+            assert!(up.delivered);
+            assert_eq!(up.invoice.unwrap().state, expected);
+        }
     }
 
     #[test]

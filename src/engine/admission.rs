@@ -300,7 +300,7 @@ impl Admission {
             .collect();
         let notes = notes.join("; ");
         let most_waiting = admit.most_waiting;
-        let job = terms::job(admit, relay, &messages, settings);
+        let job = terms::job(admit, relay, &messages, settings, &self.shop.hold_secrets());
         let credit = terms::credit(settings, self.shop.standing(&job.buyer.0));
         let drafts = self.first_words(event, &job).await?;
         let texts = Texts {

@@ -21,6 +21,7 @@ use super::wallets::Wallets;
 use crate::config::Settings;
 use crate::domain::event::{Event, EventKind, Level};
 use crate::domain::health::{EndpointHealth, RelayHealth, ShopState, WalletHealth};
+use crate::domain::hold_secret::HoldSecrets;
 use crate::domain::id::{BootId, Buyer, RequestId};
 use crate::domain::text::clean;
 use crate::domain::time::Time;
@@ -187,6 +188,12 @@ impl EngineContext {
             ledger_trouble: Mutex::default(),
             seen: Mutex::default(),
         })
+    }
+
+    /// The secrets of hold invoices.
+    #[must_use]
+    pub fn hold_secrets(&self) -> HoldSecrets {
+        HoldSecrets::of(self.keys.secret_key())
     }
 
     /// What the last start saw, if it failed; nothing after any other way to be offline.

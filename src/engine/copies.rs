@@ -61,7 +61,9 @@ pub async fn ask(shop: &Arc<EngineContext>, place: &Place) -> Result<(), String>
         None => MadeBy::default(),
     };
     let mut taken = 0_u32;
-    for (id, found) in recovered::by_request(&own.events) {
+    let secrets = shop.hold_secrets();
+    for (id, mut found) in recovered::by_request(&own.events) {
+        found.find_secret(&id, &secrets);
         let known = shop
             .ledger
             .job(id)
@@ -252,7 +254,7 @@ fn terms(settings: &Settings) -> Terms {
             seed: None,
         },
         stream: false,
-        // A payment that is held for it can't be taken any more, as its secret is lost: it goes back.
+        // A payment that is held for it goes back, as nobody has the text of the request.
         order: if settings.payment.mode == PayMode::Hold {
             PayOrder::Hold
         } else {

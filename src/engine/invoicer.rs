@@ -11,7 +11,6 @@ use super::context::{EngineContext, LEDGER_PAUSE};
 use super::crash;
 use super::transition::ApplyError;
 use super::wallets::WalletHandle;
-use crate::domain::Hex32;
 use crate::domain::error::PaymentCode;
 use crate::domain::event::Level;
 use crate::domain::hold;
@@ -106,7 +105,7 @@ async fn invoice_for(shop: &EngineContext, job: &Job, wallet_handle: &WalletHand
         // Without one it would be an ordinary invoice, and its payment would be taken at once.
         let message =
             "this ledger is a copy, which lacks the secret of the invoice: another one is made";
-        return delayed_for(job, message.to_owned(), Some(fresh_secret()));
+        return delayed_for(job, message.to_owned(), Some(next_secret(shop, job)));
     }
     let new = NewInvoice {
         amount: intent.amount,
@@ -255,7 +254,7 @@ fn checked(
                 return give_up(PaymentCode::BadInvoice, message);
             }
             // The wallet may insist on an invoice that is of no use, such as one that expired unseen.
-            delayed_for(job, message, hold_hash(job).map(|_| fresh_secret()))
+            delayed_for(job, message, hold_hash(job).map(|_| next_secret(shop, job)))
         }
     }
 }
@@ -269,7 +268,7 @@ fn refused(shop: &EngineContext, job: &Job, wallet: &dyn Wallet, error: &WalletE
         }
         // Perhaps it made an invoice for this hash whose answer was lost, and can't tell it again. Under a label it could.
         WalletError::Rejected(_) if !wallet.caps().label_lookup => {
-            delayed_for(job, message, hold_hash(job).map(|_| fresh_secret()))
+            delayed_for(job, message, hold_hash(job).map(|_| next_secret(shop, job)))
         }
         // Asked to hold a payment, which it could when the shop went online.
         WalletError::Unsupported => give_up(PaymentCode::Rejected, message),
@@ -285,8 +284,14 @@ fn give_up(code: PaymentCode, message: String) -> JobEvent {
     }
 }
 
-fn fresh_secret() -> Preimage {
-    Preimage(Hex32(rand::random()))
+/// Another secret: an invoice with the last one can't be had, and nobody has seen one.
+fn next_secret(shop: &EngineContext, job: &Job) -> Preimage {
+    let secrets = shop.hold_secrets();
+    let last = job.invoice.as_ref().and_then(|invoice| invoice.preimage);
+    last.map_or_else(
+        || secrets.secret(&job.id, 0),
+        |last| secrets.after(&job.id, &last),
+    )
 }
 
 fn delayed(job: &Job, message: String) -> JobEvent {

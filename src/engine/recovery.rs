@@ -9,8 +9,9 @@ use super::context::EngineContext;
 use super::transition::ApplyError;
 use crate::domain::job::State;
 use crate::domain::reply::Role;
+use crate::domain::time::Time;
 use crate::domain::transition::JobEvent;
-use crate::ledger::LedgerError;
+use crate::ledger::{Cause, Change, LedgerError};
 
 /// Brings every job into a state from which a worker takes it up.
 ///
@@ -18,10 +19,41 @@ use crate::ledger::LedgerError;
 /// Where the ledger can't be read or written.
 pub async fn recover(shop: &Arc<EngineContext>) -> Result<(), LedgerError> {
     shop.load_disputes().await?;
+    secrets_again(shop).await?;
     for job in shop.ledger.orphans(shop.boot) {
         settled(shop.apply(job.id, JobEvent::Interrupted).await)?;
     }
     accepted(shop).await
+}
+
+/// Computes the secrets of hold invoices that a copy lacks. What was held when the copy was made, or is paid only now, is taken
+/// as it would have been.
+async fn secrets_again(shop: &EngineContext) -> Result<(), LedgerError> {
+    let secrets = shop.hold_secrets();
+    for before in shop.ledger.without_secrets().await? {
+        let Some(secret) = secrets.lacking(&before, Time::now()) else {
+            continue;
+        };
+        let mut job = before.clone();
+        job.rev += 1;
+        job.updated_at = Time::now();
+        if let Some(invoice) = &mut job.invoice {
+            invoice.preimage = Some(secret);
+        }
+        let change = Change {
+            before,
+            job,
+            what: "recovered",
+            detail: "the secret of its invoice was computed anew from the seller's key".to_owned(),
+            answer: None,
+            drafts: Vec::new(),
+            withdraw: false,
+            cause: Cause::Itself,
+        };
+        shop.ledger.commit(change).await?;
+    }
+    // Killed before this, the rest is computed at the next start.
+    shop.ledger.has_secrets().await
 }
 
 /// Takes up results that a relay has accepted and whose job does not know of it.

@@ -31,17 +31,23 @@ pub struct Running {
 impl Running {
     /// Reads the shop's events until one fits, for a minute at most.
     pub async fn until(&mut self, fits: impl Fn(&Value) -> bool) -> Value {
+        let mut read = Vec::new();
         let reading = async {
             while let Some(line) = self.lines.next_line().await.unwrap() {
                 let event: Value = serde_json::from_str(&line).unwrap();
                 if fits(&event) {
-                    return event;
+                    return Some(event);
                 }
+                read.push(line);
             }
-            panic!("the shop ended");
+            None
         };
         let longest = std::time::Duration::from_secs(60);
-        tokio::time::timeout(longest, reading).await.unwrap()
+        let found = tokio::time::timeout(longest, reading).await;
+        match found {
+            Ok(Some(event)) => event,
+            ended => panic!("not seen ({ended:?}) among:\n{}", read.join("\n")),
+        }
     }
 }
 

@@ -60,10 +60,10 @@ impl Next {
             return Taken;
         }
         if waits {
-            let why = if has_secret {
-                "the work can't be done before they must go back"
-            } else {
-                "what takes them is not in this ledger, as in every copy made by vend backup"
+            let why = match (job.has_texts, has_secret) {
+                (false, _) => "the text of the request is not in this ledger",
+                (true, true) => "the work can't be done before they must go back",
+                (true, false) => "what takes them is not in this ledger",
             };
             return self.fail(ENDED, format!("{shown} came, but {why}"), None);
         }
@@ -105,6 +105,7 @@ impl Next {
 
     pub(super) fn not_held(&mut self, was: InvoiceState, unknown: bool) -> Verdict {
         let all = [
+            InvoiceState::Open,
             InvoiceState::Held,
             InvoiceState::Taking,
             InvoiceState::GivingBack,
@@ -121,6 +122,7 @@ impl Next {
             }
         }
         match invoice.state {
+            InvoiceState::Open => self.closed(),
             InvoiceState::Held => self.lost_early(),
             InvoiceState::Taking => self.lost_late(),
             _ => {
@@ -129,6 +131,19 @@ impl Next {
             }
         }
         Taken
+    }
+
+    /// The wallet takes no payment of the invoice any more, and nobody has paid it.
+    fn closed(&mut self) {
+        let job = &mut self.step.job;
+        if let Some(invoice) = &mut job.invoice {
+            invoice.state = InvoiceState::Expired;
+        }
+        if matches!(job.state, State::PendingPayment | State::AwaitingPayment) {
+            job.state = State::Unpaid;
+        }
+        self.step.withdraw = true;
+        self.say("the invoice was cancelled at the wallet, unpaid");
     }
 
     /// It went back before the work was delivered: the work is not given away, and the wallet is told to make sure.

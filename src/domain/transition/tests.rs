@@ -557,6 +557,26 @@ fn a_look_at_a_held_payment_says_nothing_of_one_that_is_to_be_taken_by_now() {
 }
 
 #[test]
+fn a_hold_invoice_that_was_cancelled_at_the_wallet_ends_unpaid() {
+    use crate::domain::payment_status::{Finding, PaymentStatus, Poll, assess};
+
+    let job = run(PayOrder::Hold, vec![made()]);
+    let look = Poll::at(START);
+    let seen: Result<_, String> = Ok(PaymentStatus::Canceled);
+    let Finding::Transition(event) = assess(&job, seen.clone(), &look) else {
+        panic!("nothing follows");
+    };
+    let closed = transition(&job, event, START).unwrap().job;
+    assert_eq!(
+        (closed.state, invoice(&closed)),
+        (State::Unpaid, InvoiceState::Expired)
+    );
+    // Of an ordinary invoice that word may mean a clock.
+    let job = run(PayOrder::Before, vec![made()]);
+    assert_eq!(assess(&job, seen, &look), Finding::Nothing);
+}
+
+#[test]
 fn a_copy_without_its_secret_gives_the_payment_back_and_says_why() {
     let mut job = run(PayOrder::Hold, vec![made()]);
     job.invoice.as_mut().unwrap().preimage = None;

@@ -4,11 +4,10 @@ use nostr::{PublicKey, RelayUrl};
 
 use crate::config::Settings;
 use crate::config::schema::{OtherModel, PayMode};
-use crate::domain::Hex32;
 use crate::domain::admission::{self, Admit, Limits};
 use crate::domain::credit::{self, Debt};
 use crate::domain::fair::Rates;
-use crate::domain::id::Preimage;
+use crate::domain::hold_secret::HoldSecrets;
 use crate::domain::job::{Encryption, Job, PayOrder, State, Terms, TextParams};
 use crate::domain::message::{self, Message};
 use crate::domain::model_name::same_model;
@@ -56,6 +55,7 @@ pub(super) fn job(
     relay: &RelayUrl,
     messages: &[Message],
     settings: &Settings,
+    secrets: &HoldSecrets,
 ) -> Job {
     let now = Time::now();
     let order = order(settings.payment.mode, &admit.agreed.price);
@@ -110,7 +110,10 @@ pub(super) fn job(
     match order {
         PayOrder::Before => admission::quote(&mut job, None),
         // Of a hold invoice we keep the secret, and it is in the ledger before the wallet hears of its hash.
-        PayOrder::Hold => admission::quote(&mut job, Some(Preimage(Hex32(rand::random())))),
+        PayOrder::Hold => {
+            let secret = secrets.secret(&job.id, 0);
+            admission::quote(&mut job, Some(secret));
+        }
         PayOrder::After | PayOrder::Free => {}
     }
     job.debt = credit::of_new(&job);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use nostr::EventId;
 use rusqlite::{Connection, Row, params};
 
-use super::super::{Ledger, LedgerError, rows};
+use super::super::{LACKS_SECRETS, Ledger, LedgerError, rows};
 use crate::domain::admission::Record;
 use crate::domain::id::{BootId, Buyer, PaymentHash, RequestId};
 use crate::domain::invoice::Watched;
@@ -26,6 +26,10 @@ const WATCHED: &str = "SELECT i.job_id, i.payment_hash, i.wallet, i.wallet_key, 
 const OPEN_HOLDS: &str = "WHERE j.state = 'awaiting_payment'
   AND j.state NOT IN ('paid', 'completed', 'unpaid', 'error', 'cancelled')
   AND i.state = 'open' AND json_extract(j.terms, '$.order') = 'hold'";
+
+const WITHOUT_SECRET: &str =
+    "WHERE i.state <> 'paid' AND i.state IN ('intent', 'open', 'held', 'taking', 'expired')
+  AND i.preimage IS NULL AND json_extract(j.terms, '$.order') = 'hold'";
 
 const WAITING: &str =
     "state = 'queued' AND state NOT IN ('paid', 'completed', 'unpaid', 'error', 'cancelled')";
@@ -57,7 +61,43 @@ pub(super) fn waiting_of(connection: &Connection, buyer: Buyer) -> Result<Record
     Ok(record)
 }
 
+fn lacks_secrets(connection: &Connection) -> Result<bool, LedgerError> {
+    let id: i64 = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
+    Ok(id == LACKS_SECRETS)
+}
+
 impl Ledger {
+    /// Jobs whose hold invoices lack their secrets, as this is a copy that they were taken out of.
+    ///
+    /// # Errors
+    /// Where the ledger can't be read.
+    pub async fn without_secrets(&self) -> Result<Vec<Job>, LedgerError> {
+        self.writer
+            .call(|connection| {
+                if lacks_secrets(connection)? {
+                    rows::all(connection, WITHOUT_SECRET, [])
+                } else {
+                    Ok(Vec::new())
+                }
+            })
+            .await
+    }
+
+    /// From now on this ledger lacks none that can be had.
+    ///
+    /// # Errors
+    /// Where the ledger does not commit.
+    pub async fn has_secrets(&self) -> Result<(), LedgerError> {
+        self.writer
+            .call(|connection| {
+                if lacks_secrets(connection)? {
+                    connection.pragma_update(None, "application_id", 0)?;
+                }
+                Ok(())
+            })
+            .await
+    }
+
     /// Jobs on which something is at work: not those that only wait for their buyer's money.
     #[must_use]
     pub fn at_work(&self) -> Vec<Job> {
