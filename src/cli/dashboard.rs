@@ -143,10 +143,8 @@ mod screen {
         banner: Option<&str>,
         online: bool,
     ) -> Outcome {
-        let begun = options(global, places, banner, false)
-            .and_then(|options| Ok((options, Signals::listen()?)));
-        let (options, signals) = match begun {
-            Ok(begun) => begun,
+        let options = match options(global, places, banner, false) {
+            Ok(options) => options,
             Err(error) => {
                 host.stop(true).await;
                 return Err(error);
@@ -162,7 +160,7 @@ mod screen {
         let link = EngineLink {
             commands: orders,
             events,
-            told_to_end: signals.times(),
+            told_to_end: host.signals.times(),
         };
         let left = ui::run(link, options).await;
         forward.abort();
@@ -175,10 +173,10 @@ mod screen {
             Ok(Leave::Told) => None,
             Ok(Leave::Detach) => {
                 told(&selling_on(&flags(places, banner.is_some())));
-                return run::serve(host, signals, None).await;
+                return run::serve(host, None).await;
             }
             // The shop sells on with no screen; `vend` attaches to it.
-            Ok(Leave::TerminalGone) => return run::serve(host, signals, None).await,
+            Ok(Leave::TerminalGone) => return run::serve(host, None).await,
             Err(error) => {
                 host.stop(true).await;
                 return Err(Exit::failed(&error));
@@ -187,7 +185,7 @@ mod screen {
         if ending != Some(true) && host.at_work().await {
             told("The shop finishes its running jobs, then it ends; Ctrl-C ends it at once.");
         }
-        run::serve(host, signals, ending).await?;
+        run::serve(host, ending).await?;
         told("The shop has ended: nothing is sold until it is started again.");
         Ok(())
     }

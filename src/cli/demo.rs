@@ -6,7 +6,6 @@ use super::Global;
 use super::exit::{Exit, Outcome, block_on, json, runtime, say};
 use super::host::Host;
 use super::run;
-use super::signals::Signals;
 use crate::config::place::Places;
 use crate::demo::{self, BANNER, DemoRelay, NOTE, Regular, Report};
 use crate::gateway::{LISTEN, gateway_key};
@@ -64,7 +63,6 @@ fn behind_gateway(global: &Global) -> Outcome {
         let relay = DemoRelay::start().await.map_err(|e| Exit::failed(&e))?;
         demo::settings(&places.config, &relay.url, false).map_err(|e| Exit::failed(&e))?;
         let host = Host::start(&places, &global.log, None).await?;
-        let signals = Signals::listen()?;
         demo::online(&host.engine)
             .await
             .map_err(|e| Exit::failed(&e))?;
@@ -86,7 +84,7 @@ fn behind_gateway(global: &Global) -> Outcome {
             key.expose_secret(),
             r#"{"model":"auto","messages":[{"role":"user","content":"What is the capital of France?"}]}"#
         ))?;
-        let ended = run::serve(host, signals, None).await;
+        let ended = run::serve(host, None).await;
         gateway.stop().await;
         relay.stop();
         ended
@@ -98,16 +96,15 @@ fn headless(global: &Global, args: &Args) -> Outcome {
     let report = runtime()?.block_on(async {
         let relay = DemoRelay::start().await.map_err(|e| Exit::failed(&e))?;
         demo::settings(&places.config, &relay.url, false).map_err(|e| Exit::failed(&e))?;
-        let host = Host::start(&places, &global.log, None).await?;
-        let mut signals = Signals::listen()?;
+        let mut host = Host::start(&places, &global.log, None).await?;
         let orders = host.engine.orders();
         let report = tokio::select! {
             report = demo::sell(&host.engine, &relay.url, &places.data, args.jobs) => report.map_err(|error| Exit::failed(&error)),
             () = orders.closed() => Err(Exit::failed(&STOPPED)),
-            _ = signals.next() => Err(Exit::failed(&STOPPED)),
+            _ = host.signals.next() => Err(Exit::failed(&STOPPED)),
         };
         drop(orders);
-        let ended = run::serve(host, signals, Some(report.is_err())).await;
+        let ended = run::serve(host, Some(report.is_err())).await;
         relay.stop();
         ended.and(report)
     })?;

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use secrecy::ExposeSecret;
-use tokio::signal::unix::{SignalKind, signal};
 
 use super::exit::{Exit, Outcome, json, runtime, say};
+use super::signals::Signals;
 use super::{Global, host, log, settings};
 use crate::buyer::Payer;
 use crate::config::place::Places;
@@ -106,6 +106,7 @@ async fn serve(global: &Global, listen: Option<&str>) -> Outcome {
         None if settings.gateway.listen.is_empty() => LISTEN.to_owned(),
         None => settings.gateway.listen.clone(),
     };
+    let mut signals = Signals::listen()?;
     let gateway = start(&places, &settings, ledger, &listen).await?;
     let address = gateway.address();
     say(&format!(
@@ -114,14 +115,12 @@ async fn serve(global: &Global, listen: Option<&str>) -> Outcome {
     if !address.ip().is_loopback() {
         say("it can be reached from other machines: whoever has the key spends your money")?;
     }
-    let failed = |error: std::io::Error| Exit::failed(&error);
-    let mut term = signal(SignalKind::terminate()).map_err(failed)?;
-    let mut int = signal(SignalKind::interrupt()).map_err(failed)?;
+    signals.next().await;
     tokio::select! {
-        _ = term.recv() => {}
-        _ = int.recv() => {}
+        () = gateway.stop() => {}
+        // Told twice: at once.
+        _ = signals.next() => {}
     }
-    gateway.stop().await;
     log.close().await;
     Ok(())
 }

@@ -16,17 +16,20 @@ use crate::ledger::Ledger;
 
 use super::exit::Exit;
 use super::log::{self, Log};
+use super::signals::Signals;
 use super::{prompt, settings};
 
 /// The shop and what it holds. Dropped out of order nothing is lost: the ledger has it.
 pub struct Host {
     /// The engine.
     pub engine: Engine,
+    /// Told to end, from before others can see that there is a shop.
+    pub signals: Signals,
     server: Server,
     /// Where `gateway.listen` says so.
     gateway: Option<Gateway>,
     log: Log,
-    _lock: DataLock,
+    lock: DataLock,
 }
 
 impl Host {
@@ -55,6 +58,8 @@ impl Host {
             pace,
             timing: crate::nostr::Timing::default(),
         };
+        // From here on a signal ends in order; whatever takes long before this, a signal breaks off.
+        let signals = Signals::listen()?;
         let (buys, books) = (settings.clone(), ledger.clone());
         let engine = Engine::start(ledger, identity.keys().clone(), settings, place)
             .await
@@ -68,10 +73,11 @@ impl Host {
         };
         Ok(Self {
             engine,
+            signals,
             server,
             gateway,
             log,
-            _lock: lock,
+            lock,
         })
     }
 
@@ -91,20 +97,31 @@ impl Host {
     }
 
     /// Waits until somebody has ended the shop, then tidies up.
-    pub async fn ended(self) {
+    async fn ended(self) {
+        let (ended, _signals) = self.ending();
+        ended.await;
+    }
+
+    /// Waits until somebody has ended the shop and tidies up, with the signals apart.
+    pub fn ending(self) -> (impl Future<Output = ()>, Signals) {
         let Self {
             engine,
+            signals,
             server,
             gateway,
             log,
-            _lock,
+            lock,
         } = self;
-        engine.ended().await;
-        if let Some(gateway) = gateway {
-            gateway.stop().await;
-        }
-        server.close().await;
-        log.close().await;
+        let ended = async move {
+            engine.ended().await;
+            if let Some(gateway) = gateway {
+                gateway.stop().await;
+            }
+            server.close().await;
+            log.close().await;
+            drop(lock);
+        };
+        (ended, signals)
     }
 }
 

@@ -9,7 +9,6 @@ use tokio::time::Instant;
 use super::Global;
 use super::exit::{self, Exit, Outcome, block_on};
 use super::host::{self, Host};
-use super::signals::Signals;
 use crate::domain::command::{Command, Reply};
 use crate::domain::event::{Event, EventKind};
 use crate::domain::health::ShopState;
@@ -43,7 +42,6 @@ pub fn main(global: &Global, args: Args) -> Outcome {
     block_on(async {
         host::expect_ledger(&places, global.new_ledger)?;
         let host = Host::start(&places, &global.log, None).await?;
-        let signals = Signals::listen()?;
         let printer = args
             .events
             .then(|| tokio::spawn(print(host.engine.listen())));
@@ -52,7 +50,7 @@ pub fn main(global: &Global, args: Args) -> Outcome {
             return Err(Exit::failed(&detail));
         }
         let keeper = tokio::spawn(keep_trying(host.engine.listen(), host.engine.orders()));
-        let served = serve(host, signals, None).await;
+        let served = serve(host, None).await;
         keeper.abort();
         // Aborted: nothing to learn from it.
         let _ = keeper.await;
@@ -66,9 +64,9 @@ pub fn main(global: &Global, args: Args) -> Outcome {
 }
 
 /// Keeps the shop until it is told to end; `told` where it was already, and whether it was not to wait for running jobs.
-pub async fn serve(host: Host, mut signals: Signals, told: Option<bool>) -> Outcome {
+pub async fn serve(host: Host, told: Option<bool>) -> Outcome {
     let orders = host.engine.orders();
-    let ended = host.ended();
+    let (ended, mut signals) = host.ending();
     tokio::pin!(ended);
     let mut stops = tokio::task::JoinSet::new();
     let mut stop = |now| {

@@ -57,14 +57,14 @@ struct Running {
 
 enum Port {
     Open(Running),
-    /// Bound and not listening: connections are refused, and nobody else gets the port.
-    Kept(TcpSocket),
-    /// Between the two.
-    Moving,
+    /// Nobody listens: connections are refused.
+    Closed,
 }
 
 struct Inner {
     addr: SocketAddr,
+    /// Bound and never listening, so that nobody else gets the port while the relay is stopped.
+    _place: TcpSocket,
     state: Mutex<State>,
     changed: watch::Sender<u64>,
     port: tokio::sync::Mutex<Port>,
@@ -108,7 +108,8 @@ impl FakeRelay {
                 addr,
                 state: Mutex::new(state),
                 changed: watch::Sender::new(0),
-                port: tokio::sync::Mutex::new(Port::Kept(socket)),
+                _place: socket,
+                port: tokio::sync::Mutex::new(Port::Closed),
             }),
         };
         relay.restart().await;
@@ -283,11 +284,10 @@ impl FakeRelay {
     /// Cuts every connection and refuses new ones, until [`FakeRelay::restart`]. What it accepted is kept.
     pub async fn stop(&self) {
         let mut port = self.inner.port.lock().await;
-        if let Port::Open(running) = std::mem::replace(&mut *port, Port::Moving) {
+        if let Port::Open(running) = std::mem::replace(&mut *port, Port::Closed) {
             running.cancel.cancel();
             running.tasks.close();
             running.tasks.wait().await;
-            *port = Port::Kept(bind(self.inner.addr));
         }
         drop(port);
         self.bump();
@@ -296,20 +296,17 @@ impl FakeRelay {
     /// Listens on the same port again.
     pub async fn restart(&self) {
         let mut port = self.inner.port.lock().await;
-        *port = match std::mem::replace(&mut *port, Port::Moving) {
-            Port::Kept(socket) => {
-                let listener = socket.listen(1024).unwrap();
-                let running = Running {
-                    cancel: CancellationToken::new(),
-                    tasks: TaskTracker::new(),
-                };
-                let (relay, cancel, tasks) =
-                    (self.clone(), running.cancel.clone(), running.tasks.clone());
-                running.tasks.spawn(relay.accept(listener, cancel, tasks));
-                Port::Open(running)
-            }
-            other => other,
+        if matches!(*port, Port::Open(_)) {
+            return;
+        }
+        let listener = bind(self.inner.addr).listen(1024).unwrap();
+        let running = Running {
+            cancel: CancellationToken::new(),
+            tasks: TaskTracker::new(),
         };
+        let (relay, cancel, tasks) = (self.clone(), running.cancel.clone(), running.tasks.clone());
+        running.tasks.spawn(relay.accept(listener, cancel, tasks));
+        *port = Port::Open(running);
     }
 
     async fn accept(self, listener: TcpListener, cancel: CancellationToken, tasks: TaskTracker) {
@@ -476,6 +473,7 @@ impl FakeRelay {
 fn bind(addr: SocketAddr) -> TcpSocket {
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_reuseaddr(true).unwrap();
+    socket.set_reuseport(true).unwrap();
     socket.bind(addr).unwrap();
     socket
 }
