@@ -2,6 +2,7 @@
 //! nothing that was paid is forgotten.
 
 use std::collections::HashSet;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures::StreamExt;
@@ -145,16 +146,12 @@ async fn a_copy_doubles_nothing_and_forgets_nothing() {
 async fn run(case: Case) -> Result<(), String> {
     let world = World::with(case.mode, case.class).await;
     let copy = world.home.folder.path().join("copy.db");
-    let back_up = || {
-        let (code, said) = world.vend(&["backup", copy.to_str().unwrap()]);
-        (code == Some(0)).then_some(()).ok_or(said)
-    };
     let mut shop = world.home.run(None);
     shop.until(is_open).await;
     world.sell(&mut shop).await;
     let before = matches!(case.moment, Moment::BeforePaid | Moment::BeforeOpen);
     if before {
-        back_up()?;
+        back_up(&world, &copy).await?;
     }
     let request = world.ask();
     let invoice = world.invoice(&request).await;
@@ -166,27 +163,27 @@ async fn run(case: Case) -> Result<(), String> {
         shop.until(is).await;
     }
     if matches!(case.moment, Moment::OpenPaid | Moment::OpenOpen) {
-        back_up()?;
+        back_up(&world, &copy).await?;
     }
     if !case.is_late() {
         world.wallet.pay(&invoice)?;
         world.settled(&mut shop, &request).await;
     }
     if case.moment == Moment::Paid {
-        back_up()?;
+        back_up(&world, &copy).await?;
     }
     if case.mode == "hold" && case.is_late() && !case.closes() {
         shop.child.kill().await.map_err(|error| error.to_string())?;
     } else {
         world.stop(shop).await;
     }
-    let (code, said) = world.vend(&["restore", copy.to_str().unwrap()]);
+    let (code, said) = world.vend(&["restore", copy.to_str().unwrap()]).await;
     if code != Some(0) {
         return Err(said);
     }
     if case.moment == Moment::BeforePaid {
         // Before anybody was asked, the audit finds what is missing.
-        let (code, said) = world.vend(&["audit"]);
+        let (code, said) = world.vend(&["audit"]).await;
         if code == Some(0) || !said.contains("missing") {
             return Err(format!("the audit found nothing: {said}"));
         }
@@ -206,7 +203,12 @@ async fn run(case: Case) -> Result<(), String> {
     world.sell(&mut shop).await;
     world.stop(shop).await;
     judge(&world, case, &request, &ended)?;
-    let (code, said) = world.vend(&["audit"]);
+    let (code, said) = world.vend(&["audit"]).await;
+    (code == Some(0)).then_some(()).ok_or(said)
+}
+
+async fn back_up(world: &World, copy: &Path) -> Result<(), String> {
+    let (code, said) = world.vend(&["backup", copy.to_str().unwrap()]).await;
     (code == Some(0)).then_some(()).ok_or(said)
 }
 

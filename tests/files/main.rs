@@ -57,16 +57,10 @@ impl World {
         }
     }
 
-    /// `vend COMMAND`: did it work, and what it said.
-    fn vend(&self, args: &[&str]) -> (Option<i32>, String) {
-        let out = std::process::Command::new(env!("CARGO_BIN_EXE_vend"))
-            .arg("--data-dir")
-            .arg(self.home.data())
-            .arg("--config")
-            .arg(self.home.config())
-            .args(args)
-            .output()
-            .unwrap();
+    /// `vend COMMAND`: did it work, and what it said. The relays and wallets that it waits for are served by the threads of this
+    /// runtime, so no thread may wait for it.
+    async fn vend(&self, args: &[&str]) -> (Option<i32>, String) {
+        let out = self.home.command().args(args).output().await.unwrap();
         let said = [out.stdout, out.stderr].concat();
         (out.status.code(), String::from_utf8(said).unwrap())
     }
@@ -103,7 +97,7 @@ impl World {
     }
 
     async fn stop(&self, mut shop: Running) {
-        assert_eq!(self.vend(&["stop"]).0, Some(0));
+        assert_eq!(self.vend(&["stop"]).await.0, Some(0));
         shop.child.wait().await.unwrap();
     }
 
@@ -130,16 +124,16 @@ async fn a_ledger_that_is_gone_is_not_taken_for_a_new_one() {
     let mut shop = world.home.run(None);
     world.sell(&mut shop).await;
     world.stop(shop).await;
-    let (_, said) = world.vend(&["doctor"]);
+    let (_, said) = world.vend(&["doctor"]).await;
     assert!(said.contains("there is no copy of the ledger"), "{said}");
     assert!(said.contains("backup.every_hours 24"), "{said}");
     let copy = world.home.folder.path().join("copy.db");
-    let (code, said) = world.vend(&["backup", copy.to_str().unwrap()]);
+    let (code, said) = world.vend(&["backup", copy.to_str().unwrap()]).await;
     assert!(code == Some(0) && said.contains("copied 1 jobs"), "{said}");
-    let (_, said) = world.vend(&["doctor"]);
+    let (_, said) = world.vend(&["doctor"]).await;
     assert!(said.contains("the newest copy of the ledger is"), "{said}");
     std::fs::remove_file(world.database()).unwrap();
-    let (code, said) = world.vend(&["run"]);
+    let (code, said) = world.vend(&["run"]).await;
     assert_eq!(code, Some(1), "{said}");
     assert!(said.contains("--new-ledger"), "{said}");
     assert!(
@@ -148,8 +142,8 @@ async fn a_ledger_that_is_gone_is_not_taken_for_a_new_one() {
     );
     // An empty file is no ledger either.
     std::fs::write(world.database(), "").unwrap();
-    assert_eq!(world.vend(&["run"]).0, Some(1));
-    let (code, said) = world.vend(&["restore", copy.to_str().unwrap()]);
+    assert_eq!(world.vend(&["run"]).await.0, Some(1));
+    let (code, said) = world.vend(&["restore", copy.to_str().unwrap()]).await;
     assert!(
         code == Some(0) && said.contains("does not know what happened after"),
         "{said}"
@@ -158,10 +152,13 @@ async fn a_ledger_that_is_gone_is_not_taken_for_a_new_one() {
     world.sell(&mut shop).await;
     assert_eq!(world.home.jobs().await.len(), 2);
     // Beside a running vend nothing is put back.
-    assert_eq!(world.vend(&["restore", copy.to_str().unwrap()]).0, Some(4));
-    assert_eq!(world.vend(&["repair"]).0, Some(4));
+    assert_eq!(
+        world.vend(&["restore", copy.to_str().unwrap()]).await.0,
+        Some(4)
+    );
+    assert_eq!(world.vend(&["repair"]).await.0, Some(4));
     world.stop(shop).await;
-    let (code, said) = world.vend(&["repair"]);
+    let (code, said) = world.vend(&["repair"]).await;
     assert!(
         code == Some(0) && said.contains("2 jobs taken over"),
         "{said}"
@@ -199,7 +196,7 @@ async fn a_file_that_is_deleted_under_a_selling_shop_stops_the_sale_and_is_kept(
     // What was paid meanwhile is in the copy.
     let rescued = world.home.data().join("vend.rescued.db");
     assert_eq!(
-        world.vend(&["restore", rescued.to_str().unwrap()]).0,
+        world.vend(&["restore", rescued.to_str().unwrap()]).await.0,
         Some(0)
     );
     let jobs = world.home.jobs().await;
@@ -213,7 +210,10 @@ async fn a_copy_asks_the_relays_what_it_does_not_know_before_it_sells() {
         let mut shop = world.home.run(None);
         let first = world.sell(&mut shop).await;
         let copy = world.home.folder.path().join("copy.db");
-        assert_eq!(world.vend(&["backup", copy.to_str().unwrap()]).0, Some(0));
+        assert_eq!(
+            world.vend(&["backup", copy.to_str().unwrap()]).await.0,
+            Some(0)
+        );
         // The copy knows nothing of these: one is paid, one has only its invoice.
         let second = world.sell(&mut shop).await;
         let third = world.ask();
@@ -227,7 +227,10 @@ async fn a_copy_asks_the_relays_what_it_does_not_know_before_it_sells() {
         }
         world.stop(shop).await;
         let made = world.wallet.books().made;
-        assert_eq!(world.vend(&["restore", copy.to_str().unwrap()]).0, Some(0));
+        assert_eq!(
+            world.vend(&["restore", copy.to_str().unwrap()]).await.0,
+            Some(0)
+        );
         assert_eq!(world.home.jobs().await.len(), 1);
         // The relay gives all requests again.
         let mut shop = world.home.run(None);

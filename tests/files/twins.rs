@@ -52,7 +52,7 @@ async fn of_two_machines_with_one_key_the_later_goes_offline() {
     assert!(first.results(&request) >= 1);
     let next = first.sell(&mut earlier).await;
     assert_eq!(first.results(&next), 1);
-    let (_, status) = other.vend(&["status", "--json"]);
+    let (_, status) = other.vend(&["status", "--json"]).await;
     let status: Value = serde_json::from_str(&status).unwrap();
     assert_eq!(status["state"], "offline", "{status}");
     first.stop(earlier).await;
