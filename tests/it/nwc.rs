@@ -1,6 +1,7 @@
 //! Nostr Wallet Connect against a fake wallet service on a fake relay: what an invoice can become, every way in which a
 //! wallet can answer wrongly, and every way in which the relay between can fail.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use vend::domain::health::HealthLevel;
 use vend::domain::id::{PaymentHash, Preimage};
 use vend::domain::invoice::Verdict;
 use vend::domain::msat::Msat;
+use vend::domain::time::Time;
 use vend::wallet::nwc::{Nwc, NwcPayer, PayError};
 use vend::wallet::{Issued, NewInvoice, PaymentStatus, Wallet, WalletError};
 
@@ -88,6 +90,40 @@ async fn a_sale_goes_from_invoice_to_paid() {
         panic!("paid");
     };
     assert!(at.is_some() && preimage.unwrap().opens(&issued.payment_hash) && fee.is_none());
+}
+
+#[tokio::test]
+async fn what_was_made_since_is_listed_where_the_wallet_lists() {
+    let (fake, wallet) = fake();
+    let since = Time::now().minus(Duration::from_secs(60));
+    assert_eq!(
+        wallet.made_since(since).await.unwrap_err(),
+        WalletError::Unsupported,
+        "this connection may not"
+    );
+    drop(fake);
+
+    let (fake, wallet) = fake_as(|setup| setup.methods.push("list_transactions"));
+    let mut made = Vec::new();
+    // More than one page of the wallet.
+    for _ in 0..60 {
+        made.push(wallet.create(ask()).await.unwrap());
+    }
+    fake.pay(&made[3].bolt11).unwrap();
+    let listed = wallet.made_since(since).await.unwrap();
+    let hashes = |all: Vec<PaymentHash>| all.into_iter().collect::<BTreeSet<_>>();
+    assert_eq!(
+        hashes(listed.iter().map(|one| one.issued.payment_hash).collect()),
+        hashes(made.iter().map(|one| one.payment_hash).collect()),
+        "the paid one and the others"
+    );
+    assert!(
+        listed
+            .iter()
+            .all(|one| one.memo.as_deref() == Some("a job"))
+    );
+    let later = Time::now().plus(Duration::from_secs(60));
+    assert_eq!(wallet.made_since(later).await.unwrap().len(), 0);
 }
 
 #[tokio::test]

@@ -40,6 +40,7 @@ pub fn answer(
         "make_invoice" => make(shared, params, None),
         "make_hold_invoice" => make(shared, params, Some(bytes(&params["payment_hash"])?)),
         "lookup_invoice" => look(shared, params, fault),
+        "list_transactions" => Ok(list(shared, params)),
         "settle_hold_invoice" => settle(shared, params),
         "cancel_hold_invoice" => cancel(shared, params),
         "pay_invoice" => pay(shared, params),
@@ -88,6 +89,22 @@ fn look(shared: &Shared, params: &Value, fault: &Fault) -> Answer {
     let found = shared.books(|books| books.by_hash(&hash).cloned());
     let found = found.ok_or(("NOT_FOUND", "there is no such invoice"))?;
     Ok(show(&found, fault))
+}
+
+/// Newest first, as NIP-47 has it.
+fn list(shared: &Shared, params: &Value) -> Value {
+    let from = params["from"].as_u64().unwrap_or(0);
+    let number = |name: &str, otherwise: u64| {
+        usize::try_from(params[name].as_u64().unwrap_or(otherwise)).unwrap()
+    };
+    let unpaid = params["unpaid"] == true;
+    let shown = shared.books(|books| {
+        let all = books.all().iter().rev().filter(|one| one.made_at >= from);
+        let all = all.filter(|one| unpaid || matches!(one.life, Life::Paid { .. }));
+        let page = all.skip(number("offset", 0)).take(number("limit", 10));
+        page.map(|one| show(one, &Fault::None)).collect::<Vec<_>>()
+    });
+    json!({"transactions": shown})
 }
 
 fn show(invoice: &Invoice, fault: &Fault) -> Value {
