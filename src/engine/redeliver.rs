@@ -37,10 +37,16 @@ pub async fn send_anew(shop: &Arc<EngineContext>, job: &Job) -> Result<String, C
     {
         return Err(CaseError::IsOut);
     }
-    let asked = shop.signed_at(None).secs();
+    let now = shop.signed_at(None).secs();
+    // In the first one's own second it would be the same event, which was refused.
+    let date = if now == first.created_at.as_secs() {
+        now + 1
+    } else {
+        now
+    };
     let unsigned = UnsignedEvent::new(
         first.pubkey,
-        Timestamp::from_secs(asked),
+        Timestamp::from_secs(date),
         first.kind,
         first.tags.to_vec(),
         first.content,

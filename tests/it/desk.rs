@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use crate::support::fake_ollama::FakeOllama;
-use crate::support::fake_relay::FakeRelay;
+use crate::support::fake_relay::{FakeRelay, Fault};
 use crate::support::fake_wallet::FakeWallet;
 use crate::support::shop::{Home, Running, answers, bolt11};
 use nostr::{Event, Keys, Kind};
@@ -160,6 +160,40 @@ async fn a_paid_job_that_failed_is_tried_again_from_the_desk_and_then_it_is_no_c
     let again = world.vend(&["recover", &id, "retry"]).await;
     assert_eq!(again.status.code(), Some(1), "{}", said(&again));
     assert!(said(&again).contains("no open case"), "{}", said(&again));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_result_that_relays_refuse_for_its_date_is_signed_anew_from_the_desk() {
+    let world = world("before").await;
+    let mut running = world.open().await;
+    let id = world.ask();
+    let asked = world.told(7000, &id, |event| bolt11(event).is_some()).await;
+    let words = "invalid: created_at is too far in the future";
+    world.relay.set(Fault::Refuse(words.to_owned()));
+    world.wallet.pay(&bolt11(&asked).unwrap()).unwrap();
+    running.until(|event| is_job(event, &id, "error")).await;
+    let first = world.json(&["jobs", "show", &id, "--json"]).await["result_id"].clone();
+    let desk = world.desk().await;
+    let case = &desk["cases"][0];
+    assert_eq!(case["id"], id.as_str(), "{case}");
+    let actions = case["actions"].as_array().unwrap();
+    assert!(actions.contains(&"redeliver".into()), "{case}");
+
+    // Signed under a right clock it is taken.
+    world.relay.heal();
+    let out = world.vend(&["recover", &id, "redeliver"]).await;
+    assert!(out.status.success(), "{}", said(&out));
+    assert!(said(&out).contains("may see two"), "{}", said(&out));
+    let result = world.told(6050, &id, |_| true).await;
+    assert_ne!(first, result.id.to_hex().as_str(), "another event");
+    running.until(|event| is_job(event, &id, "paid")).await;
+    let job = world.json(&["jobs", "show", &id, "--json"]).await;
+    assert_eq!(job["result_id"], result.id.to_hex().as_str(), "{job}");
+    assert_eq!(job["owed_to_buyer_msat"], 0, "{job}");
+    let desk = world.desk().await;
+    assert_eq!(desk["cases"], serde_json::json!([]), "{desk}");
+    let again = world.vend(&["recover", &id, "redeliver"]).await;
+    assert_eq!(again.status.code(), Some(1), "{}", said(&again));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
