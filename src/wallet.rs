@@ -85,6 +85,8 @@ pub struct Listed {
     pub label: Option<String>,
     /// What its payer reads.
     pub memo: Option<String>,
+    /// The wallet says that it is neither paid, held nor over.
+    pub open: bool,
 }
 
 impl Listed {
@@ -229,6 +231,11 @@ pub trait Wallet: Send + Sync + fmt::Debug {
     /// older ones, and payments that were not asked for through vend.
     fn made_since(&self, _since: Time) -> BoxFuture<'_, Result<Vec<Listed>, WalletError>> {
         async { Err(WalletError::Unsupported) }.boxed()
+    }
+
+    /// Does [`Wallet::made_since`] say of each invoice whether it is open, in fewer calls than one for each?
+    fn lists_open(&self) -> bool {
+        false
     }
 
     /// Waits until the wallet hints that something was paid: the hash, or none for "look at all".

@@ -1,12 +1,14 @@
 //! Looks at open invoices until each is final. A push is only a hint to look now; an error changes no invoice; one bad
 //! invoice never delays another's look.
 
+mod lists;
 mod watches;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures::FutureExt;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -34,6 +36,7 @@ const TELL_EVERY: Duration = Duration::from_secs(1);
 /// After a look that the wallet did not answer.
 const AFTER_ERROR: Duration = Duration::from_secs(5);
 
+use lists::{Listing, Lists, list};
 use watches::Watches;
 
 /// What was said of a job last: the same is not said again.
@@ -96,7 +99,8 @@ fn is_new(job: &Job) -> bool {
 /// Works until `stop`, offline too: money may come at any time.
 pub async fn work(shop: Arc<EngineContext>, stop: CancellationToken) {
     let mut watches = Watches::default();
-    let mut looking: JoinSet<(RequestId, Looked)> = JoinSet::new();
+    let mut lists = Lists::default();
+    let mut looking: JoinSet<Ended> = JoinSet::new();
     let mut loaded = false;
     // When the wallet's state is told next, which counts what is open: so not after every look.
     let mut tell_at: Option<Instant> = None;
@@ -113,7 +117,8 @@ pub async fn work(shop: Arc<EngineContext>, stop: CancellationToken) {
         }
         let open = shop.has_wallets();
         if open {
-            launch(&shop, &mut watches, &mut looking);
+            watches.together = lists.any();
+            launch(&shop, &mut watches, &mut lists, &mut looking);
         }
         let wait = if loaded {
             until_due(&watches, open, looking.len())
@@ -125,11 +130,18 @@ pub async fn work(shop: Arc<EngineContext>, stop: CancellationToken) {
             () = shop.wakers.polls.notified() => arrivals(&shop, &mut watches),
             hint = hinted(shop.wallet()) => watches.hurry(hint),
             Some(done) = looking.join_next(), if !looking.is_empty() => match done {
-                Ok((id, looked)) => {
+                Ok(Ended::List(listing)) => {
+                    lists.ended(&listing);
+                    watches.listed(&listing.ids, &listing.open);
+                }
+                Ok(Ended::Look(id, looked)) => {
                     learn(&shop, &mut watches, id, looked).await;
                     tell_at.get_or_insert_with(|| Instant::now() + rest);
                 }
-                Err(_) => watches.lost_looks(Time::now().plus(AFTER_ERROR)),
+                Err(_) => {
+                    lists.died();
+                    watches.lost_looks(Time::now().plus(AFTER_ERROR));
+                }
             },
             () = at(tell_at) => {
                 let began = Instant::now();
@@ -149,6 +161,12 @@ async fn at(moment: Option<Instant>) {
         Some(moment) => tokio::time::sleep_until(moment.into()).await,
         None => std::future::pending().await,
     }
+}
+
+/// A task of the watching that has ended.
+enum Ended {
+    Look(RequestId, Looked),
+    List(Listing),
 }
 
 /// What came of a look.
@@ -200,10 +218,17 @@ fn arrivals(shop: &EngineContext, watches: &mut Watches) {
 fn launch(
     shop: &Arc<EngineContext>,
     watches: &mut Watches,
-    looking: &mut JoinSet<(RequestId, Looked)>,
+    lists: &mut Lists,
+    looking: &mut JoinSet<Ended>,
 ) {
     while looking.len() < AT_ONCE {
         let now = Time::now();
+        if let Some((made_by, ids)) = watches.take_listed(now, |made_by| lists.least(made_by)) {
+            lists.began(&made_by);
+            let first = watches.first_made(&ids).unwrap_or(now);
+            looking.spawn(list(shop.clone(), made_by, ids, first).map(Ended::List));
+            continue;
+        }
         let Some((id, watch)) = watches.take_due(now) else {
             return;
         };
@@ -214,7 +239,7 @@ fn launch(
             ..Poll::at(now)
         };
         let shop = shop.clone();
-        looking.spawn(async move { (id, look(&shop, id, &made_by, at).await) });
+        looking.spawn(async move { Ended::Look(id, look(&shop, id, &made_by, at).await) });
     }
 }
 

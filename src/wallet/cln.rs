@@ -357,6 +357,10 @@ impl Wallet for Cln {
         self.list(since).boxed()
     }
 
+    fn lists_open(&self) -> bool {
+        true
+    }
+
     fn clock_off_secs(&self) -> Option<i64> {
         self.server.clock_off_secs()
     }

@@ -239,6 +239,10 @@ impl Wallet for Lnbits {
         self.list(since).boxed()
     }
 
+    fn lists_open(&self) -> bool {
+        true
+    }
+
     fn clock_off_secs(&self) -> Option<i64> {
         self.server.clock_off_secs()
     }
@@ -306,10 +310,12 @@ impl Record {
     fn listed(mut self) -> Option<Listed> {
         let received = self.amount.is_some_and(|msat| msat > 0);
         let (label, memo) = (self.external_id.take(), self.memo.take());
+        let open = self.status.as_deref() == Some("pending");
         Some(Listed {
             issued: self.issued().filter(|_| received)?,
             label,
             memo,
+            open,
         })
     }
 

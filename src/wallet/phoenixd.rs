@@ -247,6 +247,10 @@ impl Wallet for Phoenixd {
         self.list(since).boxed()
     }
 
+    fn lists_open(&self) -> bool {
+        true
+    }
+
     fn clock_off_secs(&self) -> Option<i64> {
         self.server.clock_off_secs()
     }

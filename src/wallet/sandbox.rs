@@ -178,6 +178,8 @@ impl Wallet for SandboxWallet {
             let listed = records.into_iter().map(|record| Listed {
                 label: Some(record.label.clone()),
                 memo: None,
+                // Its file says what is paid, which is read for each.
+                open: false,
                 issued: issued(record),
             });
             let is_new = |one: &Listed| one.made_at().is_none_or(|at| at >= since);

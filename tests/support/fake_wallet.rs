@@ -102,6 +102,7 @@ struct State {
     key: String,
     invoices: Vec<Invoice>,
     lookups: usize,
+    lists: usize,
     record: File,
     connections: Vec<JoinHandle<()>>,
     stopped: bool,
@@ -144,6 +145,7 @@ impl FakeWallet {
                 key: hex(&rand::random::<[u8; 16]>()),
                 invoices: Vec::new(),
                 lookups: 0,
+                lists: 0,
                 record,
                 connections: Vec::new(),
                 stopped: false,
@@ -269,6 +271,16 @@ impl FakeWallet {
     pub fn wait_for_created(&self, count: usize, longest: Duration) -> bool {
         self.shared
             .wait(longest, |state| state.invoices.len() >= count)
+    }
+
+    /// How often all payments were listed.
+    pub fn lists(&self) -> usize {
+        self.shared.held().lists
+    }
+
+    /// Waits until all payments were listed so often, not counting the pages after the first; false where that takes longer.
+    pub fn wait_for_lists(&self, count: usize, longest: Duration) -> bool {
+        self.shared.wait(longest, |state| state.lists >= count)
     }
 
     /// Waits until payments were looked up so often; false where that takes longer than `longest`.

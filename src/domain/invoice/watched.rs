@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::next_poll;
 use crate::domain::id::{PaymentHash, RequestId};
-use crate::domain::job::{InvoiceState, Job, MadeBy};
+use crate::domain::job::{InvoiceState, Job, MadeBy, PayOrder};
 use crate::domain::time::Time;
 
 /// An invoice that may still bring money.
@@ -24,6 +24,8 @@ pub struct Watched {
     pub late_polls: u32,
     /// The longest gap between two looks.
     pub check_every: Duration,
+    /// Its payment would be held, and counts from a look at this invoice alone.
+    pub holds: bool,
 }
 
 impl Watched {
@@ -46,6 +48,7 @@ impl Watched {
             expires_at: invoice.expires_at?,
             late_polls: invoice.late_polls,
             check_every: Duration::from_secs(job.terms.check_every_secs),
+            holds: job.terms.order == PayOrder::Hold,
         })
     }
 

@@ -3,13 +3,22 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::Told;
 use crate::domain::id::{PaymentHash, RequestId};
-use crate::domain::invoice::Watched;
+use crate::domain::invoice::{Watched, next_poll};
 use crate::domain::job::MadeBy;
 use crate::domain::time::Time;
+
+/// Looks in a row that lists answer, before one at the invoice alone: a list may be wrong, or be older than it should.
+const LISTED_IN_A_ROW: u32 = 7;
+/// So long before its expiry an invoice is looked at alone.
+const LAST_ALONE: Duration = Duration::from_secs(60);
+/// As many invoices are looked at together.
+const TOGETHER: usize = 16;
+/// Invoices that are looked for in one list.
+const IN_A_LIST: usize = 2_000;
 
 /// One invoice that is watched.
 #[derive(Debug)]
@@ -34,6 +43,12 @@ pub struct Watch {
     hurried: bool,
     /// Was there no wallet to ask?
     nobody: bool,
+    expires_at: Time,
+    check_every: Duration,
+    /// Its payment would be held.
+    holds: bool,
+    /// Looks in a row that a list answered; as many as may be where the next one is to be at this invoice alone.
+    listed: u32,
 }
 
 impl Watch {
@@ -44,6 +59,12 @@ impl Watch {
             Some(made) => self.made_at.plus(made.elapsed()),
             None => Time::now(),
         }
+    }
+
+    /// May a list answer the next look? Only that of an invoice which nobody could call unpaid by it, and not of each.
+    fn may_be_listed(&self) -> bool {
+        let over = self.invoice_time().plus(LAST_ALONE);
+        !self.holds && self.fails == 0 && self.listed < LISTED_IN_A_ROW && over < self.expires_at
     }
 }
 
@@ -57,6 +78,8 @@ pub struct Watches {
     wallets: HashSet<Arc<MadeBy>>,
     /// Those under way.
     busy: HashSet<RequestId>,
+    /// Lists are asked for: where many are watched, looks are put off to a full second, so that one list answers them.
+    pub together: bool,
 }
 
 impl Watches {
@@ -82,6 +105,10 @@ impl Watches {
                 next: Some(at),
                 hurried: false,
                 nobody: false,
+                expires_at: watched.expires_at,
+                check_every: watched.check_every,
+                holds: watched.holds,
+                listed: 0,
             },
         );
     }
@@ -111,8 +138,68 @@ impl Watches {
         self.due.pop_first();
         let watch = self.all.get_mut(&id)?;
         watch.next = None;
+        watch.listed = 0;
         self.busy.insert(id);
         Some((id, watch))
+    }
+
+    /// Those that are due with the first one, may be found in one list of the same wallet, and are at least `least(wallet)`;
+    /// their looks are under way as in [`Self::take_due`].
+    pub fn take_listed(
+        &mut self,
+        now: Time,
+        least: impl FnOnce(&MadeBy) -> Option<usize>,
+    ) -> Option<(Arc<MadeBy>, Vec<RequestId>)> {
+        let (at, first) = *self.due.first()?;
+        if at > now {
+            return None;
+        }
+        let made_by = self.all.get(&first)?.made_by.clone();
+        let least = least(&made_by)?;
+        let together = |(_, id): &&(Time, RequestId)| {
+            let watch = self.all.get(id);
+            watch.is_some_and(|one| Arc::ptr_eq(&one.made_by, &made_by) && one.may_be_listed())
+        };
+        let due = self.due.iter().take_while(|(at, _)| *at <= now);
+        let due: Vec<_> = due.filter(together).take(IN_A_LIST).copied().collect();
+        if due.len() < least {
+            return None;
+        }
+        for place in &due {
+            self.due.remove(place);
+            self.busy.insert(place.1);
+            if let Some(watch) = self.all.get_mut(&place.1) {
+                watch.next = None;
+            }
+        }
+        let ids = due.into_iter().map(|(_, id)| id).collect();
+        Some((made_by, ids))
+    }
+
+    /// When the first of these was made, by its own time.
+    pub fn first_made(&self, ids: &[RequestId]) -> Option<Time> {
+        let made = ids.iter().filter_map(|id| Some(self.all.get(id)?.made_at));
+        made.min()
+    }
+
+    /// A list was looked at for these: those that it shows as open are looked at again in their time, all others alone now.
+    pub fn listed(&mut self, ids: &[RequestId], open: &HashSet<PaymentHash>) {
+        let now = Time::now();
+        for id in ids {
+            let Some(watch) = self.all.get_mut(id) else {
+                continue;
+            };
+            let there = watch.invoice_time();
+            let next = next_poll(watch.made_at, watch.expires_at, there, 0, watch.check_every);
+            let at = if let Some(at) = next.filter(|_| open.contains(&watch.hash)) {
+                watch.listed += 1;
+                now.plus(at.since(there))
+            } else {
+                watch.listed = LISTED_IN_A_ROW;
+                Time(0)
+            };
+            self.again(id, at, false);
+        }
     }
 
     /// When the next look is due; none where nothing waits.
@@ -123,11 +210,17 @@ impl Watches {
     /// A look has ended: the next one is at `at`. `nobody`: there was no wallet to ask.
     pub fn again(&mut self, id: &RequestId, at: Time, nobody: bool) {
         self.busy.remove(id);
+        let many = self.together && self.all.len() >= TOGETHER;
         let Some(watch) = self.all.get_mut(id) else {
             return;
         };
         let at = if std::mem::take(&mut watch.hurried) {
             Time(0)
+        } else {
+            at
+        };
+        let at = if many && at > Time::now() {
+            Time(at.0.saturating_add(999) / 1_000 * 1_000)
         } else {
             at
         };
@@ -224,7 +317,75 @@ mod tests {
             expires_at: Time(1_000),
             late_polls: 0,
             check_every: Duration::from_secs(60),
+            holds: false,
         }
+    }
+
+    /// Open for long, of this wallet.
+    fn open(number: u8, backend: &str) -> Watched {
+        let mut one = watched(number);
+        one.made_by.backend = backend.to_owned();
+        (one.made_at, one.expires_at) = (Time::now(), Time::now().plus(Duration::from_secs(3_600)));
+        one
+    }
+
+    fn numbers(taken: Option<(Arc<MadeBy>, Vec<RequestId>)>) -> Vec<u8> {
+        let ids = taken.map(|(_, ids)| ids).unwrap_or_default();
+        ids.iter().map(|id| id.0.as_bytes()[0]).collect()
+    }
+
+    #[test]
+    fn a_list_is_for_many_open_invoices_of_one_wallet() {
+        let mut watches = Watches::default();
+        for number in 1..=6 {
+            watches.add(open(number, "lnd"), Time(i64::from(number)), None);
+        }
+        watches.add(open(7, "cln"), Time(3), None);
+        let mut held = open(8, "lnd");
+        held.holds = true;
+        watches.add(held, Time(3), None);
+        let mut nearly_over = open(9, "lnd");
+        nearly_over.expires_at = Time::now().plus(LAST_ALONE);
+        watches.add(nearly_over, Time(3), None);
+        assert_eq!(numbers(watches.take_listed(Time(5), |_| Some(6))), [0; 0]);
+        assert_eq!(numbers(watches.take_listed(Time(5), |_| None)), [0; 0]);
+        assert_eq!(
+            numbers(watches.take_listed(Time(5), |_| Some(5))),
+            [1, 2, 3, 4, 5]
+        );
+        // Those that are under way are not due.
+        assert_eq!(numbers(watches.take_listed(Time(9), |_| Some(1))), [0; 0]);
+        let left: Vec<u8> = std::iter::from_fn(|| watches.take_due(Time(9)).map(|(id, _)| id))
+            .map(|id| id.0.as_bytes()[0])
+            .collect();
+        assert_eq!(left, [7, 8, 9, 6]);
+    }
+
+    #[test]
+    fn what_a_list_does_not_show_as_open_is_looked_at_alone() {
+        let mut watches = Watches::default();
+        for number in 1..=3 {
+            watches.add(open(number, "lnd"), Time(0), None);
+        }
+        let all = |watches: &mut Watches| watches.take_listed(Time::now(), |_| Some(1));
+        let (_, ids) = all(&mut watches).unwrap();
+        let shown = HashSet::from([watched(1).hash, watched(2).hash]);
+        watches.listed(&ids, &shown);
+        assert_eq!(numbers(all(&mut watches)), [0; 0]);
+        assert_eq!(watches.take_due(Time::now()).unwrap().0, watched(3).id);
+        assert!(watches.take_due(Time::now()).is_none());
+        // One that lists show as open for ever is looked at alone all the same.
+        let mut lists = 1;
+        loop {
+            watches.hurry(None);
+            let Some((_, ids)) = all(&mut watches) else {
+                break;
+            };
+            watches.listed(&ids, &shown);
+            lists += 1;
+        }
+        assert_eq!(lists, LISTED_IN_A_ROW);
+        assert!(watches.take_due(Time::now()).is_some());
     }
 
     #[test]

@@ -18,7 +18,8 @@ pub(in crate::ledger) const WATCH_AFTER_EXPIRY: Duration = Duration::from_secs(2
 // Each names the condition of its index to the letter: without it SQLite can't know that the index holds every such job, and
 // reads the whole table.
 const WATCHED: &str = "SELECT i.job_id, i.payment_hash, i.wallet, i.wallet_key, i.wallet_identity, i.network, i.made_at,
-    i.expires_at, i.late_looks, json_extract(j.terms, '$.check_every_secs')
+    i.expires_at, i.late_looks, json_extract(j.terms, '$.check_every_secs'),
+    json_extract(j.terms, '$.order') = 'hold'
   FROM invoices i JOIN jobs j ON j.id = i.job_id
   WHERE ((i.state <> 'paid' AND i.state = 'open')
     OR (i.state <> 'paid' AND i.state IN ('expired', 'given_back') AND i.expires_at > ?1))
@@ -191,6 +192,7 @@ fn watched(row: &Row<'_>) -> Result<Watched, LedgerError> {
         expires_at: Time(row.get(7)?),
         late_polls: row.get(8)?,
         check_every: Duration::from_secs(check_every.unwrap_or_default().into()),
+        holds: row.get::<_, Option<bool>>(10)?.unwrap_or(false),
     })
 }
 

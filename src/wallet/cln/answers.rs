@@ -164,11 +164,13 @@ impl Invoices {
         let all = self.invoices.into_iter();
         all.filter_map(|mut one| {
             let (label, memo) = (one.label.take(), one.description.take());
+            let open = one.status.as_deref() == Some("unpaid");
             let issued = one.issued()?;
             Some(Listed {
                 issued,
                 label,
                 memo,
+                open,
             })
         })
         .collect()

@@ -148,6 +148,7 @@ impl Invoice {
     fn listed(self) -> Option<Listed> {
         let hash = PaymentHash(from_base64(self.r_hash.as_deref()?)?);
         let bolt11 = self.payment_request.filter(|text| !text.is_empty())?;
+        let open = self.state.as_deref() == Some("OPEN");
         Some(Listed {
             issued: Issued {
                 bolt11,
@@ -156,6 +157,7 @@ impl Invoice {
             },
             label: None,
             memo: self.memo,
+            open,
         })
     }
 

@@ -257,6 +257,8 @@ pub(super) fn listed(value: &Value) -> Vec<Listed> {
             issued: issued(one)?,
             label: None,
             memo: one["description"].as_str().map(str::to_owned),
+            // Wallets differ in whether, and how, they say it here.
+            open: false,
         })
     };
     incoming.filter_map(read).collect()

@@ -124,11 +124,13 @@ impl Payment {
 
     pub(super) fn listed(mut self) -> Option<Listed> {
         let (label, memo) = (self.external_id.take(), self.description.take());
+        let open = !self.is_paid && self.is_alive();
         let issued = self.issued()?;
         Some(Listed {
             issued,
             label,
             memo,
+            open,
         })
     }
 

@@ -134,7 +134,11 @@ fn list(
     (offset, limit): (usize, usize),
     label: Option<&str>,
 ) -> Reply {
-    let state = shared.held();
+    let mut state = shared.held();
+    if label.is_none() && offset == 0 {
+        state.lists += 1;
+        shared.changed.notify_all();
+    }
     let found: Vec<Value> = state
         .invoices
         .iter()
