@@ -31,7 +31,7 @@ use rusqlite::{Connection, OpenFlags};
 
 use thread::Worker;
 
-pub use desk::{LostInvoice, Proof};
+pub use desk::{LostInvoice, Proof, Question};
 pub use jobs::{Cause, Change, JobFilter, NewJob};
 pub use list::Page;
 pub use market::Heard;
@@ -136,7 +136,10 @@ impl Ledger {
         let found = at_open(&writer, path)?;
         let live = live::Shared::read(&writer)?;
         let reader = open_reader(path)?;
-        let (writer, writing) = Worker::writer(writer, &whole)?;
+        let words = live.clone();
+        let beside =
+            Box::new(move |connection: &Connection| outbox::write_words(connection, &words));
+        let (writer, writing) = Worker::writer(writer, &whole, beside)?;
         let (reader, reading) = Worker::reader(reader, &whole)?;
         let (lister, listing) = Worker::reader(open_reader(path)?, &whole)?;
         let ledger = Self {

@@ -320,6 +320,7 @@ impl Admission {
                 drafts,
                 most_waiting,
                 credit,
+                question: self.shop.next_question(),
             })
             .await?;
         crash::point("admit.after");

@@ -198,6 +198,7 @@ async fn take_in(
             notes: String::new(),
             drafts: Vec::new(),
             most_waiting: u32::MAX,
+            question: None,
             credit: None,
         };
         // Refused once, and answered so.

@@ -20,7 +20,7 @@ use crate::domain::job::{Job, MadeBy, PayOrder, State};
 use crate::domain::text::clean;
 use crate::domain::time::Time;
 use crate::domain::transition::JobEvent;
-use crate::ledger::LostInvoice;
+use crate::ledger::{LostInvoice, Question};
 use crate::wallet::{Issued, NewInvoice, Wallet, WalletError};
 
 /// Wallet calls at once.
@@ -71,11 +71,36 @@ fn next_due(shop: &EngineContext) -> Duration {
     })
 }
 
+impl EngineContext {
+    /// The question that a job which wants an invoice now is asked for with. None while no wallet is open.
+    pub(super) fn next_question(&self) -> Option<Question> {
+        self.wallet_of().map(|handle| question(&*handle.wallet))
+    }
+}
+
+fn question(wallet: &dyn Wallet) -> Question {
+    Question {
+        wallet: wallet.backend(),
+        sure: wallet.caps().label_lookup,
+    }
+}
+
 async fn ask(shop: &Arc<EngineContext>, job: Job) {
-    let input = match shop.wallet_of() {
-        Some(wallet_handle) => invoice_for(shop, &job, &wallet_handle).await,
+    // Written with the step before; of no use where it was for another wallet.
+    let mut written = shop.ledger.take_question(job.id);
+    let wallet_handle = shop.wallet_of();
+    if written.is_some() && written != wallet_handle.as_ref().map(|one| question(&*one.wallet)) {
+        lost_invoice(shop, job.id, LostInvoice::None).await;
+        written = None;
+    }
+    let input = match wallet_handle {
+        Some(wallet_handle) => invoice_for(shop, &job, &wallet_handle, &mut written).await,
         None => delayed(&job, "no wallet is open".to_owned()),
     };
+    if written.is_some() && !matches!(input, JobEvent::InvoiceMade { .. }) {
+        // The wallet was not asked in the end.
+        lost_invoice(shop, job.id, LostInvoice::None).await;
+    }
     let made = match &input {
         JobEvent::InvoiceMade { payment_hash, .. } => Some(*payment_hash),
         _ => None,
@@ -96,7 +121,13 @@ async fn ask(shop: &Arc<EngineContext>, job: Job) {
     }
 }
 
-async fn invoice_for(shop: &EngineContext, job: &Job, wallet_handle: &WalletHandle) -> JobEvent {
+/// `written`: the question that is in the ledger already; taken where it is asked.
+async fn invoice_for(
+    shop: &EngineContext,
+    job: &Job,
+    wallet_handle: &WalletHandle,
+    written: &mut Option<Question>,
+) -> JobEvent {
     let wallet = &*wallet_handle.wallet;
     let Some(intent) = &job.invoice else {
         return delayed(job, "the job has no invoice to make".to_owned());
@@ -117,9 +148,10 @@ async fn invoice_for(shop: &EngineContext, job: &Job, wallet_handle: &WalletHand
     let issued = match made_before(wallet, &new.label).await {
         Ok(Some(issued)) if still_good(wallet_handle, job, &issued) => Ok(issued),
         Ok(_) => {
-            let sure = wallet.caps().label_lookup;
             // Written down first: an answer that never comes leaves an invoice that nobody knows of.
-            if let Err(error) = shop.ledger.asking(job.id, wallet.backend(), sure).await {
+            if written.take().is_none()
+                && let Err(error) = shop.ledger.asking(job.id, question(wallet)).await
+            {
                 return delayed(job, format!("the wallet was not asked: {error}"));
             }
             crash::point("wallet.before_create");

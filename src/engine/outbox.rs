@@ -27,6 +27,10 @@ const AT_ONCE: usize = 8;
 const HELD_BACK: Duration = Duration::from_secs(3);
 /// Relays of buyers at which events are under way.
 const OTHERS_AT_ONCE: usize = 32;
+/// How long a relay's word waits for another commit to go with.
+const WORDS_WAIT: Duration = Duration::from_secs(1);
+/// Between two looks for events that are of no use any more, besides those that are known to be.
+const GIVE_UP_EVERY: Duration = Duration::from_secs(30);
 /// The longest pause between two tries at one relay.
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 /// The first pause at a relay that wants fewer events at once; it doubles each time.
@@ -44,6 +48,8 @@ pub async fn work(shop: Arc<EngineContext>, relays: Relays, stop: CancellationTo
     let mut unsure = false;
     // What ended at every relay before this run began is looked for once.
     let mut all = true;
+    let mut written = Instant::now();
+    let mut given_up = None;
     while !stop.is_cancelled() {
         if unsure {
             // A yes to a result is in the ledger, and its job does not know of it yet.
@@ -52,10 +58,24 @@ pub async fn work(shop: Arc<EngineContext>, relays: Relays, stop: CancellationTo
                 .inspect_err(|error| shop.ledger_failed(error))
                 .is_err();
         }
-        all = give_up(&shop, all).await.is_err();
+        let past = given_up.is_none_or(|at: Instant| at.elapsed() >= GIVE_UP_EVERY);
+        if all || past || shop.ledger.has_past(Time::now()) {
+            all = give_up(&shop, all).await.is_err();
+            given_up = Some(Instant::now());
+        }
+        // They go with another commit where one comes soon.
+        if shop.ledger.has_words() && written.elapsed() >= WORDS_WAIT {
+            if let Err(error) = shop.ledger.write_words().await {
+                shop.ledger_failed(&error);
+            }
+            written = Instant::now();
+        }
         let mut wait = launch(&shop, &relays, &mut rounds, (&mut busy, &mut slow), &stop).await;
         if unsure || all {
             wait = wait.min(LEDGER_PAUSE);
+        }
+        if shop.ledger.has_words() {
+            wait = wait.min(WORDS_WAIT);
         }
         tokio::select! {
             () = stop.cancelled() => {}
@@ -75,6 +95,9 @@ pub async fn work(shop: Arc<EngineContext>, relays: Relays, stop: CancellationTo
         }
     }
     while rounds.join_next().await.is_some() {}
+    if let Err(error) = shop.ledger.write_words().await {
+        shop.ledger_failed(&error);
+    }
 }
 
 /// Starts a round at every relay where something is due and none is under way; tells how long nothing is due.
@@ -85,19 +108,19 @@ async fn launch(
     (busy, slow): (&mut HashSet<String>, &mut Slow),
     stop: &CancellationToken,
 ) -> Duration {
-    let due = match shop.ledger.due_relays().await {
+    let now = Time::now();
+    let due = match shop.ledger.due_relays(now).await {
         Ok(due) => due,
         Err(error) => {
             shop.ledger_failed(&error);
             return Duration::from_secs(5);
         }
     };
-    let now = Time::now();
     let own: Vec<String> = relays.own().iter().map(ToString::to_string).collect();
     let mut others = busy.iter().filter(|relay| !own.contains(relay)).count();
     slow.forget(|relay| due.iter().any(|(due, _)| due == relay));
     // Given-up events are looked for at least this often.
-    let mut wait = Duration::from_secs(30);
+    let mut wait = GIVE_UP_EVERY;
     for (relay, at) in due {
         // One that is further ahead than any wait was written under another clock.
         if at > now && at.since(now) <= LONGEST_PAUSE * 3 {
@@ -170,7 +193,7 @@ async fn round(
     stop: &CancellationToken,
 ) -> Round {
     while !stop.is_cancelled() {
-        let mut due = match shop.ledger.due_at(relay.to_owned(), Time::now(), 32).await {
+        let mut due = match shop.ledger.due_at(relay, Time::now(), 32).await {
             Ok(due) => due,
             Err(error) => {
                 shop.ledger_failed(&error);
@@ -304,10 +327,15 @@ async fn record(
             }
         }
     }
-    let written = shop
-        .ledger
-        .settle(due.out_id, relay, settled, words.to_owned());
-    written.await.map_err(|error| shop.ledger_failed(&error))
+    let words = words.to_owned();
+    let ends = matches!(settled, Settled::Refused | Settled::GaveUp);
+    let written = if due.role == Role::Result && ends {
+        shop.ledger.settle(due.out_id, relay, settled, words).await
+    } else {
+        let soon = shop.ledger.settle_soon(due.out_id, relay, settled, words);
+        soon.await.map(|()| None)
+    };
+    written.map_err(|error| shop.ledger_failed(&error))
 }
 
 /// An error where the ledger could not be read or written, which is told already.

@@ -22,6 +22,7 @@ use crate::domain::time::Time;
 use crate::domain::transition::JobEvent;
 use crate::inference::pool::Slot;
 use crate::inference::{Ask, InferenceError, Pool, Progress, SoFar};
+use crate::ledger::Cause;
 
 /// Queued jobs looked at in one round.
 const ROUND: usize = 64;
@@ -234,7 +235,11 @@ impl Drop for Working {
 /// or the run is ended from outside.
 async fn finish(shop: &Arc<EngineContext>, job: &Job, input: JobEvent, stop: &CancellationToken) {
     loop {
-        match shop.apply(job.id, input.clone()).await {
+        let cause = match &input {
+            JobEvent::Answered(_) => shop.next_question().map_or(Cause::Itself, Cause::Question),
+            _ => Cause::Itself,
+        };
+        match shop.apply_for(job.id, input.clone(), cause).await {
             // Cancelled while it ran.
             Ok(_) | Err(ApplyError::No(_)) => return,
             Err(error) => {

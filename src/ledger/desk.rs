@@ -38,6 +38,15 @@ const NEEDING: &str = "SELECT count(DISTINCT id) FROM (
   UNION ALL SELECT d.job_id FROM doubts d LEFT JOIN invoices i ON i.job_id = d.job_id
     WHERE d.decided = 0 AND (d.kind <> 'unknown' OR d.times >= 3) AND i.state IS NOT 'paid')";
 
+/// A wallet is about to be asked for an invoice. Written before it is, so that an answer which never comes is known of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Question {
+    /// The wallet's backend.
+    pub wallet: &'static str,
+    /// It keeps labels: an invoice of an earlier question was looked for, and there is none.
+    pub sure: bool,
+}
+
 /// What became of a question for an invoice that no buyer will see.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LostInvoice {
@@ -171,14 +180,21 @@ impl Ledger {
                 write::update(connection, &before, &job, None)?;
                 let word = decision.action.history();
                 rows::note(connection, &job.id, decision.at, word, &decision.note)?;
-                if withdraw {
-                    outbox::withdraw(connection, &job.id)?;
-                }
+                let withdrawn = if withdraw {
+                    outbox::withdraw(connection, &job.id)?
+                } else {
+                    Vec::new()
+                };
                 write_decision(connection, &decision)?;
                 super::stats::tally(connection, Some(&before), &job)?;
-                Ok(job)
+                Ok((job, withdrawn))
             },
-            move |job| live.with(|live| live.put(job)),
+            move |(job, withdrawn)| {
+                live.with(|live| {
+                    live.put(job);
+                    live.outbox.withdraw(withdrawn);
+                });
+            },
         );
         written.await.map(drop)
     }
@@ -195,16 +211,20 @@ impl Ledger {
         until: Time,
         note: String,
     ) -> Result<bool, LedgerError> {
+        let changed = self.outbox_changed();
         self.writer
-            .call(move |connection| {
-                let word = Role::Result.as_str();
-                if !outbox::again(connection, &id, word, &relays, until)? {
-                    return Ok(false);
-                }
-                let what = DeskAction::Deliver.history();
-                rows::note(connection, &id, Time::now(), what, &note)?;
-                Ok(true)
-            })
+            .call_then(
+                move |connection| {
+                    let word = Role::Result.as_str();
+                    if !outbox::again(connection, &id, word, &relays, until)? {
+                        return Ok(false);
+                    }
+                    let what = DeskAction::Deliver.history();
+                    rows::note(connection, &id, Time::now(), what, &note)?;
+                    Ok(true)
+                },
+                move |_| changed(),
+            )
             .await
     }
 
@@ -228,10 +248,15 @@ impl Ledger {
                 write::update(connection, &before, &job, None)?;
                 let what = DeskAction::Redeliver.history();
                 rows::note(connection, &job.id, job.updated_at, what, &note)?;
-                outbox::replace(connection, &job.id, &draft)?;
+                outbox::replace(connection, &job.id, draft)?;
                 Ok(job)
             },
-            move |job| live.with(|live| live.put(job)),
+            move |job| {
+                live.with(|live| {
+                    live.put(job);
+                    live.outbox.forget();
+                });
+            },
         );
         written.await.map(drop)
     }
@@ -304,28 +329,17 @@ impl Ledger {
     ///
     /// # Errors
     /// Where the ledger does not commit: then nothing is to be asked.
-    pub async fn asking(
-        &self,
-        id: RequestId,
-        wallet: &'static str,
-        sure: bool,
-    ) -> Result<(), LedgerError> {
+    pub async fn asking(&self, id: RequestId, question: Question) -> Result<(), LedgerError> {
         self.writer
-            .call(move |connection| {
-                connection
-                    .prepare_cached(
-                        "INSERT INTO asks (job_id, wallet, at) VALUES (?1, ?2, ?3) ON CONFLICT (job_id) DO UPDATE SET
-                           lost = CASE WHEN ?4 THEN lost ELSE lost + open END, open = 1, wallet = ?2, at = ?3",
-                    )?
-                    .execute(params![
-                        id.0.as_bytes().as_slice(),
-                        wallet,
-                        Time::now().0,
-                        sure
-                    ])?;
-                Ok(())
-            })
+            .call(move |connection| ask(connection, &id, question))
             .await
+    }
+
+    /// The question that was written with the step by which the job came to want an invoice. It is taken once: of another
+    /// question nothing is written.
+    #[must_use]
+    pub fn take_question(&self, id: RequestId) -> Option<Question> {
+        self.live.with(|live| live.questions.remove(&id))
     }
 
     /// No buyer will see what was asked for last.
@@ -335,12 +349,10 @@ impl Ledger {
     pub async fn lost_invoice(&self, id: RequestId, what: LostInvoice) -> Result<(), LedgerError> {
         self.writer
             .call(move |connection| {
+                let job = id;
                 let id = id.0.as_bytes().as_slice();
                 match what {
-                    LostInvoice::None => {
-                        connection.execute("DELETE FROM asks WHERE job_id = ?1 AND lost = 0", [id])?;
-                        connection.execute("UPDATE asks SET open = 0 WHERE job_id = ?1", [id])?;
-                    }
+                    LostInvoice::None => answered(connection, &job)?,
                     LostInvoice::Perhaps(words) => {
                         let sql = "UPDATE asks SET words = ?2 WHERE job_id = ?1";
                         connection.execute(sql, params![id, words])?;
@@ -366,7 +378,27 @@ pub(super) fn needing(connection: &Connection, now: Time) -> Result<i64, LedgerE
         .query_row([now.minus(STUCK_AFTER).0], |row| row.get(0))?)
 }
 
-/// The job has its invoice: the last question was answered.
+/// The wallet is asked after this is committed.
+pub(super) fn ask(
+    connection: &Connection,
+    id: &RequestId,
+    Question { wallet, sure }: Question,
+) -> Result<(), LedgerError> {
+    connection
+        .prepare_cached(
+            "INSERT INTO asks (job_id, wallet, at) VALUES (?1, ?2, ?3) ON CONFLICT (job_id) DO UPDATE SET
+               lost = CASE WHEN ?4 THEN lost ELSE lost + open END, open = 1, wallet = ?2, at = ?3",
+        )?
+        .execute(params![
+            id.0.as_bytes().as_slice(),
+            wallet,
+            Time::now().0,
+            sure
+        ])?;
+    Ok(())
+}
+
+/// The job has its invoice, or was not asked for: the last question is none any more.
 pub(super) fn answered(connection: &Connection, id: &RequestId) -> Result<(), LedgerError> {
     let id = id.0.as_bytes().as_slice();
     connection

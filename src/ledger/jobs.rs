@@ -3,12 +3,13 @@
 use nostr::EventId;
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::outbox::{self, SignedDraft};
-use super::{Ledger, LedgerError, Proof, balances, desk, rows, stats, write};
+use super::live::Shared;
+use super::outbox::{self, Put, Settled, SignedDraft};
+use super::{Ledger, LedgerError, Proof, Question, balances, desk, rows, stats, write};
 use crate::domain::admission::{self, Record};
 use crate::domain::credit;
 use crate::domain::id::{Buyer, IdBeginning, PaymentHash, RequestId};
-use crate::domain::job::{InvoiceState, Job, PayOrder, Status, Texts, TimelineEntry};
+use crate::domain::job::{InvoiceState, Job, PayOrder, State, Status, Texts, TimelineEntry};
 use crate::domain::msat::Msat;
 use crate::domain::refusal::DropReason;
 use crate::domain::text::clean;
@@ -51,6 +52,8 @@ pub struct NewJob {
     pub most_waiting: u32,
     /// What may be owed; none where nobody counts it.
     pub credit: Option<credit::Limits>,
+    /// The wallet that is asked for an invoice, where it wants one.
+    pub question: Option<Question>,
 }
 
 #[cfg(test)]
@@ -66,6 +69,7 @@ impl NewJob {
             drafts: Vec::new(),
             most_waiting: u32::MAX,
             credit: None,
+            question: None,
         }
     }
 }
@@ -99,6 +103,8 @@ pub enum Cause {
     Itself,
     /// A payment, and what came with it.
     Payment(Proof),
+    /// The wallet is asked for the invoice next that the job wants by this step.
+    Question(Question),
     /// A relay accepted this entry of the outbox.
     Relay {
         /// The entry.
@@ -133,16 +139,22 @@ impl Ledger {
     /// # Errors
     /// Where the ledger does not commit.
     pub async fn admit(&self, new: NewJob) -> Result<Result<Job, DropReason>, LedgerError> {
-        let live = self.live.clone();
+        let (live, question) = (self.live.clone(), new.question);
         let entered = self.writer.call_then(
             move |connection| enter(connection, new),
             move |entered| {
-                if let Ok(job) = entered {
-                    live.with(|live| live.put(job));
+                if let Ok((job, put)) = entered {
+                    live.with(|live| {
+                        live.put(job);
+                        let question = question.filter(|_| wants_invoice(job));
+                        live.questions
+                            .extend(question.map(|question| (job.id, question)));
+                        live.outbox.put_all(put);
+                    });
                 }
             },
         );
-        entered.await
+        Ok(entered.await?.map(|(job, _)| job))
     }
 
     /// Writes a step: the job as it is after it, its history, its events; all or nothing.
@@ -150,36 +162,27 @@ impl Ledger {
     /// # Errors
     /// [`LedgerError::Conflict`] where another change came first.
     pub async fn commit(&self, change: Change) -> Result<(), LedgerError> {
-        let live = self.live.clone();
+        let (live, from) = (self.live.clone(), self.live.clone());
         let written = self.writer.call_then(
-            move |connection| {
-                let Change {
-                    before,
-                    job,
-                    what,
-                    detail,
-                    answer,
-                    drafts,
-                    withdraw,
-                    cause,
-                } = change;
-                write::update(connection, &before, &job, answer.as_deref())?;
-                rows::note(connection, &job.id, job.updated_at, what, &detail)?;
-                if withdraw {
-                    outbox::withdraw(connection, &job.id)?;
-                }
-                for draft in &drafts {
-                    outbox::put(connection, Some(&job.id), draft)?;
-                }
-                match &cause {
-                    Cause::Itself => {}
-                    Cause::Payment(proof) => desk::prove(connection, &job.id, proof)?,
-                    Cause::Relay { out_id, relay } => outbox::accepted(connection, *out_id, relay)?,
-                }
-                stats::tally(connection, Some(&before), &job)?;
-                Ok(job)
+            move |connection| write_step(connection, change, &from),
+            move |written| {
+                live.with(|live| {
+                    live.put(&written.job);
+                    live.outbox.withdraw(&written.withdrawn);
+                    live.outbox.put_all(&written.put);
+                    match &written.cause {
+                        Cause::Itself | Cause::Payment(_) => {}
+                        Cause::Relay { out_id, relay } => {
+                            live.outbox.settle(*out_id, relay, Settled::Ok);
+                        }
+                        Cause::Question(question) => {
+                            if wants_invoice(&written.job) {
+                                live.questions.insert(written.job.id, *question);
+                            }
+                        }
+                    }
+                });
             },
-            move |job| live.with(|live| live.put(job)),
         );
         written.await.map(drop)
     }
@@ -365,10 +368,11 @@ impl Ledger {
         now: Time,
         answer: Option<SignedDraft>,
     ) -> Result<bool, LedgerError> {
+        let live = self.live.clone();
         self.writer
-            .call(move |connection| {
+            .call_then(move |connection| {
                 if is_job(connection, &id)? {
-                    return Ok(false);
+                    return Ok((false, None));
                 }
                 let new = connection
                     .prepare_cached(
@@ -376,12 +380,14 @@ impl Ledger {
                     )?
                     .execute(params![id.as_bytes().as_slice(), now.0, verdict])?
                     == 1;
-                if new && let Some(answer) = &answer {
-                    outbox::put(connection, None, answer)?;
-                }
-                Ok(new)
-            })
+                let put = match answer.filter(|_| new) {
+                    Some(answer) => outbox::put(connection, None, answer)?,
+                    None => None,
+                };
+                Ok((new, put))
+            }, move |(_, put)| live.with(|live| live.outbox.put_all(put)))
             .await
+            .map(|(new, _)| new)
     }
 
     /// What one buyer owes now, and what all buyers do (SPEC section 5).
@@ -428,7 +434,71 @@ impl Ledger {
     }
 }
 
-fn enter(connection: &Connection, new: NewJob) -> Result<Result<Job, DropReason>, LedgerError> {
+/// What a step has written.
+struct Written {
+    job: Job,
+    cause: Cause,
+    put: Vec<Put>,
+    withdrawn: Vec<i64>,
+}
+
+/// Is the wallet asked for its invoice next?
+fn wants_invoice(job: &Job) -> bool {
+    matches!(job.state, State::Inferred | State::Quoting)
+}
+
+fn write_step(
+    connection: &Connection,
+    change: Change,
+    live: &Shared,
+) -> Result<Written, LedgerError> {
+    let Change {
+        before,
+        job,
+        what,
+        detail,
+        answer,
+        drafts,
+        withdraw,
+        cause,
+    } = change;
+    write::update(connection, &before, &job, answer.as_deref())?;
+    rows::note(connection, &job.id, job.updated_at, what, &detail)?;
+    let withdrawn = if withdraw {
+        outbox::withdraw(connection, &job.id)?
+    } else {
+        Vec::new()
+    };
+    let mut put = Vec::with_capacity(drafts.len());
+    for draft in drafts {
+        put.extend(outbox::put(connection, Some(job.id), draft)?);
+    }
+    match &cause {
+        Cause::Itself | Cause::Question(_) => {}
+        Cause::Payment(proof) => desk::prove(connection, &job.id, proof)?,
+        Cause::Relay { out_id, relay } => outbox::accepted(connection, *out_id, relay)?,
+    }
+    if let Cause::Question(question) = &cause
+        && wants_invoice(&job)
+    {
+        desk::ask(connection, &job.id, *question)?;
+    }
+    // Whoever takes a question asks it; this one is not asked any more.
+    if !wants_invoice(&job) && live.with(|live| live.questions.remove(&job.id)).is_some() {
+        desk::answered(connection, &job.id)?;
+    }
+    stats::tally(connection, Some(&before), &job)?;
+    Ok(Written {
+        job,
+        cause,
+        put,
+        withdrawn,
+    })
+}
+
+type Entered = Result<(Job, Vec<Put>), DropReason>;
+
+fn enter(connection: &Connection, new: NewJob) -> Result<Entered, LedgerError> {
     let NewJob {
         mut job,
         texts,
@@ -437,6 +507,7 @@ fn enter(connection: &Connection, new: NewJob) -> Result<Result<Job, DropReason>
         mut drafts,
         most_waiting,
         credit,
+        question,
     } = new;
     if is_seen(connection, &job.id.0)? || is_job(connection, &job.id.0)? {
         return Ok(Err(DropReason::Duplicate));
@@ -464,11 +535,15 @@ fn enter(connection: &Connection, new: NewJob) -> Result<Result<Job, DropReason>
     let detail = format!("from {from}, pays {order}{used}. {notes}");
     let detail = clean(&detail, LONGEST_DETAIL);
     rows::note(connection, &job.id, job.created_at, "admitted", &detail)?;
-    for draft in &drafts {
-        outbox::put(connection, Some(&job.id), draft)?;
+    let mut put = Vec::with_capacity(drafts.len());
+    for draft in drafts {
+        put.extend(outbox::put(connection, Some(job.id), draft)?);
+    }
+    if let Some(question) = question.filter(|_| wants_invoice(&job)) {
+        desk::ask(connection, &job.id, question)?;
     }
     stats::tally(connection, None, &job)?;
-    Ok(Ok(job))
+    Ok(Ok((job, put)))
 }
 
 const OWED_BY_ONE: &str = "SELECT coalesce(sum(debt_msat), 0) FROM jobs

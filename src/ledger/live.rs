@@ -11,6 +11,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use nostr::EventId;
 use rusqlite::Connection;
 
+use super::desk::Question;
+use super::outbox::Waiting;
 use super::shift::LONGEST_WAIT_MS;
 use super::{LedgerError, rows};
 use crate::domain::id::{BootId, RequestId};
@@ -50,6 +52,10 @@ pub(super) struct Live {
     jobs: HashMap<RequestId, Arc<Job>>,
     /// Jobs that wait for a payment before their work, by their age: their buyers can cancel them.
     awaiting: BTreeSet<(Time, RequestId)>,
+    /// Questions for an invoice that are written and not asked yet.
+    pub(super) questions: HashMap<RequestId, Question>,
+    /// What is due at the relays.
+    pub(super) outbox: Waiting,
 }
 
 /// The one live set of an open ledger.

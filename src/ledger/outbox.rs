@@ -3,11 +3,17 @@
 use nostr::EventId;
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::shift::LONGEST_WAIT_MS;
+use super::live::Shared;
+use super::thread::Tell;
 use super::{Ledger, LedgerError};
 use crate::domain::id::RequestId;
 use crate::domain::reply::Role;
 use crate::domain::time::Time;
+
+mod waiting;
+
+use waiting::Outcome;
+pub(super) use waiting::Waiting;
 
 /// A signed event, ready for the outbox.
 #[derive(Clone, Debug)]
@@ -64,14 +70,6 @@ pub enum Settled {
 pub type Lost = (RequestId, Role);
 
 // Each names the condition of its index to the letter, so that what was sent long ago costs nothing.
-const DUE_AT: &str =
-    "SELECT o.out_id, o.job_id, o.role, t.event_json, d.attempts, d.next_at, d.ends
-  FROM delivery d JOIN outbox o ON o.out_id = d.out_id JOIN event_texts t ON t.out_id = d.out_id
-  WHERE d.state = 'due' AND d.relay = ?2 AND d.next_at <= ?1 AND o.not_after > ?1
-  UNION ALL SELECT o.out_id, o.job_id, o.role, t.event_json, d.attempts, d.next_at, d.ends
-  FROM delivery d JOIN outbox o ON o.out_id = d.out_id JOIN event_texts t ON t.out_id = d.out_id
-  WHERE d.state = 'due' AND d.relay = ?2 AND d.next_at > ?1 + ?4 AND o.not_after > ?1
-  ORDER BY 6, 1 LIMIT ?3";
 /// From relay to relay: a grouping would read everything that is due.
 const DUE_RELAYS: &str = "WITH RECURSIVE at(relay) AS (
     SELECT min(relay) FROM delivery WHERE state = 'due'
@@ -84,30 +82,39 @@ const ENDED: &str =
     "SELECT o.out_id, o.job_id, o.role FROM outbox o WHERE o.settled = 0 AND o.not_after > ?1
   AND NOT EXISTS (SELECT 1 FROM delivery d WHERE d.out_id = o.out_id AND d.state = 'due')";
 
+/// An event that was put in, and its number.
+#[derive(Debug)]
+pub(super) struct Put {
+    out_id: i64,
+    job: Option<RequestId>,
+    draft: SignedDraft,
+}
+
 /// Puts a signed event in. A role that the job already has is left as it is: those bytes may be out already.
 pub(super) fn put(
     connection: &Connection,
-    job: Option<&RequestId>,
-    draft: &SignedDraft,
-) -> Result<(), LedgerError> {
+    job: Option<RequestId>,
+    draft: SignedDraft,
+) -> Result<Option<Put>, LedgerError> {
     let inserted = connection
         .prepare_cached(
             "INSERT INTO outbox (job_id, role, event_id, not_after) VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING",
         )?
         .execute(params![
-            job.map(|id| id.0.as_bytes().as_slice()),
+            job.as_ref().map(|id| id.0.as_bytes().as_slice()),
             draft.role.as_str(),
             draft.event_id.as_bytes().as_slice(),
             draft.not_after.0
         ])?;
     if inserted == 0 {
-        return Ok(());
+        return Ok(None);
     }
     let out_id = connection.last_insert_rowid();
     connection
         .prepare_cached("INSERT INTO event_texts VALUES (?1, ?2)")?
         .execute(params![out_id, draft.json])?;
-    due_at_each(connection, out_id, &draft.relays)
+    due_at_each(connection, out_id, &draft.relays)?;
+    Ok(Some(Put { out_id, job, draft }))
 }
 
 /// An event that is kept is due again at every relay it went to, and at these. False where it is not kept.
@@ -143,12 +150,12 @@ pub(super) fn again(
 pub(super) fn replace(
     connection: &Connection,
     job: &RequestId,
-    draft: &SignedDraft,
+    draft: SignedDraft,
 ) -> Result<(), LedgerError> {
     connection
         .prepare_cached("DELETE FROM outbox WHERE job_id = ?1 AND role = ?2")?
         .execute(params![job.0.as_bytes().as_slice(), draft.role.as_str()])?;
-    put(connection, Some(job), draft)
+    put(connection, Some(*job), draft).map(drop)
 }
 
 fn due_at_each(connection: &Connection, out_id: i64, relays: &[String]) -> Result<(), LedgerError> {
@@ -161,18 +168,49 @@ fn due_at_each(connection: &Connection, out_id: i64, relays: &[String]) -> Resul
     Ok(())
 }
 
-/// Nothing of this job is sent any more.
-pub(super) fn withdraw(connection: &Connection, job: &RequestId) -> Result<(), LedgerError> {
-    connection
-        .prepare_cached(
-            "UPDATE delivery SET state = 'gave_up', last_reply = 'withdrawn' WHERE state = 'due'
-             AND out_id IN (SELECT out_id FROM outbox WHERE job_id = ?1)",
-        )?
-        .execute([job.0.as_bytes().as_slice()])?;
-    connection
-        .prepare_cached("UPDATE outbox SET settled = 1 WHERE job_id = ?1 AND settled = 0")?
-        .execute([job.0.as_bytes().as_slice()])?;
-    Ok(())
+/// Nothing of this job is sent any more. Tells which events that were.
+pub(super) fn withdraw(connection: &Connection, job: &RequestId) -> Result<Vec<i64>, LedgerError> {
+    let id = job.0.as_bytes().as_slice();
+    let mut open =
+        connection.prepare_cached("SELECT out_id FROM outbox WHERE job_id = ?1 AND settled = 0")?;
+    let open: Vec<i64> = open
+        .query_map([id], |row| row.get(0))?
+        .collect::<Result<_, _>>()?;
+    for out_id in &open {
+        connection
+            .prepare_cached(
+                "UPDATE delivery SET state = 'gave_up', last_reply = 'withdrawn' WHERE state = 'due' AND out_id = ?1",
+            )?
+            .execute([out_id])?;
+        mark_settled(connection, *out_id)?;
+    }
+    Ok(open)
+}
+
+/// Writes the words of relays that wait, with what is committed next. What is to be said of it after the commit.
+pub(super) fn write_words(
+    connection: &Connection,
+    live: &Shared,
+) -> Result<Option<Tell>, LedgerError> {
+    let (words, upto) = live.with(|live| live.outbox.words());
+    if words.is_empty() {
+        return Ok(None);
+    }
+    for word in &words {
+        written(
+            connection,
+            word.out_id,
+            &word.relay,
+            word.settled,
+            &word.words,
+        )?;
+    }
+    let live = live.clone();
+    Ok(Some(Box::new(move |committed| {
+        if committed.is_ok() {
+            live.with(|live| live.outbox.wrote(upto));
+        }
+    })))
 }
 
 impl Ledger {
@@ -182,57 +220,113 @@ impl Ledger {
     /// Where the ledger can't be read.
     pub async fn due_at(
         &self,
-        relay: String,
+        relay: &str,
         now: Time,
-        limit: u32,
+        limit: usize,
     ) -> Result<Vec<Due>, LedgerError> {
+        self.read_due(now).await?;
+        let found = self.live.with(|live| live.outbox.due_at(relay, now, limit));
+        let mut due = Vec::with_capacity(found.len());
+        for (mut one, has_bytes) in found {
+            if !has_bytes {
+                match self.event_text(one.out_id).await? {
+                    Some(json) => one.json = json,
+                    // It was erased in this moment.
+                    None => continue,
+                }
+            }
+            due.push(one);
+        }
+        Ok(due)
+    }
+
+    async fn event_text(&self, out_id: i64) -> Result<Option<String>, LedgerError> {
         self.reader
             .call(move |connection| {
-                let mut statement = connection.prepare_cached(DUE_AT)?;
-                let bound = LONGEST_WAIT_MS;
-                let rows = statement.query_map(params![now.0, relay, limit, bound], |row| {
-                    Ok((
-                        row.get::<_, i64>(0)?,
-                        row.get::<_, Option<Vec<u8>>>(1)?,
-                        row.get::<_, String>(2)?,
-                        row.get::<_, String>(3)?,
-                        row.get::<_, u32>(4)?,
-                        row.get::<_, u32>(6)?,
-                    ))
-                })?;
-                let mut due = Vec::new();
-                for row in rows {
-                    let (out_id, job, role, json, attempts, ends) = row?;
-                    due.push(Due {
-                        out_id,
-                        job: job
-                            .and_then(|id| EventId::from_slice(&id).ok())
-                            .map(RequestId),
-                        role: Role::parse(&role)
-                            .ok_or(LedgerError::Unreadable("an outbox role"))?,
-                        json,
-                        relay: relay.clone(),
-                        attempts,
-                        ends,
-                    });
-                }
-                Ok(due)
+                Ok(connection
+                    .prepare_cached("SELECT event_json FROM event_texts WHERE out_id = ?1")?
+                    .query_row([out_id], |row| row.get(0))
+                    .optional()?)
             })
             .await
+    }
+
+    /// Reads what is due, where what is in memory is not what the ledger holds.
+    async fn read_due(&self, now: Time) -> Result<(), LedgerError> {
+        if self.live.with(|live| live.outbox.is_read(now)) {
+            return Ok(());
+        }
+        let live = self.live.clone();
+        // By the writer, so that it falls between two commits.
+        self.writer
+            .call_then(waiting::read, move |read| {
+                live.with(|live| live.outbox.fill(read, now));
+            })
+            .await
+            .map(drop)
+    }
+
+    /// Something changed in the outbox that is not in memory.
+    pub(super) fn outbox_changed(&self) -> impl FnOnce() + Send + 'static {
+        let live = self.live.clone();
+        move || live.with(|live| live.outbox.forget())
     }
 
     /// Relays at which something is due, now or later, with the moment of the first.
     ///
     /// # Errors
     /// Where the ledger can't be read.
-    pub async fn due_relays(&self) -> Result<Vec<(String, Time)>, LedgerError> {
-        self.reader
-            .call(|connection| {
-                let mut statement = connection.prepare_cached(DUE_RELAYS)?;
-                let rows = statement.query_map([], |row| Ok((row.get(0)?, Time(row.get(1)?))))?;
-                Ok(rows.collect::<Result<_, _>>()?)
-            })
-            .await
+    pub async fn due_relays(&self, now: Time) -> Result<Vec<(String, Time)>, LedgerError> {
+        self.read_due(now).await?;
+        Ok(self.live.with(|live| live.outbox.due_relays(now)))
+    }
+
+    /// Is an event that is still due of no use any more?
+    #[must_use]
+    pub fn has_past(&self, now: Time) -> bool {
+        self.live.with(|live| live.outbox.has_past(now))
+    }
+
+    /// Takes a relay's word on an event that may wait for the next commit: what would be lost with it is that the relay has
+    /// the event, which it says again when the event is sent again. The refusal of a result may not wait, as its job may end
+    /// by it.
+    ///
+    /// # Errors
+    /// Where so many words wait that this one was to be committed, and was not.
+    pub async fn settle_soon(
+        &self,
+        out_id: i64,
+        relay: String,
+        settled: Settled,
+        words: String,
+    ) -> Result<(), LedgerError> {
+        let word = Outcome {
+            out_id,
+            relay,
+            settled,
+            words,
+        };
+        match self.live.with(|live| live.outbox.say(word)) {
+            Ok(()) => Ok(()),
+            Err(word) => self
+                .settle(word.out_id, word.relay, word.settled, word.words)
+                .await
+                .map(drop),
+        }
+    }
+
+    /// Do words of relays wait for a commit?
+    #[must_use]
+    pub fn has_words(&self) -> bool {
+        self.live.with(|live| live.outbox.has_words())
+    }
+
+    /// Commits the words of relays that wait.
+    ///
+    /// # Errors
+    /// Where the ledger does not commit.
+    pub async fn write_words(&self) -> Result<(), LedgerError> {
+        self.writer.call(|_| Ok(())).await
     }
 
     /// Writes down a relay's word on an event. Where that was the last relay, and none has accepted a job's result, its job
@@ -247,8 +341,12 @@ impl Ledger {
         settled: Settled,
         words: String,
     ) -> Result<Option<Lost>, LedgerError> {
+        let (live, at) = (self.live.clone(), relay.clone());
         self.writer
-            .call(move |connection| written(connection, out_id, &relay, settled, &words))
+            .call_then(
+                move |connection| written(connection, out_id, &relay, settled, &words),
+                move |_| live.with(|live| live.outbox.settle(out_id, &at, settled)),
+            )
             .await
     }
 
@@ -257,17 +355,25 @@ impl Ledger {
     /// # Errors
     /// Where the ledger does not commit.
     pub async fn hurry(&self, relay: String) -> Result<(), LedgerError> {
+        let changed = self.outbox_changed();
         self.writer
-            .call(move |connection| {
-                connection
-                    .prepare_cached(
-                        "UPDATE delivery SET next_at = 0 WHERE state = 'due' AND relay = ?1 AND offline = 1 AND ends = 0
-                         AND next_at > 0",
-                    )?
-                    .execute([relay])?;
-                Ok(())
-            })
+            .call_then(
+                move |connection| {
+                    Ok(connection
+                        .prepare_cached(
+                            "UPDATE delivery SET next_at = 0 WHERE state = 'due' AND relay = ?1 AND offline = 1
+                             AND ends = 0 AND next_at > 0",
+                        )?
+                        .execute([relay])?)
+                },
+                move |hurried| {
+                    if *hurried > 0 {
+                        changed();
+                    }
+                },
+            )
             .await
+            .map(drop)
     }
 
     /// Results that can reach no relay any more as their time is past. With `all`, those that every relay refused too: for a
@@ -276,10 +382,13 @@ impl Ledger {
     /// # Errors
     /// Where the ledger does not commit.
     pub async fn give_up(&self, now: Time, all: bool) -> Result<Vec<Lost>, LedgerError> {
-        self.writer
-            .call(move |connection| {
+        let changed = self.outbox_changed();
+        let given_up = self.writer.call_then(
+            move |connection| {
                 let mut lost = Vec::new();
-                for (out_id, job, role) in open_of(connection, PAST, now)? {
+                let past = open_of(connection, PAST, now)?;
+                let any = !past.is_empty();
+                for (out_id, job, role) in past {
                     connection
                         .prepare_cached(
                             "UPDATE delivery SET state = 'gave_up', last_reply = last_reply || ' (past its time)'
@@ -293,9 +402,15 @@ impl Ledger {
                         lost.extend(ended_at_all(connection, out_id, job, &role)?);
                     }
                 }
-                Ok(lost)
-            })
-            .await
+                Ok((lost, any))
+            },
+            move |(_, any)| {
+                if *any {
+                    changed();
+                }
+            },
+        );
+        given_up.await.map(|(lost, _)| lost)
     }
 
     /// The job's step on a given-up event is written: it is told no more.
@@ -348,6 +463,9 @@ impl Ledger {
     /// # Errors
     /// Where the ledger can't be read.
     pub async fn outbox_empty(&self, now: Time) -> Result<bool, LedgerError> {
+        if self.has_words() {
+            self.write_words().await?;
+        }
         self.reader
             .call(move |connection| {
                 Ok(connection
@@ -489,100 +607,4 @@ fn mark_settled(connection: &Connection, out_id: i64) -> Result<(), LedgerError>
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    use crate::domain::job::PayOrder;
-    use crate::domain::transition::tests::job as fresh;
-    use crate::ledger::NewJob;
-
-    /// A ledger with one job, whose result is due at two relays until `not_after`.
-    async fn with_result(not_after: Time) -> (tempfile::TempDir, Ledger, RequestId) {
-        let dir = tempfile::tempdir().unwrap();
-        let ledger = Ledger::open(&dir.path().join("vend.db")).unwrap();
-        let job = fresh(PayOrder::After);
-        let id = job.id;
-        let draft = SignedDraft {
-            role: Role::Result,
-            event_id: EventId::from_byte_array([9; 32]),
-            json: "{}".to_owned(),
-            not_after,
-            relays: vec!["wss://a".to_owned(), "wss://b".to_owned()],
-        };
-        let new = ledger.admit(NewJob {
-            drafts: vec![draft],
-            ..NewJob::plain(job)
-        });
-        new.await.unwrap().unwrap();
-        (dir, ledger, id)
-    }
-
-    async fn says(ledger: &Ledger, relay: &str, settled: Settled) -> Option<Lost> {
-        let due = ledger.due_at(relay.to_owned(), Time(1), 9).await.unwrap();
-        let settle = ledger.settle(due[0].out_id, relay.to_owned(), settled, String::new());
-        settle.await.unwrap()
-    }
-
-    #[tokio::test]
-    async fn a_result_that_every_relay_refused_is_told_until_that_is_written() {
-        let (dir, ledger, id) = with_result(Time(100)).await;
-        let lost = Some((id, Role::Result));
-        assert_eq!(says(&ledger, "wss://a", Settled::Refused).await, None);
-        assert_eq!(says(&ledger, "wss://b", Settled::Refused).await, lost);
-        // The program ends before its job knows.
-        ledger.close().await;
-        let ledger = Ledger::open(&dir.path().join("vend.db")).unwrap();
-        assert!(ledger.give_up(Time(1), false).await.unwrap().is_empty());
-        let told = ledger.give_up(Time(1), true).await.unwrap();
-        assert_eq!(told, [(id, Role::Result)]);
-        ledger.settled_for(id, Role::Result).await.unwrap();
-        assert!(ledger.give_up(Time(1), true).await.unwrap().is_empty());
-        assert!(ledger.give_up(Time(200), true).await.unwrap().is_empty());
-    }
-
-    #[tokio::test]
-    async fn a_result_that_one_relay_has_is_never_given_up() {
-        let (_dir, ledger, _) = with_result(Time(100)).await;
-        assert_eq!(says(&ledger, "wss://a", Settled::Ok).await, None);
-        assert!(!ledger.outbox_empty(Time(1)).await.unwrap());
-        assert!(ledger.give_up(Time(100), true).await.unwrap().is_empty());
-        assert!(ledger.outbox_empty(Time(1)).await.unwrap());
-        assert!(ledger.due_relays().await.unwrap().is_empty());
-    }
-
-    #[tokio::test]
-    async fn a_result_whose_time_is_past_is_given_up_at_once() {
-        let (_dir, ledger, id) = with_result(Time(100)).await;
-        says(&ledger, "wss://a", Settled::Again(Time(50))).await;
-        assert!(ledger.give_up(Time(99), false).await.unwrap().is_empty());
-        let told = ledger.give_up(Time(100), false).await.unwrap();
-        assert_eq!(told, [(id, Role::Result)]);
-    }
-
-    #[test]
-    fn no_question_about_what_is_due_reads_what_was_sent() {
-        let dir = tempfile::tempdir().unwrap();
-        let connection = crate::ledger::open_writer(&dir.path().join("vend.db")).unwrap();
-        for (sql, index) in [
-            (DUE_AT, "delivery_due"),
-            (DUE_RELAYS, "delivery_due"),
-            (PAST, "outbox_open"),
-            (ENDED, "outbox_open"),
-        ] {
-            let mut plan = connection
-                .prepare(&format!("EXPLAIN QUERY PLAN {sql}"))
-                .unwrap();
-            for place in 1..=plan.parameter_count() {
-                plan.raw_bind_parameter(place, 1).unwrap();
-            }
-            let mut steps = plan.raw_query();
-            let mut all = String::new();
-            while let Some(step) = steps.next().unwrap() {
-                all += &step.get::<_, String>(3).unwrap();
-                all += "; ";
-            }
-            assert!(all.contains(index), "{sql}: {all}");
-            assert!(!all.replace("SCAN at", "").contains("SCAN"), "{sql}: {all}");
-        }
-    }
-}
+mod tests;

@@ -54,7 +54,12 @@ impl Ledger {
                 }
                 Ok(())
             },
-            move |()| live.with(|live| live.shift(ms, now)),
+            move |()| {
+                live.with(|live| {
+                    live.shift(ms, now);
+                    live.outbox.forget();
+                });
+            },
         );
         shifted.await
     }

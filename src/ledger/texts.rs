@@ -95,7 +95,10 @@ impl Ledger {
                     // One of them may wait for relays since long ago.
                     move |found| {
                         let ids = found.iter().filter_map(|(_, id)| rows::event_id(id).ok());
-                        live.with(|live| ids.for_each(|id| live.erased(&RequestId(id))));
+                        live.with(|live| {
+                            ids.for_each(|id| live.erased(&RequestId(id)));
+                            live.outbox.forget();
+                        });
                     },
                 );
                 let erased = erased.await?.len();
@@ -145,9 +148,11 @@ impl Ledger {
             .saturating_sub(i64::try_from(most).unwrap_or(i64::MAX));
         let mut all = 0;
         while over > 0 {
-            let erased = self
-                .writer
-                .call(move |connection| erase_oldest(connection, over));
+            let changed = self.outbox_changed();
+            let erased = self.writer.call_then(
+                move |connection| erase_oldest(connection, over),
+                move |_| changed(),
+            );
             let (erased, freed) = erased.await?;
             if erased == 0 {
                 break;

@@ -18,9 +18,12 @@ const QUEUE: usize = 1_024;
 /// The most pieces in one transaction.
 const GROUP: usize = 64;
 
-type Tell = Box<dyn FnOnce(Result<(), LedgerError>) + Send>;
+/// Called once with what became of the commit.
+pub(super) type Tell = Box<dyn FnOnce(Result<(), LedgerError>) + Send>;
 type Work = Box<dyn FnOnce(&Connection) -> (bool, Tell) + Send>;
-type Run = fn(&mut Connection, &mut VecDeque<Work>, &Whole) -> Result<(), String>;
+type Run = Box<dyn Fn(&mut Connection, &mut VecDeque<Work>, &Whole) -> Result<(), String> + Send>;
+/// What may wait, and is written with each group. It stays what it was where that is not committed.
+pub(super) type Beside = Box<dyn Fn(&Connection) -> Result<Option<Tell>, LedgerError> + Send>;
 
 /// Work, and whether it runs in a transaction of its own making.
 struct Piece {
@@ -42,8 +45,12 @@ impl Worker {
     pub(super) fn writer(
         connection: Connection,
         whole: &Whole,
+        beside: Beside,
     ) -> Result<(Self, JoinHandle<()>), LedgerError> {
-        Self::spawn("ledger-writer", connection, whole, write_group)
+        let run: Run = Box::new(move |connection, group, whole| {
+            write_group(connection, group, whole, &beside)
+        });
+        Self::spawn("ledger-writer", connection, whole, run)
     }
 
     /// Starts the thread that reads.
@@ -51,7 +58,7 @@ impl Worker {
         connection: Connection,
         whole: &Whole,
     ) -> Result<(Self, JoinHandle<()>), LedgerError> {
-        Self::spawn("ledger-reader", connection, whole, read_group)
+        Self::spawn("ledger-reader", connection, whole, Box::new(read_group))
     }
 
     fn spawn(
@@ -81,6 +88,8 @@ impl Worker {
                     // What is left was not run.
                     drop(group);
                 }
+                // What waited for another commit, which does not come any more. Where it fails it is as after a crash.
+                let _ = run(&mut connection, &mut VecDeque::new(), &watched);
                 take_in_log(&connection);
             })
             .map_err(LedgerError::Thread)?;
@@ -190,10 +199,11 @@ fn write_group(
     connection: &mut Connection,
     group: &mut VecDeque<Work>,
     whole: &Whole,
+    beside: &Beside,
 ) -> Result<(), String> {
     whole.look();
-    let mut tells = Vec::with_capacity(group.len());
-    let committed = in_transaction(connection, group, &mut tells);
+    let mut tells = Vec::with_capacity(group.len() + 1);
+    let committed = in_transaction(connection, group, &mut tells, beside);
     let failure = committed.err().map(|error| {
         let error = LedgerError::from(error);
         whole.heard(&error);
@@ -212,9 +222,11 @@ fn in_transaction(
     connection: &mut Connection,
     group: &mut VecDeque<Work>,
     tells: &mut Vec<Tell>,
+    beside: &Beside,
 ) -> Result<(), rusqlite::Error> {
     let mut transaction =
         connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+    written_beside(transaction.savepoint()?, tells, beside)?;
     while let Some(work) = group.pop_front() {
         let savepoint = transaction.savepoint()?;
         let (keep, tell) = work(&savepoint);
@@ -228,6 +240,25 @@ fn in_transaction(
         }
     }
     transaction.commit()
+}
+
+fn written_beside(
+    savepoint: rusqlite::Savepoint<'_>,
+    tells: &mut Vec<Tell>,
+    beside: &Beside,
+) -> Result<(), rusqlite::Error> {
+    match beside(&savepoint) {
+        Ok(tell) => {
+            tells.extend(tell);
+            savepoint.commit()
+        }
+        Err(_) if savepoint.is_autocommit() => Err(given_up()),
+        Err(error) => {
+            // It waits on, and holds up nothing else.
+            tracing::warn!(%error, "what relays said is not written yet");
+            Ok(())
+        }
+    }
 }
 
 fn given_up() -> rusqlite::Error {
@@ -260,6 +291,10 @@ mod tests {
         Ok(())
     }
 
+    fn nothing() -> Beside {
+        Box::new(|_| Ok(None))
+    }
+
     fn small(connection: &Connection) -> Result<(), LedgerError> {
         connection.execute("INSERT INTO t VALUES (1)", [])?;
         Ok(())
@@ -273,7 +308,7 @@ mod tests {
         connection.execute("CREATE TABLE t (x)", []).unwrap();
         // SQLite's own word for a full disk, with a file that may not grow.
         connection.pragma_update(None, "max_page_count", 3).unwrap();
-        let (writer, _thread) = Worker::writer(connection, &Whole::default()).unwrap();
+        let (writer, _thread) = Worker::writer(connection, &Whole::default(), nothing()).unwrap();
         // The first keeps the thread busy until the others wait behind it, so that they are one group.
         let (go, wait) = std::sync::mpsc::channel::<()>();
         let first = writer.call(move |_| {
@@ -309,7 +344,7 @@ mod tests {
         let other = Connection::open(&path).unwrap();
         other.execute_batch("BEGIN IMMEDIATE").unwrap();
         connection.busy_timeout(std::time::Duration::ZERO).unwrap();
-        let (writer, _thread) = Worker::writer(connection, &Whole::default()).unwrap();
+        let (writer, _thread) = Worker::writer(connection, &Whole::default(), nothing()).unwrap();
         let error = writer.call(small).await.unwrap_err();
         assert!(error.to_string().contains("locked"), "{error}");
         other.execute_batch("ROLLBACK").unwrap();

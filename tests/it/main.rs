@@ -33,6 +33,7 @@ mod openai_faults;
 mod output;
 mod partial;
 mod phoenixd;
+mod records;
 mod refusing;
 mod relay_faults;
 mod relay_sizes;

@@ -1,5 +1,5 @@
 //! Counts what the machine spends on each model: looks at the meter whenever a run begins or ends, and every few seconds while
-//! one lasts. At rest nothing wakes.
+//! one lasts, or while something is to be written down. At rest nothing wakes.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -43,7 +43,8 @@ pub async fn work<M: Meter>(shop: Arc<EngineContext>, mut meter: M, stop: Cancel
         }
         let works = !now.models.is_empty();
         let ends = stop.is_cancelled();
-        if !waiting.is_empty() && (!works || ends || now.at.saturating_sub(written) >= EVERY) {
+        // Not after each run: short ones are counted together.
+        if !waiting.is_empty() && (ends || now.at.saturating_sub(written) >= EVERY) {
             written = now.at;
             write(&shop, &mut waiting).await;
         }
@@ -54,7 +55,7 @@ pub async fn work<M: Meter>(shop: Arc<EngineContext>, mut meter: M, stop: Cancel
         tokio::select! {
             () = stop.cancelled() => {}
             () = shop.wakers.runs.notified() => {}
-            () = meter.wait(EVERY), if works => {}
+            () = meter.wait(EVERY), if works || !waiting.is_empty() => {}
         }
     }
 }

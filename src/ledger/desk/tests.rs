@@ -75,6 +75,13 @@ fn word(kind: DisputeKind, words: &str, times: u32) -> Dispute {
     }
 }
 
+fn question(sure: bool) -> Question {
+    Question {
+        wallet: "lnd",
+        sure,
+    }
+}
+
 async fn kinds(ledger: &Ledger) -> Vec<CaseKind> {
     let now = Time::now();
     let desk = desk::Desk::of(&ledger.desk(now).await.unwrap(), Vec::new(), now);
@@ -128,7 +135,7 @@ async fn every_case_is_found_counted_and_closed_for_good() {
         .dispute(doubted.id, word(DisputeKind::Unknown, "u", 2))
         .await
         .unwrap();
-    ledger.asking(lost.id, "lnd", false).await.unwrap();
+    ledger.asking(lost.id, question(false)).await.unwrap();
     let mut expected = vec![
         CaseKind::Undelivered,
         CaseKind::Undelivered,
@@ -219,10 +226,7 @@ async fn a_result_is_sent_again_as_the_same_bytes_to_old_and_new_relays() {
     let dir = tempfile::tempdir().unwrap();
     let ledger = Ledger::open(&file(&dir)).unwrap();
     let job = put(&ledger, fresh(PayOrder::Before), 1, owed).await;
-    let out = ledger
-        .due_at("wss://one".to_owned(), Time(0), 9)
-        .await
-        .unwrap();
+    let out = ledger.due_at("wss://one", Time(0), 9).await.unwrap();
     ledger
         .settle(
             out[0].out_id,
@@ -244,7 +248,7 @@ async fn a_result_is_sent_again_as_the_same_bytes_to_old_and_new_relays() {
         );
     }
     for relay in relays {
-        let due = ledger.due_at(relay, Time::now(), 9).await.unwrap();
+        let due = ledger.due_at(&relay, Time::now(), 9).await.unwrap();
         assert_eq!(due.len(), 1);
         assert_eq!(due[0].json, "{}");
     }
@@ -266,22 +270,22 @@ async fn a_lost_answer_is_counted_and_an_answer_that_came_is_not() {
     .await;
     let id = job.id;
     let asked = async |ledger: &Ledger| ledger.desk_of(id).await.unwrap().unwrap().asked;
-    ledger.asking(job.id, "lnd", false).await.unwrap();
+    ledger.asking(job.id, question(false)).await.unwrap();
     ledger
         .lost_invoice(job.id, LostInvoice::None)
         .await
         .unwrap();
     assert_eq!(asked(&ledger).await, None, "the wallet surely made none");
-    ledger.asking(job.id, "lnd", false).await.unwrap();
+    ledger.asking(job.id, question(false)).await.unwrap();
     ledger
         .lost_invoice(job.id, LostInvoice::Perhaps("15 s".to_owned()))
         .await
         .unwrap();
-    ledger.asking(job.id, "lnd", false).await.unwrap();
+    ledger.asking(job.id, question(false)).await.unwrap();
     let one = asked(&ledger).await.unwrap();
     assert_eq!((one.lost, one.open, &*one.words), (1, true, "15 s"));
     // A wallet that keeps labels is sure that the second question found nothing of the first.
-    ledger.asking(job.id, "lnd", true).await.unwrap();
+    ledger.asking(job.id, question(true)).await.unwrap();
     assert_eq!(asked(&ledger).await.unwrap().lost, 1);
     let before = job.clone();
     owed(&mut job);
@@ -292,6 +296,49 @@ async fn a_lost_answer_is_counted_and_an_answer_that_came_is_not() {
         .unwrap();
     let one = asked(&ledger).await.unwrap();
     assert_eq!((one.lost, one.open), (1, false));
+}
+
+#[tokio::test]
+async fn a_question_that_goes_with_its_step_is_asked_or_taken_back() {
+    let (_dir, ledger) = {
+        let dir = tempfile::tempdir().unwrap();
+        let ledger = Ledger::open(&file(&dir)).unwrap();
+        (dir, ledger)
+    };
+    let asked = |number: u8| {
+        let mut job = fresh(PayOrder::Before);
+        job.id = RequestId(EventId::from_byte_array([number; 32]));
+        job.state = State::Quoting;
+        job.invoice = Some(crate::domain::transition::intent(&job, Msat(9_000)));
+        crate::ledger::NewJob {
+            question: Some(question(false)),
+            ..crate::ledger::NewJob::plain(job)
+        }
+    };
+    let lost = |facts: Vec<Facts>| -> Vec<u32> {
+        let of = |facts: Facts| facts.asked.map(|asked| asked.lost);
+        facts.into_iter().filter_map(of).collect()
+    };
+    let cancelled = |before: &Job| {
+        let mut job = before.clone();
+        job.rev += 1;
+        (job.state, job.invoice) = (State::Cancelled, None);
+        crate::ledger::Change::bare(before, &job, "cancelled")
+    };
+    // Cancelled before the wallet was asked: nothing can be lost.
+    let first = ledger.admit(asked(1)).await.unwrap().unwrap();
+    ledger.commit(cancelled(&first)).await.unwrap();
+    assert_eq!(ledger.take_question(first.id), None);
+    assert_eq!(lost(ledger.desk(Time::now()).await.unwrap()), [0_u32; 0]);
+    // Cancelled while it was asked: the wallet may have made one.
+    let second = ledger.admit(asked(2)).await.unwrap().unwrap();
+    assert_eq!(ledger.take_question(second.id), Some(question(false)));
+    assert_eq!(ledger.take_question(second.id), None);
+    ledger.commit(cancelled(&second)).await.unwrap();
+    let hash = PaymentHash(crate::domain::Hex32([7; 32]));
+    let late = ledger.lost_invoice(second.id, LostInvoice::Late(hash));
+    late.await.unwrap();
+    assert_eq!(lost(ledger.desk(Time::now()).await.unwrap()), [1]);
 }
 
 #[test]

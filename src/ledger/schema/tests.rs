@@ -99,7 +99,7 @@ async fn a_ledger_of_any_older_version_is_taken_over_whole() {
         let ledger = Ledger::open_telling(&path, &mut |words| told.push(words.to_owned())).unwrap();
         assert_eq!(told.len(), 1 + LATEST - versions, "{told:?}");
         is_all_there(&ledger).await;
-        let due = ledger.due_at("wss://b".to_owned(), Time(5_000), 9).await;
+        let due = ledger.due_at("wss://b", Time(5_000), 9).await;
         let due = due.unwrap();
         assert_eq!(due.len(), 1);
         assert_eq!(due[0].json, r#"{"result":1}"#);
