@@ -12,6 +12,7 @@ mod market;
 mod mend;
 mod outbox;
 mod purchases;
+mod questions;
 mod repair;
 mod rows;
 mod schema;
@@ -19,6 +20,8 @@ mod shift;
 mod stats;
 mod texts;
 mod thread;
+mod totals;
+mod waiting;
 mod wallets;
 mod whole;
 mod write;
@@ -31,14 +34,16 @@ use rusqlite::{Connection, OpenFlags};
 
 use thread::Worker;
 
-pub use desk::{LostInvoice, Proof, Question};
+pub use desk::Proof;
 pub use jobs::{Cause, Change, JobFilter, NewJob};
 pub use list::Page;
 pub use market::Heard;
-pub use outbox::{Due, Lost, Settled, SignedDraft};
+pub use outbox::Lost;
 pub use purchases::{Bought, Caps, Intent, NewPurchase, Progress, Via};
+pub use questions::{LostInvoice, Question};
 pub use repair::{Repaired, aside, repair};
 pub use stats::Counted;
+pub use waiting::{Due, Settled, SignedDraft};
 pub use whole::Trouble;
 use whole::Whole;
 

@@ -1,5 +1,6 @@
 //! Who may know whom: fails on an import against the arrows of docs/architecture.md.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -127,6 +128,131 @@ fn only_its_own_module_uses_a_crate() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Circles of parts inside a module that are still there; a part is a file with its folder. No other may come, and one that is
+/// opened is taken out here.
+const CIRCLES: &[(&str, &[&str])] = &[
+    ("cli", &["gateway host"]),
+    ("config", &["check load", "force keys schema"]),
+    ("domain", &["credit job", "reply size"]),
+    (
+        "engine",
+        &[
+            "admission announce audit buyers clock context copies invoicer last_look machine mint payments pongs preflight radar \
+          recovery_desk redeliver signs transition twins wallets zaps",
+        ],
+    ),
+    ("inference", &["http lines"]),
+    ("nostr", &["connection intake", "listener session"]),
+    ("ui", &["app settings_form view"]),
+];
+
+/// The parts of its own module that this file names in paths: `super::` as often as it lies deep, or from the crate on.
+fn used(module: &str, name: &str, text: &str) -> BTreeSet<String> {
+    let depth = name.matches('/').count();
+    let mut used = BTreeSet::new();
+    let whole = format!("crate::{module}::");
+    let text = text.split("#[cfg(test)]\nmod tests {").next().unwrap();
+    let beginnings = [whole, "super::".repeat(depth)];
+    for beginning in beginnings {
+        for (at, _) in text.match_indices(&beginning) {
+            // `super::super::` is no `super::`.
+            if beginning.starts_with("super") && text[..at].ends_with("super::") {
+                continue;
+            }
+            let rest = &text[at + beginning.len()..];
+            let list = rest
+                .strip_prefix('{')
+                .map(|list| list.split(';').next().unwrap());
+            let parts: Vec<&str> = match list {
+                Some(list) => top_level(list),
+                None => vec![rest],
+            };
+            for part in parts {
+                let word = part.trim_start();
+                let end = word.find(|c: char| !c.is_alphanumeric() && c != '_');
+                used.insert(word[..end.unwrap_or(word.len())].to_owned());
+            }
+        }
+    }
+    used
+}
+
+/// What stands between the commas of a list, not those inside of braces.
+fn top_level(list: &str) -> Vec<&str> {
+    let (mut parts, mut open, mut from) = (Vec::new(), 0_usize, 0);
+    for (at, letter) in list.char_indices() {
+        match letter {
+            '{' => open += 1,
+            '}' if open == 0 => {
+                parts.push(&list[from..at]);
+                break;
+            }
+            '}' => open -= 1,
+            ',' if open == 0 => {
+                parts.push(&list[from..at]);
+                from = at + 1;
+            }
+            _ => {}
+        }
+    }
+    parts
+}
+
+/// Each set of parts that lead to one another.
+fn circles(uses: &BTreeMap<String, BTreeSet<String>>) -> BTreeSet<String> {
+    let reached = |from: &String| {
+        let mut all: BTreeSet<&String> = BTreeSet::new();
+        let mut next: Vec<&String> = uses[from].iter().collect();
+        while let Some(part) = next.pop() {
+            if all.insert(part) {
+                next.extend(&uses[part]);
+            }
+        }
+        all
+    };
+    let reach: BTreeMap<&String, _> = uses.keys().map(|part| (part, reached(part))).collect();
+    let circle = |part: &String| -> Vec<String> {
+        let back = |other: &&&String| reach[**other].contains(part);
+        reach[part]
+            .iter()
+            .filter(back)
+            .map(|&one| one.clone())
+            .collect()
+    };
+    let all = uses.keys().map(circle).filter(|circle| circle.len() > 1);
+    all.map(|circle| circle.join(" ")).collect()
+}
+
+#[test]
+fn no_parts_of_a_module_lead_in_a_circle() {
+    let mut modules: BTreeMap<String, BTreeMap<String, BTreeSet<String>>> = BTreeMap::new();
+    for (module, name, text) in sources() {
+        let Some((_, inside)) = name.split_once('/') else {
+            continue;
+        };
+        let is_test = inside.ends_with("tests.rs") || inside.contains("/tests/");
+        if is_test {
+            continue;
+        }
+        let part = inside.split(['/', '.']).next().unwrap().to_owned();
+        let uses = modules.entry(module.clone()).or_default();
+        uses.entry(part)
+            .or_default()
+            .extend(used(&module, &name, &text));
+    }
+    for (module, mut uses) in modules {
+        let parts: BTreeSet<String> = uses.keys().cloned().collect();
+        for (part, uses) in &mut uses {
+            uses.retain(|used| used != part && parts.contains(used));
+        }
+        let known = CIRCLES.iter().find(|(of, _)| *of == module);
+        let known: BTreeSet<String> = known
+            .map(|(_, circles)| circles.iter().map(|&one| one.to_owned()).collect())
+            .unwrap_or_default();
+        assert_eq!(circles(&uses), known, "circles in {module}");
+    }
 }
 
 /// Words that mean nothing to an engineer of this field, and what is said instead (docs/architecture.md).

@@ -3,7 +3,7 @@
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{Ledger, LedgerError, rows, stats};
+use super::{Ledger, LedgerError, rows, totals};
 use crate::domain::balance::standing;
 use crate::domain::id::Buyer;
 use crate::domain::job::Job;
@@ -40,7 +40,7 @@ pub(super) fn write(
         return Ok(());
     }
     let buyer = job.buyer.0.as_bytes().as_slice();
-    stats::bump(connection, IN_ALL, by)?;
+    totals::bump(connection, IN_ALL, by)?;
     // Not by the conflict of an insert: the row that it tries first would be below zero.
     let changed = connection
         .prepare_cached("UPDATE balances SET msat = msat + ?2 WHERE buyer = ?1")?

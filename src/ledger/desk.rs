@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::outbox::SignedDraft;
+use super::waiting::SignedDraft;
 use super::{Ledger, LedgerError, outbox, rows, write};
 use crate::domain::desk::{
     Asked, CaseKind, Decision, DeskAction, Dispute, DisputeKind, Facts, LATE_TOLD, STUCK_AFTER,
@@ -28,36 +28,6 @@ const LATE: &str = "SELECT job_id FROM invoices WHERE state = 'paid' AND paid_at
 const SECRETLESS: &str = "SELECT job_id FROM invoices WHERE state <> 'paid' AND state = 'taking' AND preimage IS NULL
   AND NOT EXISTS (SELECT 1 FROM decisions d WHERE d.job_id = invoices.job_id AND d.kind = 'disputed') LIMIT ?1";
 const ASKED: &str = "SELECT job_id FROM asks WHERE decided = 0 ORDER BY at DESC LIMIT ?1";
-/// Cases that need somebody. The conditions are those of `domain::desk`.
-const NEEDING: &str = "SELECT count(DISTINCT id) FROM (
-  SELECT id FROM jobs INDEXED BY jobs_owed WHERE owed_msat > 0
-  UNION ALL SELECT id FROM jobs INDEXED BY jobs_undelivered WHERE paid_msat > 0 AND delivered = 0 AND updated_at <= ?1
-    AND state NOT IN ('paid', 'completed', 'unpaid', 'error', 'cancelled')
-  UNION ALL SELECT i.job_id FROM invoices i WHERE i.state <> 'paid' AND i.state = 'taking' AND i.preimage IS NULL
-    AND NOT EXISTS (SELECT 1 FROM decisions d WHERE d.job_id = i.job_id AND d.kind = 'disputed')
-  UNION ALL SELECT d.job_id FROM doubts d LEFT JOIN invoices i ON i.job_id = d.job_id
-    WHERE d.decided = 0 AND (d.kind <> 'unknown' OR d.times >= 3) AND i.state IS NOT 'paid')";
-
-/// A wallet is about to be asked for an invoice. Written before it is, so that an answer which never comes is known of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Question {
-    /// The wallet's backend.
-    pub wallet: &'static str,
-    /// It keeps labels: an invoice of an earlier question was looked for, and there is none.
-    pub sure: bool,
-}
-
-/// What became of a question for an invoice that no buyer will see.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum LostInvoice {
-    /// The wallet surely made none.
-    None,
-    /// It may have made one; what it said.
-    Perhaps(String),
-    /// It made this one, too late.
-    Late(PaymentHash),
-}
-
 /// What came with a payment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Proof {
@@ -125,16 +95,6 @@ impl Ledger {
                 }
                 Ok(all)
             })
-            .await
-    }
-
-    /// How many cases need somebody.
-    ///
-    /// # Errors
-    /// Where the ledger can't be read.
-    pub async fn needing(&self, now: Time) -> Result<u64, LedgerError> {
-        self.lister
-            .call(move |connection| Ok(u64::try_from(needing(connection, now)?).unwrap_or(0)))
             .await
     }
 
@@ -323,91 +283,6 @@ impl Ledger {
             })
             .await
     }
-
-    /// An invoice is about to be asked for. An earlier question without an answer is lost, unless the wallet is `sure` that
-    /// it made none for this job.
-    ///
-    /// # Errors
-    /// Where the ledger does not commit: then nothing is to be asked.
-    pub async fn asking(&self, id: RequestId, question: Question) -> Result<(), LedgerError> {
-        self.writer
-            .call(move |connection| ask(connection, &id, question))
-            .await
-    }
-
-    /// The question that was written with the step by which the job came to want an invoice. It is taken once: of another
-    /// question nothing is written.
-    #[must_use]
-    pub fn take_question(&self, id: RequestId) -> Option<Question> {
-        self.live.with(|live| live.questions.remove(&id))
-    }
-
-    /// No buyer will see what was asked for last.
-    ///
-    /// # Errors
-    /// Where the ledger does not commit.
-    pub async fn lost_invoice(&self, id: RequestId, what: LostInvoice) -> Result<(), LedgerError> {
-        self.writer
-            .call(move |connection| {
-                let job = id;
-                let id = id.0.as_bytes().as_slice();
-                match what {
-                    LostInvoice::None => answered(connection, &job)?,
-                    LostInvoice::Perhaps(words) => {
-                        let sql = "UPDATE asks SET words = ?2 WHERE job_id = ?1";
-                        connection.execute(sql, params![id, words])?;
-                    }
-                    LostInvoice::Late(hash) => {
-                        let sql = "UPDATE asks SET lost = lost + open, open = 0, payment_hash = ?2 WHERE job_id = ?1";
-                        connection.execute(sql, params![id, hash.0.0.as_slice()])?;
-                    }
-                }
-                Ok(())
-            })
-            .await
-    }
-}
-
-/// How many cases need somebody. None in a ledger that an older vend made and that has only been looked at since.
-pub(super) fn needing(connection: &Connection, now: Time) -> Result<i64, LedgerError> {
-    if !connection.table_exists(None, "decisions")? {
-        return Ok(0);
-    }
-    Ok(connection
-        .prepare_cached(NEEDING)?
-        .query_row([now.minus(STUCK_AFTER).0], |row| row.get(0))?)
-}
-
-/// The wallet is asked after this is committed.
-pub(super) fn ask(
-    connection: &Connection,
-    id: &RequestId,
-    Question { wallet, sure }: Question,
-) -> Result<(), LedgerError> {
-    connection
-        .prepare_cached(
-            "INSERT INTO asks (job_id, wallet, at) VALUES (?1, ?2, ?3) ON CONFLICT (job_id) DO UPDATE SET
-               lost = CASE WHEN ?4 THEN lost ELSE lost + open END, open = 1, wallet = ?2, at = ?3",
-        )?
-        .execute(params![
-            id.0.as_bytes().as_slice(),
-            wallet,
-            Time::now().0,
-            sure
-        ])?;
-    Ok(())
-}
-
-/// The job has its invoice, or was not asked for: the last question is none any more.
-pub(super) fn answered(connection: &Connection, id: &RequestId) -> Result<(), LedgerError> {
-    let id = id.0.as_bytes().as_slice();
-    connection
-        .prepare_cached("DELETE FROM asks WHERE job_id = ?1 AND lost = 0")?
-        .execute([id])?;
-    connection
-        .prepare_cached("UPDATE asks SET open = 0 WHERE job_id = ?1 AND open = 1")?
-        .execute([id])?;
-    Ok(())
 }
 
 fn write_decision(connection: &Connection, decision: &Decision) -> Result<(), LedgerError> {

@@ -4,8 +4,9 @@ use nostr::EventId;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::live::Shared;
-use super::outbox::{self, Put, Settled, SignedDraft};
-use super::{Ledger, LedgerError, Proof, Question, balances, desk, rows, stats, write};
+use super::outbox;
+use super::waiting::{Put, Settled, SignedDraft};
+use super::{Ledger, LedgerError, Proof, Question, balances, desk, questions, rows, stats, write};
 use crate::domain::admission::{self, Record};
 use crate::domain::credit;
 use crate::domain::id::{Buyer, IdBeginning, PaymentHash, RequestId};
@@ -481,11 +482,11 @@ fn write_step(
     if let Cause::Question(question) = &cause
         && wants_invoice(&job)
     {
-        desk::ask(connection, &job.id, *question)?;
+        questions::ask(connection, &job.id, *question)?;
     }
     // Whoever takes a question asks it; this one is not asked any more.
     if !wants_invoice(&job) && live.with(|live| live.questions.remove(&job.id)).is_some() {
-        desk::answered(connection, &job.id)?;
+        questions::answered(connection, &job.id)?;
     }
     stats::tally(connection, Some(&before), &job)?;
     Ok(Written {
@@ -540,7 +541,7 @@ fn enter(connection: &Connection, new: NewJob) -> Result<Entered, LedgerError> {
         put.extend(outbox::put(connection, Some(job.id), draft)?);
     }
     if let Some(question) = question.filter(|_| wants_invoice(&job)) {
-        desk::ask(connection, &job.id, question)?;
+        questions::ask(connection, &job.id, question)?;
     }
     stats::tally(connection, None, &job)?;
     Ok(Ok((job, put)))

@@ -11,9 +11,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use nostr::EventId;
 use rusqlite::Connection;
 
-use super::desk::Question;
-use super::outbox::Waiting;
+use super::questions::Question;
 use super::shift::LONGEST_WAIT_MS;
+use super::waiting::Waiting;
 use super::{LedgerError, rows};
 use crate::domain::id::{BootId, RequestId};
 use crate::domain::job::{InvoiceState, Job, PayOrder, State};

@@ -3,7 +3,7 @@
 
 use rusqlite::{Connection, params};
 
-use super::{LedgerError, balances, rows, stats};
+use super::{Ledger, LedgerError, balances, rows, stats};
 use crate::domain::id::RequestId;
 
 /// Tables that are counted from the jobs, and that can be built again.
@@ -18,6 +18,18 @@ pub(super) const DERIVED: [&str; 6] = [
 
 /// What admission counted can't be counted again; what can be read of it is kept.
 const COUNTED: [&str; 3] = ["seen", "understood", "last_seen_at"];
+
+impl Ledger {
+    /// Builds indexes and figures anew where a damaged page was met, and looks whether all is well then.
+    ///
+    /// # Errors
+    /// Where it does not commit: what is damaged is more than an index.
+    pub async fn mend(&self) -> Result<(), LedgerError> {
+        self.writer.alone(mend).await?;
+        self.whole.mended();
+        Ok(())
+    }
+}
 
 /// All of it, in one transaction of its own.
 pub(super) fn mend(connection: &Connection) -> Result<(), LedgerError> {

@@ -5,90 +5,20 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::live::Shared;
 use super::thread::Tell;
+use super::waiting::{self, Due, Outcome, Put, Settled, SignedDraft};
 use super::{Ledger, LedgerError};
 use crate::domain::id::RequestId;
 use crate::domain::reply::Role;
 use crate::domain::time::Time;
 
-mod waiting;
-
-use waiting::Outcome;
-pub(super) use waiting::Waiting;
-
-/// A signed event, ready for the outbox.
-#[derive(Clone, Debug)]
-pub struct SignedDraft {
-    /// What it is for its job.
-    pub role: Role,
-    /// Its id.
-    pub event_id: EventId,
-    /// Its bytes.
-    pub json: String,
-    /// Of no use after this.
-    pub not_after: Time,
-    /// Where it goes.
-    pub relays: Vec<String>,
-}
-
-/// One event due at one relay.
-#[derive(Clone, Debug)]
-pub struct Due {
-    /// The outbox entry.
-    pub out_id: i64,
-    /// Its job; none for a refusal.
-    pub job: Option<RequestId>,
-    /// What it is for its job.
-    pub role: Role,
-    /// Its bytes.
-    pub json: String,
-    /// The relay.
-    pub relay: String,
-    /// Tries so far.
-    pub attempts: u32,
-    /// Connections that ended while it waited for its `OK`.
-    pub ends: u32,
-}
-
-/// A relay's word, as the ledger keeps it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Settled {
-    /// Accepted.
-    Ok,
-    /// Refused for good.
-    Refused,
-    /// To be tried again at this moment.
-    Again(Time),
-    /// There was no connection: tried again at this moment, or when there is one.
-    Offline(Time),
-    /// The connection ended while it waited: tried again at this moment, which a new connection does not bring nearer.
-    Ended(Time),
-    /// Not sent to this relay any more.
-    GaveUp,
-}
-
 /// An event of a job that can reach no relay any more.
 pub type Lost = (RequestId, Role);
 
 // Each names the condition of its index to the letter, so that what was sent long ago costs nothing.
-/// From relay to relay: a grouping would read everything that is due.
-const DUE_RELAYS: &str = "WITH RECURSIVE at(relay) AS (
-    SELECT min(relay) FROM delivery WHERE state = 'due'
-    UNION ALL SELECT (SELECT min(relay) FROM delivery WHERE state = 'due' AND relay > at.relay) FROM at
-      WHERE at.relay IS NOT NULL)
-  SELECT relay, (SELECT min(next_at) FROM delivery WHERE state = 'due' AND relay = at.relay) FROM at
-  WHERE relay IS NOT NULL";
 const PAST: &str = "SELECT out_id, job_id, role FROM outbox WHERE settled = 0 AND not_after <= ?1";
 const ENDED: &str =
     "SELECT o.out_id, o.job_id, o.role FROM outbox o WHERE o.settled = 0 AND o.not_after > ?1
   AND NOT EXISTS (SELECT 1 FROM delivery d WHERE d.out_id = o.out_id AND d.state = 'due')";
-
-/// An event that was put in, and its number.
-#[derive(Debug)]
-pub(super) struct Put {
-    out_id: i64,
-    job: Option<RequestId>,
-    draft: SignedDraft,
-}
 
 /// Puts a signed event in. A role that the job already has is left as it is: those bytes may be out already.
 pub(super) fn put(

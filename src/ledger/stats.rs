@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use rusqlite::{Connection, OptionalExtension, params};
 
+use super::totals::{bump, set};
 use super::whole::{self, is_damage};
-use super::{Ledger, LedgerError, balances, desk, rows};
+use super::{Ledger, LedgerError, balances, rows};
 use crate::domain::energy::{self, Spent};
 use crate::domain::health::MoneyNow;
 use crate::domain::id::Buyer;
@@ -13,6 +14,7 @@ use crate::domain::job::{Job, PayOrder, State};
 use crate::domain::stats::{DayStats, Funnel, ModelStats, Totals};
 use crate::domain::time::Time;
 
+mod cases;
 mod hours;
 
 /// So many buyers are told, those that brought most.
@@ -272,28 +274,6 @@ pub(super) fn paid_before(
     Ok((this, any))
 }
 
-pub(super) fn bump(connection: &Connection, name: &str, by: i64) -> Result<(), LedgerError> {
-    if by == 0 {
-        return Ok(());
-    }
-    connection
-        .prepare_cached(
-            "INSERT INTO totals VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET value = value + ?2",
-        )?
-        .execute(params![name, by])?;
-    Ok(())
-}
-
-/// A figure that is no sum.
-fn set(connection: &Connection, name: &str, value: i64) -> Result<(), LedgerError> {
-    connection
-        .prepare_cached(
-            "INSERT INTO totals VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET value = ?2",
-        )?
-        .execute(params![name, value])?;
-    Ok(())
-}
-
 /// What buyers owe for delivered work. The index of the live jobs answers it, so it costs what is open, not what ever was.
 const OPEN_CREDIT: &str =
     "SELECT coalesce(sum(price_msat), 0) FROM jobs WHERE state = 'pending_payment'
@@ -340,7 +320,7 @@ impl Ledger {
                 let now = Time::now();
                 totals.hours = hours::read(connection, now)?;
                 totals.buyers = best_buyers(connection)?;
-                totals.cases = u64::try_from(desk::needing(connection, now)?).unwrap_or(0);
+                totals.cases = u64::try_from(cases::needing(connection, now)?).unwrap_or(0);
                 Ok(totals)
             })
             .await
@@ -520,6 +500,9 @@ fn speed(tokens: i64, elapsed_ms: i64) -> Option<f64> {
     (tokens > 0 && elapsed_ms > 0)
         .then(|| (tokens as f64 * 10_000.0 / elapsed_ms as f64).round() / 10.0)
 }
+
+#[cfg(test)]
+pub(super) use cases::NEEDING;
 
 #[cfg(test)]
 mod tests;

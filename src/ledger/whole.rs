@@ -256,16 +256,6 @@ impl Ledger {
         self.whole.blame(Trouble::Damaged(words));
     }
 
-    /// Builds indexes and figures anew where a damaged page was met, and looks whether all is well then.
-    ///
-    /// # Errors
-    /// Where it does not commit: what is damaged is more than an index.
-    pub async fn mend(&self) -> Result<(), LedgerError> {
-        self.writer.alone(super::mend::mend).await?;
-        self.whole.mended();
-        Ok(())
-    }
-
     /// Writes what the open ledger holds into a private file, though its own file is gone.
     ///
     /// # Errors

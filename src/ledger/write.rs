@@ -6,7 +6,7 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, named_params, params, params_from_iter};
 
 use super::rows::{FOR_EVER, MOST_DEBT, int, json, word};
-use super::{LedgerError, balances, desk};
+use super::{LedgerError, balances, questions};
 use crate::domain::id::RequestId;
 use crate::domain::job::{Invoice, InvoiceState, Job, Texts};
 use crate::domain::time::Time;
@@ -252,7 +252,7 @@ fn answered(
     let came = before.is_none_or(|state| state == InvoiceState::Intent)
         && invoice.state != InvoiceState::Intent;
     if came {
-        desk::answered(connection, id)?;
+        questions::answered(connection, id)?;
     }
     Ok(())
 }

@@ -7,7 +7,9 @@ use crate::domain::Hex32;
 use crate::domain::desk::{self, Plan, plan};
 use crate::domain::job::{InvoiceState, PayOrder, State};
 use crate::domain::transition::{intent, tests::job as fresh};
+use crate::ledger::stats::NEEDING;
 use crate::ledger::{Change, NewJob, SignedDraft};
+use crate::ledger::{LostInvoice, Question};
 
 fn file(dir: &tempfile::TempDir) -> std::path::PathBuf {
     dir.path().join("vend.db")

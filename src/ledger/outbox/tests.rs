@@ -73,7 +73,7 @@ fn no_question_about_what_is_due_reads_what_was_sent() {
     let connection = crate::ledger::open_writer(&dir.path().join("vend.db")).unwrap();
     for (sql, index) in [
         (waiting::FIRST, "delivery_due"),
-        (DUE_RELAYS, "delivery_due"),
+        (waiting::DUE_RELAYS, "delivery_due"),
         (PAST, "outbox_open"),
         (ENDED, "outbox_open"),
     ] {

@@ -11,12 +11,70 @@ use std::time::Duration;
 use nostr::EventId;
 use rusqlite::{Connection, params};
 
-use super::{DUE_RELAYS, Due, Put, Settled};
+use super::LedgerError;
+use super::shift::LONGEST_WAIT_MS;
 use crate::domain::id::RequestId;
 use crate::domain::reply::Role;
 use crate::domain::time::Time;
-use crate::ledger::LedgerError;
-use crate::ledger::shift::LONGEST_WAIT_MS;
+
+/// A signed event, ready for the outbox.
+#[derive(Clone, Debug)]
+pub struct SignedDraft {
+    /// What it is for its job.
+    pub role: Role,
+    /// Its id.
+    pub event_id: EventId,
+    /// Its bytes.
+    pub json: String,
+    /// Of no use after this.
+    pub not_after: Time,
+    /// Where it goes.
+    pub relays: Vec<String>,
+}
+
+/// One event due at one relay.
+#[derive(Clone, Debug)]
+pub struct Due {
+    /// The outbox entry.
+    pub out_id: i64,
+    /// Its job; none for a refusal.
+    pub job: Option<RequestId>,
+    /// What it is for its job.
+    pub role: Role,
+    /// Its bytes.
+    pub json: String,
+    /// The relay.
+    pub relay: String,
+    /// Tries so far.
+    pub attempts: u32,
+    /// Connections that ended while it waited for its `OK`.
+    pub ends: u32,
+}
+
+/// A relay's word, as the ledger keeps it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Settled {
+    /// Accepted.
+    Ok,
+    /// Refused for good.
+    Refused,
+    /// To be tried again at this moment.
+    Again(Time),
+    /// There was no connection: tried again at this moment, or when there is one.
+    Offline(Time),
+    /// The connection ended while it waited: tried again at this moment, which a new connection does not bring nearer.
+    Ended(Time),
+    /// Not sent to this relay any more.
+    GaveUp,
+}
+
+/// An event that was put in, and its number.
+#[derive(Debug)]
+pub(super) struct Put {
+    pub out_id: i64,
+    pub job: Option<RequestId>,
+    pub draft: SignedDraft,
+}
 
 /// Events of one relay that are here.
 const OF_A_RELAY: u32 = 256;
@@ -29,6 +87,13 @@ const WORDS: usize = 1_024;
 /// Between two readings of what found no room here.
 const READ_EVERY: Duration = Duration::from_secs(1);
 
+/// From relay to relay: a grouping would read everything that is due.
+pub(super) const DUE_RELAYS: &str = "WITH RECURSIVE at(relay) AS (
+    SELECT min(relay) FROM delivery WHERE state = 'due'
+    UNION ALL SELECT (SELECT min(relay) FROM delivery WHERE state = 'due' AND relay > at.relay) FROM at
+      WHERE at.relay IS NOT NULL)
+  SELECT relay, (SELECT min(next_at) FROM delivery WHERE state = 'due' AND relay = at.relay) FROM at
+  WHERE relay IS NOT NULL";
 pub(super) const FIRST: &str =
     "SELECT d.out_id, o.job_id, o.role, o.not_after, d.attempts, d.next_at, d.ends
   FROM delivery d JOIN outbox o ON o.out_id = d.out_id
@@ -36,7 +101,7 @@ pub(super) const FIRST: &str =
 
 /// A relay's word on an event.
 #[derive(Clone, Debug)]
-pub(in crate::ledger) struct Outcome {
+pub(super) struct Outcome {
     pub out_id: i64,
     pub relay: String,
     pub settled: Settled,
@@ -45,7 +110,7 @@ pub(in crate::ledger) struct Outcome {
 
 /// See the module.
 #[derive(Debug, Default)]
-pub(in crate::ledger) struct Waiting {
+pub(super) struct Waiting {
     events: HashMap<i64, Sent>,
     relays: HashMap<String, AtRelay>,
     /// Not written yet, in their order.
@@ -103,7 +168,7 @@ impl AtRelay {
 
 /// What the ledger says is due.
 #[derive(Debug, Default)]
-pub(in crate::ledger) struct Read {
+pub(super) struct Read {
     relays: Vec<(String, Vec<Row>)>,
     others: bool,
 }

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::ledger::{Ledger, SignedDraft};
+use crate::ledger::Ledger;
 
 const RELAYS_OF_TEST: [&str; 3] = ["wss://a", "wss://b", "wss://c"];
 
