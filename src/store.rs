@@ -106,6 +106,12 @@ impl Store {
                     self.relays.clear();
                     self.endpoints.clear();
                 }
+                if other && *state != ShopState::Paused {
+                    // What was said of a pause is so no more.
+
+                    let past = |one: &mut Notice| one.message.starts_with("paused: ");
+                    self.notice.take_if(past);
+                }
                 self.state = *state;
                 self.detail.clone_from(detail);
                 self.since = *since;

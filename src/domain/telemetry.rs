@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use nostr::nips::nip19::ToBech32;
 use serde::{Deserialize, Serialize};
 
 use super::event::{Event, EventKind, Level};
@@ -19,6 +20,8 @@ const WORD: usize = 32;
 const LABEL: usize = 200;
 /// The longest value of the context in characters.
 const VALUE: usize = 400;
+/// Characters of a buyer's npub in a label.
+const BUYER: usize = 12;
 /// Msat in a sat.
 const MSAT_PER_SAT: f64 = 1_000.0;
 
@@ -199,7 +202,16 @@ fn of_job(at: Time, job: &JobView, what: &str) -> Telemetry {
         _ => Level::Info,
     };
     let why = job.error.as_deref().unwrap_or_default();
-    let label = format!("{} {} {why}", job.id.short(), job.status.as_str());
+    let amount = match (job.paid_msat.is_zero(), job.price_msat) {
+        (false, _) => format!(" {}", job.paid_msat.display()),
+        (true, Some(price)) => format!(" {}", price.display()),
+        (true, None) => String::new(),
+    };
+    let buyer = job.buyer.0.to_bech32();
+    let buyer = buyer.unwrap_or_else(|_| job.buyer.to_string());
+    let buyer: String = buyer.chars().take(BUYER).collect();
+    let status = job.status.as_str();
+    let label = format!("{} {status}{amount} by {buyer}… {why}", job.id.short());
     Telemetry::new(at, level, "job", what, &label)
         .value(job.price_msat.map(|price| lossy(price.0) / MSAT_PER_SAT))
         .with("job", &job.id)

@@ -14,6 +14,9 @@ const REASON: usize = 160;
 /// Drop reasons that say nothing about this shop: a repeat, and what was meant for somebody else.
 const NOT_OURS: [&str; 2] = ["duplicate", "not_for_us"];
 
+/// How the engine tells of a disk without room; it stands before whatever else is down.
+const DISK: &str = "disk: ";
+
 /// How it goes, for the light before the line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mood {
@@ -99,7 +102,7 @@ fn closed(store: &Store) -> Option<Verdict> {
         ShopState::Stopping => Verdict::new(Mood::Quiet, "takes no more jobs: ending", ""),
         ShopState::Offline if detail.is_empty() => {
             let fix = if store.is_new() {
-                "`vend doctor` says what is missing, `vend demo` shows it all with play money; then go online"
+                "t checks it all, `vend demo` sells for play money; then go online"
             } else {
                 "go online"
             };
@@ -126,6 +129,12 @@ fn closed(store: &Store) -> Option<Verdict> {
 
 /// Open, but without something that no sale can do without.
 fn cut_off(store: &Store) -> Option<Verdict> {
+    if store.detail.starts_with(DISK) {
+        let words = store.detail.split(',').next().unwrap_or_default();
+        let text = format!("no job is taken: {}", clean(words, REASON));
+        let fix = "free some space; it goes on by itself";
+        return Some(Verdict::new(Mood::Bad, text, fix));
+    }
     let wallet = &store.wallet;
     if wallet.health == HealthLevel::Down {
         let text = format!(

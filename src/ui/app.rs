@@ -8,18 +8,20 @@ use super::case_list::CaseList;
 use super::clock;
 use super::jobs_list::JobsList;
 use super::keymap::{self, Act, Keymap, Tab, is_interrupt};
-use super::settings_form::{Change, Form, Read, SaveError};
+use super::settings_form::{Change, Form, Read, SaveError, TestState};
 use super::theme::Theme;
 use super::{Leave, Options};
 use crate::config::schema::Screen;
 use crate::domain::command::{Command, Probe, Reply};
 use crate::domain::event::{Event, EventKind};
+use crate::domain::health::ShopState;
 use crate::domain::text::clean;
 use crate::domain::time::Time;
 use crate::store::Store;
 
 mod ask;
 mod feed;
+mod first_start;
 mod form;
 mod mouse;
 mod notice;
@@ -30,6 +32,7 @@ mod typing;
 
 pub use ask::{Ask, Then};
 pub use feed::Feed;
+pub use first_start::Step;
 pub use notice::Notice;
 pub use palette::Palette;
 
@@ -137,6 +140,8 @@ pub struct App {
     pub feed: Feed,
     /// The settings.
     pub form: Form,
+    /// The step of the first start that the keys have chosen.
+    pub step: Option<Step>,
 }
 
 impl App {
@@ -174,6 +179,7 @@ impl App {
             earnings: None,
             feed: Feed::default(),
             form: Form::default(),
+            step: None,
         }
     }
 
@@ -195,7 +201,10 @@ impl App {
             Input::Key(key) => return self.key(key),
             Input::Paste(text) => self.paste(&clean(&text, PASTE_MAX)),
             Input::Mouse(mouse) => return self.mouse(mouse),
-            Input::Size(width, height) => self.size = (width, height),
+            Input::Size(width, height) => {
+                self.size = (width, height);
+                self.jobs.beside = width >= super::view::JOB_BESIDE;
+            }
             Input::Event(event) => {
                 if let EventKind::Job { job, .. } = &event.kind {
                     self.jobs.changed(job);
@@ -203,10 +212,10 @@ impl App {
                 if matches!(event.kind, EventKind::Job { .. } | EventKind::Totals { .. }) {
                     self.cases.changed();
                 }
-                // "Going online" is said no longer than it is so.
-                if matches!(&event.kind, EventKind::State { state, .. } if *state != self.store.state)
+                if let EventKind::State { state, .. } = event.kind
+                    && state != self.store.state
                 {
-                    self.message = None;
+                    self.state_changed(state);
                 }
                 self.notice(&event);
                 self.store.apply(&event);
@@ -225,6 +234,17 @@ impl App {
             Input::Hide(number) => self.form.hide(number),
         }
         Vec::new()
+    }
+
+    /// The shop goes over into another state: what was said of the one before is so no more.
+    fn state_changed(&mut self, to: ShopState) {
+        // "Going online" is said no longer than it is so.
+        self.message = None;
+        if to == ShopState::Starting {
+            // A start looks at everything itself.
+            (self.form.tests).retain(|_, test| *test == TestState::Running);
+            self.step = None;
+        }
     }
 
     fn key(&mut self, key: KeyEvent) -> Vec<Action> {
@@ -311,6 +331,7 @@ impl App {
             Act::Open => return self.open(),
             Act::Save => return self.save(),
             Act::Reveal => return self.reveal(),
+            Act::Test if self.tab == Tab::Sell => return self.check_all(),
             Act::Test => return self.test(),
             Act::Reset => self.form.reset(),
             Act::Undo => self.form.undo(),
@@ -320,6 +341,7 @@ impl App {
             Act::Help => (self.help, self.help_at) = (true, 0),
             Act::Filter => self.begin_filter(),
             Act::Sort => self.jobs.sort(),
+            Act::SortBy(sort) => self.jobs.sort_by(sort),
             Act::Reverse => self.jobs.reverse(),
             Act::Raw => self.toggle_raw(),
             Act::Follow if self.tab == Tab::Jobs => self.jobs.toggle_follow(&self.store),
@@ -328,6 +350,8 @@ impl App {
             Act::Freeze => self.feed.toggle_freeze(&self.store),
             Act::Level => self.feed.next_level(&self.store),
             Act::Category => self.feed.next_category(&self.store),
+            Act::NextMatch if self.tab == Tab::Settings => self.form.go_to_match(true),
+            Act::PrevMatch if self.tab == Tab::Settings => self.form.go_to_match(false),
             Act::NextMatch => self.feed.go_to_match(&self.store, true),
             Act::PrevMatch => self.feed.go_to_match(&self.store, false),
             Act::Back => self.back(),
@@ -356,7 +380,13 @@ impl App {
     pub fn applies(&self, act: Act) -> bool {
         let table = matches!(
             act,
-            Act::Filter | Act::Sort | Act::Reverse | Act::Follow | Act::Freeze | Act::Open
+            Act::Filter
+                | Act::Sort
+                | Act::SortBy(_)
+                | Act::Reverse
+                | Act::Follow
+                | Act::Freeze
+                | Act::Open
         );
         match act {
             Act::Raw => self.jobs.detail,
@@ -383,6 +413,7 @@ impl App {
 
     fn open(&mut self) -> Vec<Action> {
         match self.tab {
+            Tab::Sell if self.is_first_start() => return self.do_step(),
             Tab::Sell => return self.toggle(),
             Tab::Settings => self.form.begin(),
             Tab::Jobs => self.jobs.open(&self.store),
@@ -412,7 +443,7 @@ impl App {
             }
         };
         match self.tab {
-            Tab::Sell => {}
+            Tab::Sell => self.go_step(moved),
             Tab::Settings => self.form.go(moved),
             Tab::Jobs if self.cases.open => self.cases.go(moved),
             Tab::Jobs if self.earnings.is_some() => {

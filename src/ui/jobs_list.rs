@@ -11,10 +11,12 @@ use crate::store::Store;
 
 mod acts;
 mod asking;
+mod completion;
 mod listing;
 mod pages;
 
 pub use acts::{copied, npub, why_not};
+pub use completion::{completed, completions};
 pub use listing::Listing;
 
 use asking::Asked;
@@ -45,6 +47,8 @@ pub struct JobsList {
     pub scroll: usize,
     /// Does the detail show the events as they were signed?
     pub raw: bool,
+    /// Is there room for the chosen job beside the table?
+    pub beside: bool,
     /// A job that was opened on the recovery desk: it need not be among the table's rows.
     visiting: Option<RequestId>,
     /// Is the next key what to copy?
@@ -71,6 +75,7 @@ impl Default for JobsList {
             detail: false,
             scroll: 0,
             raw: false,
+            beside: false,
             visiting: None,
             copying: false,
             query: JobsQuery::default(),
@@ -210,6 +215,16 @@ impl JobsList {
     /// The next order.
     pub fn sort(&mut self) {
         self.query.sort = self.query.sort.next();
+        self.anew();
+    }
+
+    /// This order; asked for again, the other way round.
+    pub fn sort_by(&mut self, sort: Sort) {
+        if self.query.sort == sort {
+            return self.reverse();
+        }
+        self.query.sort = sort;
+        self.query.ascending = false;
         self.anew();
     }
 

@@ -4,6 +4,8 @@
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
+use crate::domain::query::Sort;
+
 mod bound;
 #[cfg(test)]
 mod tests;
@@ -78,6 +80,8 @@ pub enum Act {
     Filter,
     /// The next order.
     Sort,
+    /// This order.
+    SortBy(Sort),
     /// The order the other way round.
     Reverse,
     /// The events as they were signed.
@@ -172,6 +176,11 @@ impl Act {
             Self::Last => "last",
             Self::Filter => "filter",
             Self::Sort => "sort",
+            Self::SortBy(Sort::Time) => "sort_time",
+            Self::SortBy(Sort::Amount) => "sort_amount",
+            Self::SortBy(Sort::Status) => "sort_status",
+            Self::SortBy(Sort::Tokens) => "sort_tokens",
+            Self::SortBy(Sort::Seconds) => "sort_seconds",
             Self::Follow => "follow",
             Self::Freeze => "freeze",
             Self::Open => "open",
@@ -261,6 +270,8 @@ const fn bind(
 
 const LISTS: &[Tab] = &[Tab::Jobs, Tab::Telemetry];
 const SEARCHED: &[Tab] = &[Tab::Jobs, Tab::Settings, Tab::Telemetry];
+const FOUND: &[Tab] = &[Tab::Telemetry, Tab::Settings];
+const TESTED: &[Tab] = &[Tab::Settings, Tab::Sell];
 const JOBS: &[Tab] = &[Tab::Jobs];
 const FORM: &[Tab] = &[Tab::Settings];
 const FEED: &[Tab] = &[Tab::Telemetry];
@@ -275,7 +286,7 @@ pub const KEYS: &[Binding] = &[
     bind(&[Press::Plain(KeyCode::Tab)], "Tab", Act::NextTab, &[], "", "the next tab"),
     bind(&[Press::Plain(KeyCode::BackTab)], "S-Tab", Act::PrevTab, &[], "", "the tab before"),
     bind(&[ch('o')], "o", Act::Toggle, &[], "on/off", "go online or offline, from anywhere"),
-    bind(&[ch('z')], "z", Act::Snooze, &[], "", "take no new work for an hour; again: take it again"),
+    bind(&[ch('z')], "z", Act::Snooze, &[], "snooze", "take no new work for an hour; again: take it again"),
     bind(&[ch('?')], "?", Act::Help, &[], "help", "this list"),
     bind(&[ch('q')], "q", Act::Quit, &[], "quit", "leave; asks first where jobs run"),
     bind(&[ch(':')], ":", Act::Palette, &[], "", "every action by its name"),
@@ -287,17 +298,22 @@ pub const KEYS: &[Binding] = &[
     bind(&[ch('u')], "u", Act::Undo, FORM, "undo", "take back the last change"),
     bind(&[ch('/')], "/", Act::Filter, SEARCHED, "find", "Jobs: only what holds these words; else: go to them"),
     bind(&[ch('d')], "d", Act::Reset, FORM, "default", "set the field back to its default"),
-    bind(&[ch('t')], "t", Act::Test, FORM, "test", "try out this relay, this server or the wallet, as saved"),
+    bind(&[ch('t')], "t", Act::Test, TESTED, "test", "try out this relay, server or wallet, as saved; at the first start: all"),
     bind(&[ch('a')], "a", Act::Add, FORM, "add", "a new entry, server or price"),
     bind(&[ch('x'), Press::Plain(KeyCode::Delete)], "x Del", Act::Remove, FORM, "remove", "take the entry, server or price out"),
     bind(&[ch('r')], "r", Act::Reveal, FORM, "reveal", "show this secret for ten seconds"),
     bind(&[ch('l')], "l", Act::Level, FEED, "level", "only debug, info, warn or error and above"),
     bind(&[ch('c')], "c", Act::Category, FEED, "category", "only one category"),
-    bind(&[ch('n')], "n", Act::NextMatch, FEED, "", "the next line that was looked for"),
-    bind(&[ch('N')], "N", Act::PrevMatch, FEED, "", "the one before"),
+    bind(&[ch('n')], "n", Act::NextMatch, FOUND, "", "the next one that was looked for"),
+    bind(&[ch('N')], "N", Act::PrevMatch, FOUND, "", "the one before"),
     bind(&[ch('d')], "d", Act::Desk, JOBS, "desk", "the recovery desk: money that needs you; Enter there opens the job"),
     bind(&[ch('i')], "i", Act::Earnings, JOBS, "earnings", "what came in by day, model and buyer"),
     bind(&[ch('s')], "s", Act::Sort, JOBS, "sort", "by time, amount, status, tokens or seconds"),
+    bind(&[ch('5')], "5", Act::SortBy(Sort::Time), JOBS, "", "by time; again: the other way round"),
+    bind(&[ch('6')], "6", Act::SortBy(Sort::Amount), JOBS, "", "by amount; again: the other way round"),
+    bind(&[ch('7')], "7", Act::SortBy(Sort::Status), JOBS, "", "by status; again: the other way round"),
+    bind(&[ch('8')], "8", Act::SortBy(Sort::Tokens), JOBS, "", "by tokens; again: the other way round"),
+    bind(&[ch('9')], "9", Act::SortBy(Sort::Seconds), JOBS, "", "by seconds; again: the other way round"),
     bind(&[ch('S')], "S", Act::Reverse, JOBS, "", "the order the other way round"),
     bind(&[ch('f')], "f", Act::Follow, LISTS, "follow", "stay with what is new"),
     bind(&[ch(' ')], "Space", Act::Freeze, LISTS, "freeze", "hold the list still; again to let it go on"),

@@ -159,6 +159,17 @@ impl Theme {
         if self.ascii { "-" } else { "○" }
     }
 
+    /// Stands at the column that a table is ordered by.
+    #[must_use]
+    pub const fn order(self, ascending: bool) -> &'static str {
+        match (ascending, self.ascii) {
+            (true, true) => "^",
+            (true, false) => "▲",
+            (false, true) => "v",
+            (false, false) => "▼",
+        }
+    }
+
     /// What stands for text that was cut off.
     #[must_use]
     pub const fn ellipsis(self) -> char {
@@ -239,7 +250,7 @@ fn dark(role: Role) -> Style {
     }
 }
 
-/// On the terminal's own light ground. No yellow and no cyan: on white they can hardly be read.
+/// On the terminal's own light ground. No yellow, cyan or green: on white they can hardly be read.
 fn light(role: Role) -> Style {
     let style = plain(role);
     match role {
@@ -250,10 +261,9 @@ fn light(role: Role) -> Style {
         | Role::Selected
         | Role::Code
         | Role::CodeDark => style,
-        Role::Good => style.fg(Color::Green),
         Role::Warn | Role::Banner => style.fg(Color::Magenta),
         Role::Bad => style.fg(Color::Red),
-        Role::Key | Role::Chart => style.fg(Color::Blue),
+        Role::Good | Role::Key | Role::Chart => style.fg(Color::Blue),
     }
 }
 
@@ -402,7 +412,7 @@ mod tests {
             let ink = theme.style(role).fg;
             assert!(!matches!(
                 ink,
-                Some(Color::Yellow | Color::Cyan | Color::White)
+                Some(Color::Yellow | Color::Cyan | Color::Green | Color::White)
             ));
         }
     }

@@ -17,9 +17,13 @@ mod telemetry;
 
 pub use chrome::state_mark;
 pub use jobs::{last_line as last_line_of_job, last_line_of_case, last_line_of_earnings};
+pub use sell::first_steps;
 
 /// The least columns and rows.
 pub const LEAST: (u16, u16) = (60, 16);
+
+/// From so many columns on, the chosen job stands beside the table of jobs.
+pub const JOB_BESIDE: u16 = 160;
 
 /// Draws the whole screen.
 pub fn draw(app: &App, area: Rect, buf: &mut Buffer) {

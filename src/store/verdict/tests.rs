@@ -105,7 +105,7 @@ fn every_way_of_not_earning_has_its_answer() {
             offline("", None),
             Mood::Quiet,
             "the shop is offline",
-            "`vend doctor` says what is missing",
+            "t checks it all",
         ),
         (
             changed(offline("", None), |s| s.totals.jobs = 1),

@@ -58,6 +58,7 @@ impl App {
             Act::Open
             | Act::Filter
             | Act::Sort
+            | Act::SortBy(_)
             | Act::Reverse
             | Act::Raw
             | Act::Follow

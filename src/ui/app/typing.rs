@@ -4,6 +4,7 @@ use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use tui_input::Input as Line;
 
 use super::{App, Ask};
+use crate::ui::jobs_list::completed;
 use crate::ui::keymap::{Act, Tab};
 use crate::ui::line;
 use crate::ui::view;
@@ -64,6 +65,12 @@ impl App {
             (KeyCode::Esc, KeyModifiers::NONE) => {
                 self.line.reset();
                 self.typing = false;
+            }
+            (KeyCode::Tab, KeyModifiers::NONE) if self.tab == Tab::Jobs => {
+                let models = self.store.totals.models.keys().map(String::as_str);
+                if let Some(text) = completed(self.line.value(), models) {
+                    self.line = Line::new(text);
+                }
             }
             _ => {
                 line::press(&mut self.line, key, FILTER_MAX);

@@ -32,6 +32,10 @@ impl JobsList {
             return None;
         }
         let shown = self.visiting.or(self.chosen.filter(|_| self.detail));
+        let shown = shown.or_else(|| {
+            let beside = self.beside.then(|| self.chosen(store));
+            beside.flatten().map(|job| job.id)
+        });
         let wanted = self.copy_event.or(shown);
         let known = |id: RequestId| {
             let live = store.jobs.get(&id).map(|job| job.updated_at);

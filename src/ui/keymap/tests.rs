@@ -110,6 +110,8 @@ fn page() -> String {
     let groups = [
         ("Everywhere", &[][..]),
         ("Settings", FORM),
+        ("Settings and Sell Compute", TESTED),
+        ("Settings and Telemetry", FOUND),
         ("Settings, Jobs and Telemetry", SEARCHED),
         ("Jobs and Telemetry", LISTS),
         ("Jobs", JOBS),

@@ -146,6 +146,50 @@ impl Form {
         }
     }
 
+    /// The rows that hold what is looked for, in their name or in what is said of them.
+    #[must_use]
+    pub fn matches(&self) -> Vec<usize> {
+        let words = self.search.trim().to_lowercase();
+        if words.is_empty() {
+            return Vec::new();
+        }
+        let holds = |row: &Row| {
+            let named = self.key_of(row);
+            let said = match row {
+                Row::Field(at) => self.cells.get(*at).map(|cell| &cell.field.help),
+                _ => None,
+            };
+            named.is_some_and(|(name, _)| name.to_lowercase().contains(&words))
+                || said.is_some_and(|said| said.to_lowercase().contains(&words))
+        };
+        let rows = self.rows.iter().enumerate();
+        rows.filter(|(_, row)| holds(row))
+            .map(|(at, _)| at)
+            .collect()
+    }
+
+    /// The next row that holds what is looked for, or the one before; round and round.
+    pub fn go_to_match(&mut self, down: bool) {
+        let matches = self.matches();
+        let here = self.at;
+        let found = if down {
+            (matches.iter().find(|at| **at > here)).or(matches.first())
+        } else {
+            (matches.iter().rev().find(|at| **at < here)).or(matches.last())
+        };
+        let found = found.copied();
+        self.note = Some(match found {
+            Some(at) => {
+                let nth = matches.iter().position(|one| *one == at).unwrap_or(0) + 1;
+                format!("{nth} of {} with \"{}\"", matches.len(), self.search.trim())
+            }
+            None => "nothing is looked for: / finds a setting".to_owned(),
+        });
+        if let Some(at) = found {
+            self.go(|_, _| at);
+        }
+    }
+
     /// Chooses the row of a field or a table by its dotted name. False: there is none.
     pub fn choose(&mut self, name: &str) -> bool {
         let named = |row: &Row| self.key_of(row).is_some_and(|(own, _)| own == name);

@@ -143,6 +143,23 @@ fn less_important_text_can_be_read_on_every_common_ground() {
     }
 }
 
+/// What a light theme says in colour is read on every light ground.
+#[test]
+fn every_colour_of_the_light_theme_can_be_read_on_light_grounds() {
+    let theme = Theme {
+        name: ThemeName::Light,
+        ascii: false,
+        color: true,
+    };
+    for scheme in SCHEMES.iter().filter(|scheme| scheme.light) {
+        for role in [Role::Good, Role::Warn, Role::Bad, Role::Key, Role::Chart] {
+            let contrast = scheme.contrast(theme, role);
+            let name = scheme.name;
+            assert!(contrast >= READABLE, "{name} {role:?}: {contrast:.2}");
+        }
+    }
+}
+
 /// Why no grey of the palette is used for text: the measure finds what was seen on real screens.
 #[test]
 fn the_measure_knows_a_grey_that_vanishes() {

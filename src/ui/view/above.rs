@@ -179,7 +179,9 @@ pub fn help_rows(app: &App, area: Rect) -> usize {
 }
 
 fn help(app: &App, painter: &mut Painter<'_>, area: Rect) {
-    let bindings: Vec<&Bound> = app.keys.on(app.tab).collect();
+    let mut bindings: Vec<&Bound> = app.keys.on(app.tab).collect();
+    // What only this tab has is what is looked for here.
+    bindings.sort_by_key(|bound| bound.binding.tabs.is_empty());
     let (columns, rows, room) = help_shape(app, area);
     let first = app.help_at.min(rows.saturating_sub(room));
     let shown = rows.min(room);

@@ -5,8 +5,10 @@ use unicode_width::UnicodeWidthStr as _;
 
 use crate::domain::event::Level;
 use crate::domain::health::{HealthLevel, ShopState};
+use crate::domain::machine;
 use crate::domain::text::clean;
 use crate::ui::app::{App, Ask};
+use crate::ui::jobs_list::completions;
 use crate::ui::keymap::{Act, Binding, Tab};
 use crate::ui::line;
 use crate::ui::painter::Painter;
@@ -127,10 +129,12 @@ fn message(app: &App, painter: &mut Painter<'_>, area: Rect) {
         };
         let typed = line::shown(&app.line);
         let nothing = if found { "" } else { "  nothing is called so" };
+        let more = typing_help(app);
         let pieces = [
             (word, Role::Key),
             (typed.as_str(), Role::Text),
             (nothing, Role::Warn),
+            (more.as_str(), Role::Dim),
         ];
         painter.row(area, row, &pieces);
     } else if let Some(message) = &app.message {
@@ -150,6 +154,26 @@ fn message(app: &App, painter: &mut Painter<'_>, area: Rect) {
             level => of_level(level),
         };
         painter.row(area, row, &[(&text, role)]);
+    }
+}
+
+/// Beside what is being typed: how many hold it, or how it can go on.
+fn typing_help(app: &App) -> String {
+    match app.tab {
+        Tab::Settings if app.form.found => match app.form.matches().len() {
+            0 => String::new(),
+            many => format!("  {many} found; n and N go to them"),
+        },
+        Tab::Jobs => {
+            let models = app.store.totals.models.keys().map(String::as_str);
+            let words = completions(app.line.value(), models);
+            if words.is_empty() {
+                String::new()
+            } else {
+                clean(&format!("  Tab: {}", words.join(" ")), 300)
+            }
+        }
+        _ => String::new(),
     }
 }
 
@@ -188,6 +212,10 @@ fn hint(app: &App, binding: &Binding) -> &'static str {
     let on_job = app.tab == Tab::Jobs && app.jobs.detail;
     match (binding.act, app.tab) {
         (act, _) if !app.applies(act) => "",
+        (Act::Test, Tab::Sell) if app.is_first_start() => "check all",
+        (Act::Test, Tab::Sell) => "",
+        (Act::Snooze, _) => snooze_hint(app),
+        (Act::Open, Tab::Sell) if app.is_first_start() => "do it",
         (Act::Open, Tab::Sell) if app.store.state == ShopState::Offline => "go online",
         (Act::Open, Tab::Sell) => "go offline",
         (Act::Copy, Tab::Sell) => "copy npub",
@@ -198,6 +226,15 @@ fn hint(app: &App, binding: &Binding) -> &'static str {
         (Act::Raw, _) if app.jobs.raw => "job",
         (Act::Raw, _) => "events",
         _ => binding.hint,
+    }
+}
+
+/// Snoozing is worth its room where there is work to put off, or where it is put off.
+fn snooze_hint(app: &App) -> &'static str {
+    match app.store.state {
+        ShopState::Paused if machine::is_snoozed(&app.store.detail) => "resume",
+        ShopState::Online | ShopState::Degraded if app.tab == Tab::Sell => "snooze",
+        _ => "",
     }
 }
 

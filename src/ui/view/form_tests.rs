@@ -198,3 +198,22 @@ fn two_prices_of_one_model_are_told_apart_at_eighty_columns() {
         }
     }
 }
+
+/// What is looked for in the settings is counted, and n and N go through it.
+#[test]
+fn the_next_setting_that_was_looked_for_is_a_key_away() {
+    let mut app = empty();
+    press(&mut app, "2/relay");
+    assert!(text(&mut app, (80, 24)).contains("found; n and N go to them"));
+    app.handle(Input::Key(KeyCode::Enter.into()));
+    let matches = app.form.matches();
+    assert!(matches.len() > 2);
+    let first = app.form.at;
+    press(&mut app, "n");
+    let second = app.form.at;
+    assert_ne!(first, second);
+    assert!(matches.contains(&second));
+    assert!(text(&mut app, (80, 24)).contains(&format!("of {} with", matches.len())));
+    press(&mut app, "N");
+    assert_eq!(app.form.at, first);
+}

@@ -9,6 +9,8 @@ use crate::ui::app::App;
 use crate::ui::painter::Painter;
 use crate::ui::theme::Role;
 
+use super::JOB_BESIDE;
+
 mod columns;
 mod desk;
 mod detail;
@@ -44,11 +46,33 @@ pub fn draw(app: &App, painter: &mut Painter<'_>, area: Rect) {
         };
         cards(app, painter, cards_area);
         let below = Rect::new(area.x, area.y + CARDS, area.width, area.height - CARDS);
-        table(app, painter, below);
+        let (left, right) = beside(below);
+        table(app, painter, left);
+        if let (Some(right), Some(job)) = (right, app.jobs.chosen(&app.store)) {
+            detail::draw(app, painter, right, job);
+        }
     }
     if app.jobs.copying {
         copies(painter, area);
     }
+}
+
+/// The table's area, and that of the chosen job where there is room for it.
+fn beside(area: Rect) -> (Rect, Option<Rect>) {
+    if area.width < JOB_BESIDE {
+        return (area, None);
+    }
+    let width = (area.width * 2 / 5).clamp(70, 90);
+    let left = Rect {
+        width: area.width - width,
+        ..area
+    };
+    let right = Rect {
+        x: left.right(),
+        width,
+        ..area
+    };
+    (left, Some(right))
 }
 
 fn cards(app: &App, painter: &mut Painter<'_>, area: Rect) {
@@ -113,7 +137,8 @@ pub fn row_at(app: &App, area: Rect, x: u16, y: u16) -> Option<usize> {
     let above = CARDS + 2 + u16::from(app.jobs.trouble.is_some());
     let top = area.y + above;
     let height = area.height.checked_sub(above + 1)?;
-    let within = x > area.x && x + 1 < area.right() && y >= top && y < top + height;
+    let right = beside(area).0.right();
+    let within = x > area.x && x + 1 < right && y >= top && y < top + height;
     if app.jobs.detail || app.cases.open || app.earnings.is_some() || !within {
         return None;
     }
@@ -133,7 +158,7 @@ fn table(app: &App, painter: &mut Painter<'_>, area: Rect) {
         inner.height = inner.height.saturating_sub(1);
     }
     let places = columns::places(inner.width);
-    columns::head(painter, inner, &places);
+    columns::head(painter, inner, &places, list.query());
     let height = inner.height.saturating_sub(1);
     let at = list.at(&listing);
     let first = listing.first_row(at, height.into());

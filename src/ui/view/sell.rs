@@ -12,11 +12,14 @@ use crate::ui::painter::{Painter, words};
 use crate::ui::theme::{Role, Theme, of_health};
 
 mod earnings;
+mod first_start;
 mod health;
 mod models;
 mod requests;
 mod small;
 mod work;
+
+pub use first_start::steps as first_steps;
 
 /// The longest text of a stranger or of a light, in characters.
 const DETAIL: usize = 200;
@@ -24,6 +27,8 @@ const DETAIL: usize = 200;
 const WIDE: u16 = 150;
 /// Rows of the head where nothing is wrong: the button, the verdict, and what to do or the key.
 const HEAD: u16 = 3;
+/// The title of the steps, with their keys.
+const FIRST_START: &str = "First start: Up Down, Enter does it, t checks all";
 
 /// One line, piece by piece.
 type Line = Vec<(String, Role)>;
@@ -64,7 +69,18 @@ pub fn draw(app: &App, painter: &mut Painter<'_>, area: Rect) {
 /// which saves a row each time.
 fn stacked(app: &App, painter: &mut Painter<'_>, area: Rect) {
     let wanted = requests::rows(app, painter.theme, area.width - 2) + 2;
-    let upper = if area.height < 22 {
+    let first = app.is_first_start().then(|| {
+        first_start::lines(
+            app,
+            painter.theme,
+            area.width - 2,
+            area.height.saturating_sub(8),
+        )
+    });
+    let upper = if let Some(steps) = &first {
+        let rows = u16::try_from(steps.len()).unwrap_or(area.height);
+        (rows + 2).min(area.height.saturating_sub(6)).max(4)
+    } else if area.height < 22 {
         9
     } else {
         area.height * 9 / 20 + 1
@@ -73,12 +89,18 @@ fn stacked(app: &App, painter: &mut Painter<'_>, area: Rect) {
     let asked = wanted.min(below - 3).min((below * 3 / 5).max(6));
     let at = |y, height| Rect::new(area.x, area.y + y, area.width, height);
     let left = area.width * 3 / 5 - 3;
-    let [lights_at, money_at] = columns(at(0, upper), [left, area.width - left]);
-    health_box(app, painter, lights_at);
-    earnings_box(app, painter, money_at);
+    let feet = [left - 1, left];
+    if let Some(steps) = &first {
+        let inner = painter.frame(at(0, upper), FIRST_START);
+        write(painter, inner, steps);
+    } else {
+        let [lights_at, money_at] = columns(at(0, upper), [left, area.width - left]);
+        health_box(app, painter, lights_at);
+        earnings_box(app, painter, money_at);
+    }
     let work_at = at(upper - 1, below + 1 - asked);
     work_box(app, painter, work_at);
-    painter.join(work_at, &[left - 1, left]);
+    painter.join(work_at, if first.is_some() { &[] } else { &feet });
     let asked_at = at(area.height - asked, asked);
     requests_box(app, painter, asked_at);
     painter.join(asked_at, &[]);
@@ -89,6 +111,27 @@ fn wide(app: &App, painter: &mut Painter<'_>, area: Rect) {
     let upper = area.height / 2;
     let at = |y, height| Rect::new(area.x, area.y + y, area.width, height);
     let third = area.width / 3;
+    if app.is_first_start() {
+        let wide = 2 * third;
+        let [left, asked_at] = columns(at(0, upper), [wide, area.width - wide]);
+        let steps = first_start::lines(app, painter.theme, wide - 2, upper - 6);
+        let rows = u16::try_from(steps.len()).unwrap_or(upper) + 2;
+        let rows = rows.min(upper - 4);
+        let inner = painter.frame(
+            Rect {
+                height: rows,
+                ..left
+            },
+            FIRST_START,
+        );
+        write(painter, inner, &steps);
+        let lights_at = Rect::new(left.x, left.y + rows - 1, left.width, upper + 1 - rows);
+        health_box(app, painter, lights_at);
+        painter.join(lights_at, &[]);
+        requests_box(app, painter, asked_at);
+        work_box(app, painter, at(upper, area.height - upper));
+        return;
+    }
     let [left, money_at, asked_at] = columns(at(0, upper), [third, third, area.width - 2 * third]);
     let models = models::lines(&app.store, left.width - 2);
     let sold = u16::try_from(models.len()).unwrap_or(upper);

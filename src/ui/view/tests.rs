@@ -3,11 +3,13 @@ use proptest::prelude::*;
 
 use super::*;
 
+mod first_start;
+mod glance;
 mod matrix;
 mod sell;
 mod strangers;
 
-use crate::domain::event::Level;
+use crate::domain::event::{EventKind, Level};
 use crate::domain::job::Status;
 use crate::ui::app::Input;
 use crate::ui::sample::{busy, empty, tell};

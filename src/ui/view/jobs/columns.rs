@@ -4,6 +4,7 @@ use ratatui::layout::Rect;
 
 use super::super::clock;
 use crate::domain::job::{JobView, Status};
+use crate::domain::query::{JobsQuery, Sort};
 use crate::domain::text::clean;
 use crate::domain::time::Time;
 use crate::store::Progress;
@@ -114,6 +115,18 @@ impl Column {
         }
     }
 
+    /// The order that goes by it.
+    const fn sort(self) -> Option<Sort> {
+        match self {
+            Self::Time => Some(Sort::Time),
+            Self::Amount => Some(Sort::Amount),
+            Self::Status => Some(Sort::Status),
+            Self::Tokens => Some(Sort::Tokens),
+            Self::Seconds => Some(Sort::Seconds),
+            _ => None,
+        }
+    }
+
     const fn is_number(self) -> bool {
         matches!(
             self,
@@ -162,9 +175,22 @@ pub fn places(width: u16) -> Vec<Place> {
 }
 
 /// Draws the titles.
-pub fn head(painter: &mut Painter<'_>, area: Rect, places: &[Place]) {
+pub fn head(painter: &mut Painter<'_>, area: Rect, places: &[Place], query: &JobsQuery) {
+    let mark = painter.theme.order(query.ascending);
     for place in places {
-        cell(painter, area, 0, *place, place.column.title(), Role::Dim);
+        let title = place.column.title();
+        cell(painter, area, 0, *place, title, Role::Dim);
+        if place.column.sort() != Some(query.sort) {
+            continue;
+        }
+        let long = u16::try_from(title.len()).unwrap_or(0);
+        // Beside the title; before a number's, in the blank between the columns where the column is full.
+        let x = if place.column.is_number() {
+            (place.x + place.width).saturating_sub(long + 1)
+        } else {
+            place.x + long
+        };
+        painter.put(area.x + x, area.y, 1, mark, Role::Title);
     }
 }
 

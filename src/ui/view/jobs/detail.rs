@@ -43,15 +43,21 @@ struct Layout {
 
 /// Draws a job.
 pub fn draw(app: &App, painter: &mut Painter<'_>, area: Rect, job: &JobView) {
-    let what = if app.jobs.raw { "events" } else { "job" };
-    let keys = if app.jobs.raw { "e: job" } else { "e: events" };
-    let inner = painter.frame(
-        area,
-        &format!("{what} {} (Esc: back, {keys})", job.id.short()),
-    );
+    let open = app.jobs.detail;
+    let what = if open && app.jobs.raw {
+        "events"
+    } else {
+        "job"
+    };
+    let keys = match (open, app.jobs.raw) {
+        (false, _) => "Enter: alone",
+        (true, true) => "Esc: back, e: job",
+        (true, false) => "Esc: back, e: events",
+    };
+    let inner = painter.frame(area, &format!("{what} {} ({keys})", job.id.short()));
     let layout = layout(app, job, inner.width, inner.height);
     let last = layout.lines.len().saturating_sub(usize::from(inner.height));
-    let first = app.jobs.scroll.min(last);
+    let first = if open { app.jobs.scroll.min(last) } else { 0 };
     let mut text = inner;
     if let Some(code) = &layout.beside {
         let (width, height) = code.size();
@@ -107,11 +113,13 @@ fn layout(app: &App, job: &JobView, width: u16, height: u16) -> Layout {
         beside: None,
         among: None,
     };
-    if app.jobs.raw {
+    if app.jobs.detail && app.jobs.raw {
         events(&mut layout.lines, whole, width);
         return layout;
     }
-    let code = open_invoice(app, job).and_then(|text| Code::of(text, app.theme.ascii));
+    // Beside the table there is no room for a code that a camera reads.
+    let invoice = open_invoice(app, job).filter(|_| app.jobs.detail);
+    let code = invoice.and_then(|text| Code::of(text, app.theme.ascii));
     let mut wanted = None;
     if let Some(code) = code {
         let (wide, high) = code.size();
@@ -127,6 +135,11 @@ fn layout(app: &App, job: &JobView, width: u16, height: u16) -> Layout {
     let room = width.saturating_sub(beside).max(20);
     let lines = &mut layout.lines;
     facts(lines, app, job, whole, room);
+    if let Some(whole) = whole {
+        texts(lines, job, whole, room);
+    }
+    gap(lines, "Record");
+    record(lines, app, job, whole, room);
     if let Some((wide, high)) = wanted {
         let text = format!("a QR code needs a terminal of {wide}x{high}");
         lines.push(Line::Fact("", text));
@@ -139,6 +152,12 @@ fn layout(app: &App, job: &JobView, width: u16, height: u16) -> Layout {
         return layout;
     };
     history(app, lines, whole, room);
+    cuts(lines, whole);
+    layout
+}
+
+/// What was asked and what was answered.
+fn texts(lines: &mut Vec<Line>, job: &JobView, whole: &JobDetail, room: u16) {
     text(lines, "Prompt", whole.prompt.as_deref(), GONE, room);
     let none = match job.status {
         Status::Queued | Status::AwaitingPayment => "not begun yet",
@@ -147,8 +166,6 @@ fn layout(app: &App, job: &JobView, width: u16, height: u16) -> Layout {
         _ => GONE,
     };
     text(lines, "Answer", whole.answer.as_deref(), none, room);
-    cuts(lines, whole);
-    layout
 }
 
 /// The invoice, while somebody may pay it.
@@ -222,6 +239,13 @@ fn facts(lines: &mut Vec<Line>, app: &App, job: &JobView, whole: Option<&JobDeta
         ),
     ));
     facts.push(("inference", some(took)));
+    wrapped(lines, facts, width);
+}
+
+/// Where it ran, when, and its invoice.
+fn record(lines: &mut Vec<Line>, app: &App, job: &JobView, whole: Option<&JobDetail>, width: u16) {
+    let some = |value: Option<String>| value.unwrap_or_else(|| "-".to_owned());
+    let mut facts = Vec::new();
     if let Some(whole) = whole {
         let endpoint = whole.endpoint.as_deref().map(|name| clean(name, 200));
         let runs = if whole.attempts == 1 { "run" } else { "runs" };
@@ -250,6 +274,10 @@ fn facts(lines: &mut Vec<Line>, app: &App, job: &JobView, whole: Option<&JobDeta
         ));
         facts.push(("invoice", clean(invoice, 8_192)));
     }
+    wrapped(lines, facts, width);
+}
+
+fn wrapped(lines: &mut Vec<Line>, facts: Vec<(&'static str, String)>, width: u16) {
     let room = width.saturating_sub(NAMES).max(8);
     for (name, value) in facts {
         let names = std::iter::once(name).chain(std::iter::repeat(""));

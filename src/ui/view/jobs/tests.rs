@@ -64,6 +64,70 @@ fn payable() -> App {
     opened(job(6, Status::PendingPayment))
 }
 
+/// Where there is room, the chosen job stands beside the table; the prompt and the answer come before the invoice.
+#[test]
+fn the_chosen_job_stands_beside_a_wide_table() {
+    let mut app = busy();
+    app.handle(Input::Size(160, 50));
+    keys(&mut app, "3");
+    let asked = app.look();
+    let Some(crate::domain::command::Command::Job { id }) = asked else {
+        panic!("{asked:?}");
+    };
+    let chosen = app.jobs.chosen(&app.store).unwrap().clone();
+    assert_eq!(chosen.id, id);
+    let detail = Box::new(whole(chosen));
+    app.handle(Input::Looked(Reply::Job { detail }));
+    let shown = text(&mut app, (160, 50));
+    let at = |words: &str| {
+        shown
+            .find(words)
+            .unwrap_or_else(|| panic!("{words}:\n{shown}"))
+    };
+    assert!(at("Enter: alone") > 0 && at("time") > 0);
+    assert!(
+        at("the lighthouse") < at("ships come home") && at("ships come home") < at("payment hash")
+    );
+    // Below that width the table has the room.
+    assert!(!text(&mut app, (159, 50)).contains("Enter: alone"));
+}
+
+/// Each order has a key, which turns it round when it is pressed again; the head marks the column.
+#[test]
+fn a_digit_orders_the_table_and_its_head_says_so() {
+    let mut app = busy();
+    keys(&mut app, "3");
+    assert!(text(&mut app, (80, 24)).contains("time▼"));
+    keys(&mut app, "6");
+    assert!(text(&mut app, (80, 24)).contains("▼amount"));
+    keys(&mut app, "6");
+    assert!(text(&mut app, (80, 24)).contains("▲amount"));
+    keys(&mut app, "7");
+    assert!(text(&mut app, (80, 24)).contains("status▼"));
+    keys(&mut app, "8");
+    assert!(text(&mut app, (80, 24)).contains("▼tokens"));
+    app.theme.ascii = true;
+    assert!(text(&mut app, (80, 24)).contains("vtokens"));
+    // The tabs keep theirs.
+    keys(&mut app, "4");
+    assert_eq!(app.tab, crate::ui::keymap::Tab::Telemetry);
+}
+
+/// What a filter can say is shown while it is typed, and Tab takes the first that fits.
+#[test]
+fn a_filter_is_completed_while_it_is_typed() {
+    let mut app = busy();
+    keys(&mut app, "3/sta");
+    assert!(text(&mut app, (80, 24)).contains("Tab: status:"));
+    press(&mut app, KeyCode::Tab);
+    assert_eq!(app.line.value(), "status:");
+    keys(&mut app, "unp");
+    press(&mut app, KeyCode::Tab);
+    assert_eq!(app.line.value(), "status:unpaid");
+    press(&mut app, KeyCode::Enter);
+    assert_eq!(app.jobs.query().filter, "status:unpaid");
+}
+
 #[test]
 fn the_table_and_a_job_at_every_size() {
     let mut app = busy();
@@ -312,9 +376,11 @@ proptest! {
     fn a_strangers_text_stays_in_its_cell(model in hostile(), width in 60_u16..220, height in 16_u16..40) {
         let (plain, row) = with_model("m", (width, height));
         let (strange, _) = with_model(&model, (width, height));
-        let cell = places(width - 2).into_iter().find(|place| place.column == Column::Model);
+        let table = beside(Rect::new(0, 0, width, height)).0.width;
+        let cell = places(table - 2).into_iter().find(|place| place.column == Column::Model);
         for y in 0..height {
-            for x in 0..width {
+            // What stands beside a wide table is about the same job.
+            for x in 0..table {
                 let inside = cell.is_some_and(|cell| {
                     y == row && x > cell.x && x <= cell.x + cell.width
                 });

@@ -251,7 +251,7 @@ fn fix_line(theme: Theme, text: &str, first: bool) -> Line {
     ]
 }
 
-const fn badness(health: HealthLevel) -> u8 {
+pub const fn badness(health: HealthLevel) -> u8 {
     match health {
         HealthLevel::Ok => 0,
         HealthLevel::Unknown => 1,
@@ -260,7 +260,7 @@ const fn badness(health: HealthLevel) -> u8 {
     }
 }
 
-const fn health_of(status: CheckStatus) -> HealthLevel {
+pub const fn health_of(status: CheckStatus) -> HealthLevel {
     match status {
         CheckStatus::Ok => HealthLevel::Ok,
         CheckStatus::Warn => HealthLevel::Warn,
@@ -437,7 +437,7 @@ fn unknown(store: &Store, kind: &'static str, name: String) -> HealthIndicator {
 
 /// What the settings name, where their file has been read: a model, or a relay and how many more. A screen that has attached
 /// may have another file than the shop.
-fn set(app: &App, key: &str) -> String {
+pub fn set(app: &App, key: &str) -> String {
     let Some(value) = app.form.in_file(key).filter(|_| !app.attached) else {
         return String::new();
     };

@@ -2,7 +2,7 @@
 
 use ratatui::layout::Rect;
 
-use super::{Line, count, earnings, head, health, jobs, piece, requests, work, write};
+use super::{Line, count, earnings, first_start, head, health, jobs, piece, requests, work, write};
 use crate::store::Store;
 use crate::ui::app::App;
 use crate::ui::painter::Painter;
@@ -24,11 +24,17 @@ fn ranked(app: &App, theme: Theme, width: u16) -> Vec<(u8, Line)> {
         .into_iter()
         .map(|line| (0, line))
         .collect();
-    lines.push((1, money(store)));
+    let sold = if app.is_first_start() { 4 } else { 1 };
+    lines.push((sold, money(store)));
     lines.push((owed_rank(store), owed(store)));
-    for (line, fix) in health::kinds(app, theme) {
-        lines.push((1, line));
-        lines.extend(fix.map(|fix| (6, fix)));
+    if app.is_first_start() {
+        let steps = first_start::lines(app, theme, width, 7);
+        lines.extend(steps.into_iter().map(|line| (1, line)));
+    } else {
+        for (line, fix) in health::kinds(app, theme) {
+            lines.push((1, line));
+            lines.extend(fix.map(|fix| (6, fix)));
+        }
     }
     lines.push((2, vec![piece(work::title(store), Role::Title)]));
     for (index, job) in (0_u8..6).zip(store.running()) {

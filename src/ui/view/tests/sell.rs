@@ -146,7 +146,7 @@ fn strangers_text_moves_no_frame() {
 fn a_new_shop_says_what_it_would_use_and_what_comes_next() {
     for (width, height) in SIZES {
         let shown = text(&empty(), width, height);
-        for told in ["gemma2:latest", "nostr.mom and 3 more", "`vend doctor`"] {
+        for told in ["gemma2:latest", "nostr.mom and 3 more", "t checks it all"] {
             assert!(shown.contains(told), "{told} at {width}x{height}:\n{shown}");
         }
         assert!(shown.contains("go online (o)"), "{shown}");

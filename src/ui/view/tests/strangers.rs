@@ -169,7 +169,12 @@ proptest! {
         for (tab, rows) in [(Tab::Jobs, 1), (Tab::Telemetry, 4)] {
             (strange.tab, tame.tab) = (tab, tab);
             let (left, right) = (buffer(&strange, width, height), buffer(&tame, width, height));
-            let differs = |y: &u16| (0..width).any(|x| left[(x, *y)] != right[(x, *y)]);
+            // Beside a wide table the same job is told at length.
+            let table = match tab {
+                Tab::Jobs if width >= JOB_BESIDE => width - (width * 2 / 5).clamp(70, 90),
+                _ => width,
+            };
+            let differs = |y: &u16| (0..table).any(|x| left[(x, *y)] != right[(x, *y)]);
             let rows_that_differ: Vec<u16> = (0..height).filter(differs).collect();
             prop_assert!(rows_that_differ.len() <= rows, "{tab:?}: {rows_that_differ:?}");
             for y in rows_that_differ {

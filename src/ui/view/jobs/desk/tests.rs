@@ -271,7 +271,13 @@ fn the_earnings_at_every_size() {
             .buyers
             .insert(buyer(number).to_string(), stats);
     }
+    let model = app.store.totals.models.get_mut("gemma2:latest").unwrap();
+    (model.busy_ms, model.energy_mj) = (1_800_000, 450_000_000);
+    (model.cost, model.sats_per_hour) = (Some(0.04), Some(180.0));
     keys(&mut app, "3i");
+    let shown = text(&mut app, (80, 24));
+    let figures = "31.5    0.50    0.125    0.04     180        -";
+    assert!(shown.contains(figures), "{shown}");
     for size in SIZES {
         let name = format!("earnings_{}x{}", size.0, size.1);
         insta::assert_snapshot!(name, text(&mut app, size));
