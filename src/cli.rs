@@ -21,6 +21,7 @@ mod keys;
 mod log;
 mod manual;
 mod market;
+mod price;
 mod prompt;
 mod purchases;
 mod qr;
@@ -131,6 +132,8 @@ enum Sub {
     Stats(ask::Json),
     /// One row for each confirmed payment
     Receipts(receipts::Args),
+    /// What a request would cost here, least and most
+    Price(price::Args),
     /// Who asked, paid and owes; `block`, `unblock` and `trust` decide about one
     Buyers(buyers::Args),
     /// What is asked and charged on the shop's relays, and what was missed, as counts
@@ -204,6 +207,7 @@ fn dispatch(cli: Cli) -> Outcome {
         Some(Sub::Jobs(args)) => jobs::main(&global, &args),
         Some(Sub::Stats(json)) => stats::main(&global, json),
         Some(Sub::Receipts(args)) => receipts::main(&global, &args),
+        Some(Sub::Price(args)) => price::main(&global, &args),
         Some(Sub::Buyers(args)) => buyers::main(&global, args),
         Some(Sub::Market(args)) => market::main(&global, args),
         Some(Sub::Recover(args)) => recover::main(&global, &args),

@@ -33,6 +33,7 @@ pub mod market;
 pub mod message;
 pub mod model_name;
 pub mod msat;
+pub mod offer;
 pub mod payment_status;
 pub mod price;
 pub mod purchase;

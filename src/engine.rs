@@ -24,6 +24,7 @@ mod load;
 mod lookup;
 pub mod machine;
 mod mint;
+pub mod offers;
 mod on_demand_checks;
 mod online_session;
 mod outbox;
@@ -58,8 +59,8 @@ use crate::domain::event::Event;
 use crate::domain::id::BootId;
 use crate::ledger::{Ledger, LedgerError};
 
-pub use admission::price_rule;
 pub use context::EngineContext;
+pub use offers::price_rule;
 pub use preflight::Place;
 
 /// Commands that may wait.

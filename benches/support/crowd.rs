@@ -178,6 +178,7 @@ fn job(number: u64) -> JobView {
         result_id: None,
         owed_to_buyer_msat: Msat::ZERO,
         balance_used_msat: Msat::ZERO,
+        offer: None,
         encrypted: false,
         error: None,
         created_at: Time(now.0 - 1_000_000 + i64::try_from(which).expect("small") * 1_000),

@@ -38,7 +38,7 @@ enum Format {
 const PAGE: u32 = 500;
 
 /// The columns of the table, in the order of [`row`].
-const COLUMNS: [&str; 17] = [
+const COLUMNS: [&str; 18] = [
     "paid_at",
     "job",
     "buyer",
@@ -56,6 +56,7 @@ const COLUMNS: [&str; 17] = [
     "rate",
     "rate_date",
     "left_msat",
+    "offer",
 ];
 
 /// Prints the receipts, oldest payment first.
@@ -189,5 +190,6 @@ fn row(one: &Receipt) -> [String; COLUMNS.len()] {
         known(one.rate.as_ref()),
         known(one.rate_date.as_ref()),
         one.left_msat.0.to_string(),
+        cell(one.offer.as_deref().unwrap_or_default()),
     ]
 }

@@ -69,6 +69,15 @@ fn print(totals: &Totals) -> Outcome {
             ))?;
         }
     }
+    for (offer, stats) in totals.offers.iter().filter(|_| totals.offers.len() > 1) {
+        say(&format!(
+            "offer   {}  {} jobs, {}, {} tokens",
+            clean(offer, 60),
+            stats.jobs,
+            stats.revenue_msat.display(),
+            stats.tokens
+        ))?;
+    }
     for (day, stats) in &totals.days {
         say(&format!(
             "{day}  {} jobs, {}",

@@ -3,9 +3,11 @@
 use std::collections::HashSet;
 use std::path::Path;
 
+use super::keys::did_you_mean;
 use super::load::walk;
 use super::problem::{PathPart, Problem, SettingsError, Spot, quoted, spot};
 use super::schema::{Backend, Endpoint, EndpointKind, SecretSource, Settings, Wallet};
+use crate::domain::offer::{self, Template, TemplateError};
 
 /// Checks settings that did not come from a file, or that were changed since: ranges, and what goes together.
 ///
@@ -44,6 +46,7 @@ pub(super) fn across(settings: &Settings) -> Vec<Problem> {
     text(settings, &mut problems);
     wallet(&settings.wallet, &mut problems);
     endpoints(settings, &mut problems);
+    offers(settings, &mut problems);
     problems
 }
 
@@ -81,6 +84,35 @@ fn text(settings: &Settings, problems: &mut Vec<Problem>) {
         .iter()
         .map(|model| model.name.as_str());
     problems.extend(repeated(&["price", "model"], names));
+}
+
+fn offers(settings: &Settings, problems: &mut Vec<Problem>) {
+    let all = &settings.offers.0;
+    let names = all.iter().map(|offer| offer.name.as_str());
+    problems.extend(repeated(&["offer"], names));
+    for (index, offer) in all.iter().enumerate() {
+        if offer.name == offer::PLAIN {
+            let spot = in_list(&["offer"], index, "name");
+            let hint = "[text] and [price] are the offer of this name";
+            let found = quoted(&offer.name);
+            problems.push(Problem::new(spot, found, "another name", hint));
+        }
+        let template = offer.template.as_deref().map(Template::parse);
+        if let Some(Err(wrong)) = template {
+            let spot = in_list(&["offer"], index, "template");
+            let hint = match &wrong {
+                TemplateError::Unknown(name) => did_you_mean(name, offer::FIELDS),
+                TemplateError::Open | TemplateError::NoInput => None,
+            };
+            let hint = hint.map_or_else(String::new, |meant| format!("did you mean {{{meant}}}?"));
+            problems.push(Problem::new(
+                spot,
+                wrong.found(),
+                TemplateError::ALLOWED,
+                &hint,
+            ));
+        }
+    }
 }
 
 /// A name that stands for two tables.

@@ -363,6 +363,7 @@ fn named_table<'a>(
 fn names(settings: &Settings, section: Section) -> Box<dyn Iterator<Item = &str> + '_> {
     match section {
         Section::Endpoint => Box::new(settings.endpoints.0.iter().map(|one| one.name.as_str())),
+        Section::Offer => Box::new(settings.offers.0.iter().map(|one| one.name.as_str())),
         Section::PriceModel => Box::new(settings.price.models.iter().map(|one| one.name.as_str())),
         _ => Box::new(std::iter::empty()),
     }

@@ -7,8 +7,8 @@ use toml_edit::TableLike;
 
 use super::keys::{self, KEYS, Key, Section};
 use super::schema::{
-    Accounting, Backup, Endpoints, Gateway, KeyNames, Limits, Log, Machine, Market, Nostr, Payment,
-    Price, Privacy, Screen, SecretSource, Settings, Text, Wallet,
+    Accounting, Backup, Endpoints, Gateway, KeyNames, Limits, Log, Machine, Market, Nostr, Offers,
+    Payment, Price, Privacy, Screen, SecretSource, Settings, Text, Wallet,
 };
 
 /// Names that are told of those that changed; of more only the number is told.
@@ -74,6 +74,7 @@ parts! {
     Nostr: NextOnline,
     Wallet: NextOnline,
     Endpoints: NextOnline,
+    Offers: NextOnline,
     Text: Now,
     Price: Now,
     Payment: Now,
@@ -112,6 +113,7 @@ impl Section {
             Self::Payment => Payment::APPLIES,
             Self::Wallet => Wallet::APPLIES,
             Self::Endpoint => Endpoints::APPLIES,
+            Self::Offer => Offers::APPLIES,
             Self::Limits => Limits::APPLIES,
             Self::Machine => Machine::APPLIES,
             Self::Market => Market::APPLIES,
@@ -139,6 +141,7 @@ pub fn in_force(new: Settings, held: &Settings, online: bool) -> Settings {
         payment,
         wallet,
         endpoints,
+        offers,
         limits,
         machine,
         market,
@@ -158,6 +161,7 @@ pub fn in_force(new: Settings, held: &Settings, online: bool) -> Settings {
         payment: Part::in_force(payment, &held.payment, online),
         wallet: Part::in_force(wallet, &held.wallet, online),
         endpoints: Part::in_force(endpoints, &held.endpoints, online),
+        offers: Part::in_force(offers, &held.offers, online),
         limits: Part::in_force(limits, &held.limits, online),
         machine: Part::in_force(machine, &held.machine, online),
         market: Part::in_force(market, &held.market, online),

@@ -20,12 +20,9 @@ pub fn text() -> String {
 }
 
 fn section_text(section: Section, out: &mut String) {
-    // No table of prices or keys is there by default, so all of it is a comment.
-    let off = if section == Section::PriceModel || section.free() {
-        "# "
-    } else {
-        ""
-    };
+    // No table of prices, offers or keys is there by default, so all of it is a comment.
+    let none = matches!(section, Section::PriceModel | Section::Offer);
+    let off = if none || section.free() { "# " } else { "" };
     if section != Section::Root {
         // Writing to a String never fails.
         let _ = writeln!(out, "# {}\n{off}{}", section.about(), section.header());

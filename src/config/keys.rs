@@ -38,6 +38,8 @@ pub enum Section {
     Wallet,
     /// `[[endpoint]]`
     Endpoint,
+    /// `[[offer]]`
+    Offer,
     /// `[limits]`
     Limits,
     /// `[machine]`
@@ -62,7 +64,7 @@ pub enum Section {
 
 impl Section {
     /// Every section, in the order of the file.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::Root,
         Self::Nostr,
         Self::Text,
@@ -71,6 +73,7 @@ impl Section {
         Self::Payment,
         Self::Wallet,
         Self::Endpoint,
+        Self::Offer,
         Self::Limits,
         Self::Machine,
         Self::Market,
@@ -95,6 +98,7 @@ impl Section {
             Self::Payment => &["payment"],
             Self::Wallet => &["wallet"],
             Self::Endpoint => &["endpoint"],
+            Self::Offer => &["offer"],
             Self::Limits => &["limits"],
             Self::Machine => &["machine"],
             Self::Market => &["market"],
@@ -111,7 +115,7 @@ impl Section {
     /// Is it a list of tables, each with a name?
     #[must_use]
     pub const fn repeated(self) -> bool {
-        matches!(self, Self::PriceModel | Self::Endpoint)
+        matches!(self, Self::PriceModel | Self::Endpoint | Self::Offer)
     }
 
     /// May its keys have any name? The dashboard knows which of them are actions.
@@ -143,6 +147,7 @@ impl Section {
             Self::Payment => "Payment",
             Self::Wallet => "Wallet",
             Self::Endpoint => "Inference server",
+            Self::Offer => "Offer",
             Self::Limits => "Limits",
             Self::Machine => "Machine",
             Self::Market => "Market",
@@ -175,6 +180,9 @@ impl Section {
             }
             Self::Endpoint => {
                 "Where the model runs. One table for each server; without any, a local Ollama is used."
+            }
+            Self::Offer => {
+                "What is sold beside plain text: a summary, a translation, a model under a price of its own. One table for each; each is announced by itself."
             }
             Self::Limits => "What is taken and what is not.",
             Self::Machine => {
@@ -246,7 +254,7 @@ impl Key {
     /// Must each table of its list have it?
     #[must_use]
     pub fn required(&self) -> bool {
-        self.section == Section::PriceModel && !self.optional
+        matches!(self.section, Section::PriceModel | Section::Offer) && !self.optional
     }
 
     /// Its name in a table; `name` is what [`find`] gave.
@@ -407,7 +415,7 @@ mod tests {
 
     #[test]
     fn every_setting_of_the_schema_is_described() {
-        use crate::config::schema::{ModelPrice, SecretSource};
+        use crate::config::schema::{ModelPrice, Offer, SecretSource};
         let mut full = Settings::default();
         let secret = || Some(SecretSource::Plain("x".to_owned()));
         full.text.max_tokens_limit = Some(600);
@@ -416,6 +424,19 @@ mod tests {
             min_price_sats: Some(1),
             price_per_1k_input: 1,
             price_per_1k_output: 1,
+        }];
+        let some = || Some("x".to_owned());
+        full.offers.0 = vec![Offer {
+            name: "o".to_owned(),
+            kind: 5002,
+            model: some(),
+            system: some(),
+            template: some(),
+            min_price_sats: Some(1),
+            price_per_1k_input: Some(1),
+            price_per_1k_output: Some(1),
+            max_tokens: Some(1),
+            about: some(),
         }];
         full.wallet.account = Some(1);
         full.wallet.uri = secret();

@@ -29,6 +29,9 @@ pub struct Settings {
     /// Inference servers, in the file `[[endpoint]]`.
     #[serde(rename = "endpoint")]
     pub endpoints: Endpoints,
+    /// What is sold beside plain text, in the file `[[offer]]`.
+    #[serde(rename = "offer", skip_serializing_if = "Offers::is_empty")]
+    pub offers: Offers,
     /// What is taken and what is not.
     pub limits: Limits,
     /// When the machine may be used.
@@ -469,6 +472,53 @@ impl Default for Endpoint {
             between_tokens_secs: None,
         }
     }
+}
+
+/// `[[offer]]`, all of them; absent: none.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Offers(pub Vec<Offer>);
+
+impl Offers {
+    /// Are there none?
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// `[[offer]]`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Offer {
+    /// Its name; unique, and not "text".
+    pub name: String,
+    /// The kind of its requests.
+    pub kind: u16,
+    /// The model that answers; none: `text.model`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    /// Instructions that stand before the conversation; none: `text.system`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub system: Option<String>,
+    /// What becomes of the buyer's text; none: what is usual for the kind.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub template: Option<String>,
+    /// The least a job costs, sats; none: the model's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min_price_sats: Option<u64>,
+    /// Sats for 1000 input tokens; none: the model's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub price_per_1k_input: Option<u64>,
+    /// Sats for 1000 output tokens; none: the model's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub price_per_1k_output: Option<u64>,
+    /// Tokens of an answer, and the most a buyer may ask for; none: as for plain text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_tokens: Option<u32>,
+    /// A sentence for the announcement; none: what is usual for the kind.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub about: Option<String>,
 }
 
 /// `endpoint.kind`

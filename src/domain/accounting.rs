@@ -45,6 +45,8 @@ pub struct Receipt {
     pub refunded_msat: Msat,
     /// What of it was left when the work was done, and became the buyer's balance.
     pub left_msat: Msat,
+    /// The offer that it was for.
+    pub offer: Option<String>,
     /// What it was worth, six decimals; none where no rate is known.
     pub value: Option<String>,
     /// In which money.

@@ -15,6 +15,7 @@ use super::id::Preimage;
 use super::job::{Invoice, Job, PayOrder, State};
 use super::message::{self, Message, Role};
 use super::msat::Msat;
+use super::offer::{self, Chosen, Special};
 use super::refusal::DropReason;
 use super::request::{self, Agreed, Decrypt, Offer, Part, Request};
 use super::time::Time;
@@ -92,8 +93,12 @@ pub struct Facts<'a> {
     pub decrypt: &'a Decrypt<'a>,
     /// Is this buyer not served?
     pub is_blocked: &'a dyn Fn(&PublicKey) -> bool,
-    /// What is sold.
+    /// What is sold as plain text.
     pub offer: Offer<'a>,
+    /// The kinds of requests that plain text answers.
+    pub kinds: &'a [u16],
+    /// What is sold beside it.
+    pub specials: &'a [Special],
     /// Cuts the answer to what a result on our relays can carry.
     pub carry: &'a Carry<'a>,
     /// The settings.
@@ -115,6 +120,8 @@ pub struct Admit {
     pub request: Request,
     /// What both sides agree on.
     pub agreed: Agreed,
+    /// The offer that it is for; none: plain text.
+    pub special: Option<Special>,
     /// It is admitted where no more jobs than this wait, itself included.
     pub most_waiting: u32,
 }
@@ -137,11 +144,13 @@ pub fn admit(
     if (facts.is_blocked)(&event.pubkey) {
         return Err(DropReason::Blocked);
     }
-    let request = request::read(event, facts.us, facts.decrypt)?;
+    let kind = event.kind.as_u16();
+    let offered = facts.specials.iter().any(|one| one.kind == kind);
+    let request = request::read_offered(event, facts.us, facts.decrypt, offered)?;
     if request.expired(now) {
         return Err(DropReason::Stale);
     }
-    let mut agreed = request::agree(&request, &facts.offer)?;
+    let (mut agreed, special) = agree(&request, facts)?;
     (facts.carry)(&mut agreed)?;
     let record = &facts.record;
     if !gate.pass(
@@ -154,7 +163,9 @@ pub fn admit(
         return Err(DropReason::RateLimited);
     }
     let most_waiting = room(&request, facts)?;
-    if (facts.closed)(&agreed.model)
+    let nowhere = special.is_some_and(|one| (facts.offer.available)(&one.model).is_none());
+    if nowhere
+        || (facts.closed)(&agreed.model)
         || !facts.open.sells
         || (facts.open.wallet_down && !agreed.price.is_free())
     {
@@ -163,8 +174,32 @@ pub fn admit(
     Ok(Admit {
         request,
         agreed,
+        special: special.cloned(),
         most_waiting,
     })
+}
+
+/// What both sides agree on, by the offer that the request is for.
+fn agree<'a>(
+    request: &Request,
+    facts: &Facts<'a>,
+) -> Result<(Agreed, Option<&'a Special>), DropReason> {
+    let plain = request.is_plain_text && facts.kinds.contains(&request.kind);
+    match offer::choose(
+        facts.specials,
+        plain,
+        request.kind,
+        request.model.as_deref(),
+    ) {
+        Chosen::None => Err(DropReason::UnsupportedKind),
+        Chosen::Plain => Ok((request::agree(request, &facts.offer)?, None)),
+        Chosen::Special(special) => {
+            let price_of = |_: &str| special.price;
+            let mut agreed = request::agree(request, &special.terms(&facts.offer, &price_of))?;
+            agreed.offer.clone_from(&special.name);
+            Ok((agreed, Some(special)))
+        }
+    }
 }
 
 /// Is there a place in the queue, on the disk, and among what is fetched? Then how many jobs may wait with this one.
@@ -245,6 +280,10 @@ pub fn complete(
     if prompt.len() > prompt_bytes {
         return Err(DropReason::PromptTooLong);
     }
+    let (system, asked) = match &admit.special {
+        Some(special) => (special.system.as_str(), special.told(request, asked)),
+        None => (system, asked),
+    };
     let ours = (!system.trim().is_empty()).then(|| Message {
         role: Role::System,
         content: system.to_owned(),

@@ -63,6 +63,8 @@ pub struct Handler<'a> {
     pub stream: bool,
     /// Requests may be chat messages.
     pub messages: bool,
+    /// Parameters beside those of every text generation.
+    pub more_params: &'a [&'a str],
 }
 
 /// The handler info, kind 31990 (NIP-89, with the fields that NIP-90 apps look for).
@@ -149,7 +151,7 @@ fn rounded(speed: f64) -> f64 {
 /// The parameters a request may carry (kinds registry, 5050), with the values that fit.
 fn params(info: &Handler) -> Value {
     let free = || json!({ "required": false, "values": [] });
-    json!({
+    let mut params = json!({
         "model": { "required": false, "values": info.models.iter().map(|sold| &sold.name).collect::<Vec<_>>() },
         "max_tokens": { "required": false, "values": [], "max": info.token_ceiling },
         "temperature": free(),
@@ -157,7 +159,11 @@ fn params(info: &Handler) -> Value {
         "top_p": free(),
         "frequency_penalty": free(),
         "seed": free(),
-    })
+    });
+    for name in info.more_params {
+        params[*name] = free();
+    }
+    params
 }
 
 /// The profile, kind 0 (NIP-01, NIP-24). None where there is nothing to say: an empty one would wipe out what the
@@ -198,16 +204,15 @@ pub fn relay_list(us: &PublicKey, relays: &[String], now: Time) -> UnsignedEvent
     event(us, 10_002, list, Value::String(String::new()), now)
 }
 
-/// A heartbeat that belongs to the handler info of this identifier. The last one before the shop goes offline is of use for a
+/// A heartbeat that belongs to the handler info of these identifiers: there is but one of a seller. The last one before the shop goes offline is of use for a
 /// second: a relay takes nothing that is of none.
 #[must_use]
-pub fn heartbeat(us: &PublicKey, identifier: &str, last: bool, now: Time) -> UnsignedEvent {
+pub fn heartbeat(us: &PublicKey, identifiers: &[String], last: bool, now: Time) -> UnsignedEvent {
     let secs = if last { 1 } else { HEARTBEAT_SECS };
     let until = (now.secs() + secs).to_string();
-    let list = vec![
-        tags::make("d", [identifier]),
-        tags::make("expiration", [until.as_str()]),
-    ];
+    let ours = identifiers.iter();
+    let mut list: Vec<Tag> = ours.map(|one| tags::make("d", [one.as_str()])).collect();
+    list.push(tags::make("expiration", [until.as_str()]));
     event(us, HEARTBEAT, list, Value::String(String::new()), now)
 }
 
@@ -279,6 +284,7 @@ mod tests {
             context: Some(8192),
             stream: false,
             messages: true,
+            more_params: &["language"],
         }
     }
 
@@ -306,6 +312,7 @@ mod tests {
             "gemma2:latest"
         );
         assert_eq!(content["nip90Params"]["max_tokens"]["max"], 512);
+        assert_eq!(content["nip90Params"]["language"]["required"], false);
         assert!(content.get("picture").is_none());
         assert_eq!(content["tokensPerSecond"], 41.0);
         assert_eq!(content["context"], 8192);
@@ -346,7 +353,8 @@ mod tests {
     #[test]
     fn a_heartbeat_belongs_to_its_handler_info_and_ends() {
         let us = Keys::generate().public_key();
-        let beat = heartbeat(&us, "vend", false, NOW);
+        let ours = ["vend".to_owned()];
+        let beat = heartbeat(&us, &ours, false, NOW);
         assert_eq!(
             (beat.kind.as_u16(), tags_of(&beat, "d")),
             (11_998, vec!["vend".to_owned()])
@@ -355,7 +363,7 @@ mod tests {
             tags_of(&beat, "expiration"),
             [(NOW.secs() + 300).to_string()]
         );
-        let last = heartbeat(&us, "vend", true, NOW);
+        let last = heartbeat(&us, &ours, true, NOW);
         assert_eq!(tags_of(&last, "expiration"), [(NOW.secs() + 1).to_string()]);
     }
 

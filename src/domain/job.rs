@@ -231,6 +231,9 @@ pub struct TextParams {
 /// What a job was admitted under. Later settings do not change it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Terms {
+    /// The offer that it was for; none in jobs of an older vend.
+    #[serde(default)]
+    pub offer: Option<String>,
     /// The model that answers.
     pub model: String,
     /// The model the buyer asked for, where ours stands in for it.
@@ -536,6 +539,9 @@ pub struct JobView {
     /// What it has set apart of its buyer's balance; once it has ended, what it used.
     #[serde(default)]
     pub balance_used_msat: Msat,
+    /// The offer that it was for.
+    #[serde(default)]
+    pub offer: Option<String>,
     /// Did it come encrypted?
     pub encrypted: bool,
     /// The operator's sentence, where it failed.
@@ -574,6 +580,7 @@ impl Job {
             result_id: self.result_id,
             owed_to_buyer_msat: self.owed,
             balance_used_msat: self.balance_used,
+            offer: self.terms.offer.clone(),
             encrypted: self.encryption != Encryption::Plain,
             error: self.error.clone(),
             created_at: self.created_at,

@@ -24,7 +24,7 @@ use super::refusal::DropReason;
 use super::text::clean;
 use super::time::Time;
 
-pub use agree::{Agreed, Offer, agree, cut_to_bid, prompt};
+pub use agree::{Agreed, Offer, PLAIN, agree, cut_to_bid, prompt};
 pub use relays::{named_relay, relay_url};
 
 use input::Inputs;
@@ -64,6 +64,8 @@ pub type Decrypt<'a> = dyn Fn(Encryption, &PublicKey, &str) -> Result<String, ()
 pub struct Request {
     /// The event's id.
     pub id: RequestId,
+    /// Is it one that plain text generation answers?
+    pub is_plain_text: bool,
     /// Who asks.
     pub buyer: Buyer,
     /// The event's kind, 5000 to 5999.
@@ -203,6 +205,19 @@ pub fn encryption(event: &Event) -> Encryption {
 /// # Errors
 /// The first drop reason that holds of `undecryptable`, `no_input`, `unsupported_kind`, `unsupported_input`. A kind outside of [`REQUEST_KINDS`] is `unsupported_kind` before anything is looked at.
 pub fn read(event: &Event, us: &PublicKey, decrypt: &Decrypt) -> Result<Request, DropReason> {
+    read_offered(event, us, decrypt, false)
+}
+
+/// As [`read`]; `offered`: something else than plain text is sold for requests of this kind.
+///
+/// # Errors
+/// As [`read`], where an offered kind is never `unsupported_kind`.
+pub fn read_offered(
+    event: &Event,
+    us: &PublicKey,
+    decrypt: &Decrypt,
+    offered: bool,
+) -> Result<Request, DropReason> {
     let kind = event.kind.as_u16();
     if !REQUEST_KINDS.contains(&kind) {
         return Err(DropReason::UnsupportedKind);
@@ -224,7 +239,8 @@ pub fn read(event: &Event, us: &PublicKey, decrypt: &Decrypt) -> Result<Request,
     if inputs.is_empty() {
         return Err(DropReason::NoInput);
     }
-    if !serves(kind, &inputs, &gathered) {
+    let is_plain_text = serves(kind, &inputs, &gathered);
+    if !is_plain_text && !offered {
         return Err(DropReason::UnsupportedKind);
     }
     if inputs.unsupported {
@@ -236,6 +252,7 @@ pub fn read(event: &Event, us: &PublicKey, decrypt: &Decrypt) -> Result<Request,
     note_output(&gathered, &mut notes);
     Ok(Request {
         id: RequestId(event.id),
+        is_plain_text,
         buyer: Buyer(event.pubkey),
         kind,
         encryption,

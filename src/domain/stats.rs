@@ -139,6 +139,9 @@ pub struct Totals {
     pub drops: BTreeMap<String, u64>,
     /// Per model.
     pub models: BTreeMap<String, ModelStats>,
+    /// Per offer; `text` is the plain one. Jobs of an older vend are in none.
+    #[serde(default)]
+    pub offers: BTreeMap<String, ModelStats>,
     /// Per day, `2026-11-21`.
     pub days: BTreeMap<String, DayStats>,
     /// Per hour of the last twenty-four, `2026-11-21T08`; an hour without anything is left out.

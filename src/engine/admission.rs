@@ -23,10 +23,10 @@ use self::cancels::Cancels;
 pub(super) use self::counts::Counts;
 use self::fetching::Slots;
 use self::refuse::{Refusals, Refuser, refusals};
-pub use self::terms::price_rule;
 use super::context::{Connections, EngineContext};
 use super::crash;
 use super::held_back::HeldBack;
+use super::offers::{price_rule, specials};
 use super::radar::Radar;
 use super::signs;
 use super::transition::ApplyError;
@@ -211,6 +211,7 @@ impl Admission {
             names.find(|name| same_model(name, model))
         };
         let price_of = |model: &str| price_rule(settings, model);
+        let specials = specials(settings);
         let facts = Facts {
             us: &us,
             decrypt: &|scheme, from, text| terms::decrypt(&self.shop, scheme, from, text),
@@ -218,6 +219,8 @@ impl Admission {
                 self.shop.standing(buyer).blocked || terms::is_blocked(settings, buyer)
             },
             offer: terms::offer(settings, &available, &price_of),
+            kinds: &settings.nostr.kinds,
+            specials: &specials,
             carry: &|agreed| self.shop.carry(event, arrived.relay.as_str(), agreed),
             limits: terms::limits(settings),
             record,

@@ -3,6 +3,8 @@
 //! What is said is compared with what was said last, so a changed setting is told within seconds. A relay that does not take it
 //! is tried again, later each time, and holds up no other.
 
+mod handlers;
+
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,17 +15,15 @@ use nostr::{
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::admission::price_rule;
+use self::handlers::Speeds;
+pub(super) use self::handlers::{Place, is_our_identifier, place_of};
 use super::context::{Connections, EngineContext};
 use super::mint;
-use crate::config::Settings;
-use crate::domain::announce::{self, HEARTBEAT_SECS, Handler, Sold};
+use crate::domain::announce::{self, HEARTBEAT_SECS};
 use crate::domain::event::{EventKind, Level};
 use crate::domain::time::Time;
 use crate::nostr::Verdict;
 
-/// The `d` tag: one shop, one announcement, replaced each time.
-pub(super) const IDENTIFIER: &str = "vend";
 /// Between two looks at what is to be said.
 const LOOK: Duration = Duration::from_secs(2);
 /// The first and the longest pause after a relay did not take an announcement for now.
@@ -113,16 +113,18 @@ struct Notice {
 struct Board {
     shop: Arc<EngineContext>,
     connections: Connections,
-    said: HashMap<u16, Notice>,
-    speeds: HashMap<String, f64>,
+    said: HashMap<Place, Notice>,
+    speeds: Speeds,
     measured: Option<Instant>,
     beat: Option<Instant>,
+    /// The announcements that our last heartbeat was for.
+    beaten: Vec<String>,
     /// Our last heartbeat said that it was the last.
     ended: bool,
     /// Announcements that were deleted, and when another one's was last said anew.
     deleted: HashSet<EventId>,
     overridden: Option<Instant>,
-    sending: JoinSet<(u16, RelayUrl, Signed, Verdict)>,
+    sending: JoinSet<(Place, RelayUrl, Signed, Verdict)>,
 }
 
 impl Board {
@@ -131,9 +133,10 @@ impl Board {
             shop,
             connections,
             said: HashMap::new(),
-            speeds: HashMap::new(),
+            speeds: Speeds::new(),
             measured: None,
             beat: None,
+            beaten: Vec::new(),
             ended: false,
             deleted: HashSet::new(),
             overridden: None,
@@ -148,8 +151,9 @@ impl Board {
         let now = self.shop.signed_at(None);
         // While the machine's owner has use for it, it takes no kinds and is not there, as offline.
         let paused = self.shop.pauses();
-        let kinds: &[u16] = if paused { &[] } else { &settings.nostr.kinds };
-        let mut wanted = vec![self.handler(&settings, kinds, now)];
+        let identifiers = handlers::identifiers(&settings);
+        let mut wanted = handlers::all(&us, &settings, &self.speeds, !paused, now);
+        wanted.extend(self.no_longer_sold(&identifiers, now));
         let nostr = &settings.nostr;
         wanted.extend(announce::profile(
             &us,
@@ -163,10 +167,10 @@ impl Board {
             !self.ended
         } else {
             let long_ago = |at: Instant| at.elapsed().as_secs() >= HEARTBEAT_SECS;
-            self.ended || self.beat.is_none_or(long_ago)
+            self.ended || self.beat.is_none_or(long_ago) || self.beaten != identifiers
         };
         if nostr.heartbeat && due {
-            wanted.push(announce::heartbeat(&us, IDENTIFIER, paused, now));
+            wanted.push(announce::heartbeat(&us, &identifiers, paused, now));
         }
         for unsigned in wanted {
             self.say(unsigned, now).await;
@@ -174,23 +178,24 @@ impl Board {
     }
 
     async fn say(&mut self, mut unsigned: UnsignedEvent, now: Time) {
-        let kind = unsigned.kind.as_u16();
+        let place = place_of(unsigned.kind, &unsigned.tags);
+        let kind = place.0;
         let tags = unsigned.tags.iter().map(|tag| tag.clone().to_vec());
         let says = (tags.collect(), unsigned.content.clone());
-        let others = self.hidden_by(kind, now);
-        let last = self.said.get(&kind);
+        let others = self.hidden_by(&place, now);
+        let last = self.said.get(&place);
         if last.is_some_and(|last| last.says == says && !last.stale) && others.is_none() {
             return;
         }
         let ours = last.map(|last| (last.event.id, last.event.created_at.as_secs()));
         // What relays hold counts too: it may have been dated by another run, under another clock.
-        let held = self.shop.twins.announced(kind);
+        let held = self.shop.twins.announced(&place);
         let held = held.filter(|(id, _)| !self.deleted.contains(id));
         let newest = ours.into_iter().chain(held).max_by_key(|(_, at)| *at);
         match (stamp(now, newest.map(|(_, at)| at)), newest) {
             (Stamp::At(at), _) => unsigned.created_at = Timestamp::from_secs(at.secs()),
             (Stamp::Delete, Some((id, _))) if self.shop.clock.is_sure() => {
-                self.delete(kind, id, now).await;
+                self.delete(&place, id, now).await;
                 unsigned.created_at = Timestamp::from_secs(now.secs());
             }
             // Perhaps it is our clock that is wrong: nobody has said yet.
@@ -206,6 +211,7 @@ impl Board {
         };
         if kind == announce::HEARTBEAT {
             self.beat = Some(Instant::now());
+            self.beaten = handlers::identifiers_of(&event.tags);
             self.ended = self.shop.pauses();
         }
         let at = Instant::now();
@@ -222,7 +228,7 @@ impl Board {
         let tries = tries.collect();
         let stale = false;
         self.said.insert(
-            kind,
+            place,
             Notice {
                 event,
                 says,
@@ -232,10 +238,25 @@ impl Board {
         );
     }
 
-    /// An announcement of this kind that is not ours and was dated ahead under a wrong clock: relays show it instead of ours.
-    fn hidden_by(&self, kind: u16, now: Time) -> Option<EventId> {
-        let said = &self.said.get(&kind)?.event;
-        let (id, at) = self.shop.twins.announced(kind)?;
+    /// Offers that are announced, by us or by an earlier run, and are in the settings no longer: they take no kinds any more.
+    fn no_longer_sold(&self, identifiers: &[String], now: Time) -> Vec<UnsignedEvent> {
+        let said = self.said.keys();
+        let said = said.filter(|place| place.0 == announce::HANDLER_INFO);
+        let mut gone: Vec<String> = said.map(|place| place.1.clone()).collect();
+        gone.extend(self.shop.twins.offered());
+        gone.retain(|one| !identifiers.contains(one));
+        gone.sort_unstable();
+        gone.dedup();
+        let (settings, us) = (self.shop.settings(), self.shop.keys.public_key());
+        let gone = gone.iter();
+        gone.map(|one| handlers::gone(&us, &settings, one, now))
+            .collect()
+    }
+
+    /// An announcement of this place that is not ours and was dated ahead under a wrong clock: relays show it instead of ours.
+    fn hidden_by(&self, place: &Place, now: Time) -> Option<EventId> {
+        let said = &self.said.get(place)?.event;
+        let (id, at) = self.shop.twins.announced(place)?;
         let ahead = now.plus(OVERRIDE_EVERY).secs();
         let newer = at > said.created_at.as_secs() && at > ahead;
         let hides = id != said.id && newer && !self.deleted.contains(&id);
@@ -246,11 +267,12 @@ impl Board {
     }
 
     /// Asks the relays to delete (NIP-09) an announcement that is dated too far ahead, before the next one comes.
-    async fn delete(&mut self, kind: u16, id: EventId, now: Time) {
+    async fn delete(&mut self, place: &Place, id: EventId, now: Time) {
         if !self.deleted.insert(id) {
             return;
         }
-        self.said.remove(&kind);
+        self.said.remove(place);
+        let kind = place.0;
         let (hex, number) = (id.to_hex(), kind.to_string());
         let tags = [["e", hex.as_str()], ["k", number.as_str()]];
         // Neither is refused: each has a name and a value.
@@ -286,7 +308,7 @@ impl Board {
         if self.measured.is_some_and(|at| at.elapsed() < SPEED_EVERY) {
             return;
         }
-        let mut speeds: HashMap<String, f64> = HashMap::new();
+        let mut speeds = Speeds::new();
         for endpoint in self.connections.pool.health() {
             let Some(speed) = endpoint.tokens_per_second else {
                 continue;
@@ -302,58 +324,26 @@ impl Board {
         }
     }
 
-    fn handler(&self, settings: &Settings, kinds: &[u16], now: Time) -> UnsignedEvent {
-        let text = &settings.text;
-        let mut names = vec![&text.model];
-        names.extend(text.allow_models.iter().filter(|name| **name != text.model));
-        let sold = |name: &String| Sold {
-            name: name.clone(),
-            price: price_rule(settings, name),
-            tokens_per_second: self.speeds.get(name).copied(),
-        };
-        let models: Vec<Sold> = names.into_iter().map(sold).collect();
-        let windows = settings
-            .endpoints
-            .0
-            .iter()
-            .filter_map(|endpoint| endpoint.num_ctx);
-        let info = Handler {
-            identifier: IDENTIFIER,
-            name: match settings.nostr.name.as_str() {
-                "" => "vend",
-                name => name,
-            },
-            about: "Text generation by a local language model, paid over Lightning",
-            picture: None,
-            kinds,
-            models: &models,
-            token_ceiling: text.token_ceiling(),
-            context: windows.min(),
-            stream: true,
-            messages: true,
-        };
-        announce::handler(&self.shop.keys.public_key(), &info, now)
-    }
-
     /// Sends what is due, to each relay by itself.
     fn send(&mut self) {
         let now = Instant::now();
-        for (kind, said) in &mut self.said {
+        for (place, said) in &mut self.said {
             let due = |one: &Try| !one.under_way && one.at <= now;
             for (relay, one) in said.tries.iter_mut().filter(|(_, one)| due(one)) {
                 one.under_way = true;
-                let (kind, relay, event) = (*kind, relay.clone(), said.event.clone());
+                let (place, relay, event) = (place.clone(), relay.clone(), said.event.clone());
                 let relays = self.connections.relays.clone();
                 self.sending.spawn(async move {
                     let verdict = relays.publish(&relay, &event).await;
-                    (kind, relay, event, verdict)
+                    (place, relay, event, verdict)
                 });
             }
         }
     }
 
     /// A relay's word on an announcement.
-    fn settle(&mut self, (kind, relay, event, verdict): (u16, RelayUrl, Signed, Verdict)) {
+    fn settle(&mut self, (place, relay, event, verdict): (Place, RelayUrl, Signed, Verdict)) {
+        let kind = place.0;
         let (outcome, detail) = match &verdict {
             Verdict::Accepted => ("accepted", String::new()),
             Verdict::Refused(words) | Verdict::NeedsAuth(words) => ("refused", words.clone()),
@@ -373,7 +363,7 @@ impl Board {
         // Something else is said by now: that is on its way there by itself.
         let Some(said) = self
             .said
-            .get_mut(&kind)
+            .get_mut(&place)
             .filter(|said| said.event.id == event.id)
         else {
             return;
@@ -402,13 +392,14 @@ impl Board {
     async fn take_back(&self) {
         let (settings, us) = (self.shop.settings(), self.shop.keys.public_key());
         let now = self.shop.signed_at(None);
-        let mut last = vec![self.handler(&settings, &[], now)];
+        let mut last = handlers::all(&us, &settings, &self.speeds, false, now);
         if settings.nostr.heartbeat {
-            last.push(announce::heartbeat(&us, IDENTIFIER, true, now));
+            let identifiers = handlers::identifiers(&settings);
+            last.push(announce::heartbeat(&us, &identifiers, true, now));
         }
         let farewell = last.into_iter().map(|mut unsigned| async move {
-            let kind = unsigned.kind.as_u16();
-            let before = self.said.get(&kind).map(|said| said.event.created_at);
+            let place = place_of(unsigned.kind, &unsigned.tags);
+            let before = self.said.get(&place).map(|said| said.event.created_at);
             if let Some(before) = before.filter(|before| unsigned.created_at <= *before) {
                 // In the same second: it must be newer, or relays keep the other.
                 unsigned.created_at = before + 1_u64;

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use nostr::{Kind, RelayUrl};
 
-use super::admission::price_rule;
 use super::audit::is_vends;
 use super::context::EngineContext;
+use super::offers::price_rule;
 use super::preflight::Place;
 use super::wallets::WalletHandle;
 use crate::config::schema::PayMode;
@@ -244,6 +244,7 @@ fn terms(settings: &Settings) -> Terms {
     let model = settings.text.model.clone();
     Terms {
         price: price_rule(settings, &model),
+        offer: None,
         model,
         substituted: None,
         params: TextParams {

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::context::{Connections, EngineContext, StartReport};
 use super::copies;
+use super::offers::{kinds, specials};
 use crate::config::schema::PayMode;
 use crate::config::{Settings, secret};
 use crate::domain::event::EventKind;
@@ -305,6 +306,19 @@ async fn endpoints(
     }
     if pool.has_model(model) {
         shop.checked(CheckKind::Model, model, CheckStatus::Ok, "ready", "");
+        for special in specials(settings) {
+            if !pool.has_model(&special.model) {
+                let words = format!("no endpoint has it: the offer {} is not sold", special.name);
+                let fix = format!("vend config set offer.{}.model", special.name);
+                shop.checked(
+                    CheckKind::Model,
+                    &special.model,
+                    CheckStatus::Warn,
+                    &words,
+                    &fix,
+                );
+            }
+        }
         return Ok(pool);
     }
     let mut words = format!("no endpoint has the model {model}: {fix} or set text.model");
@@ -339,7 +353,7 @@ async fn relays(
         RelaysConfig {
             urls,
             keys: shop.keys.clone(),
-            kinds: settings.nostr.kinds.clone(),
+            kinds: kinds(settings),
             since: cursors
                 .into_iter()
                 .filter_map(|(url, at)| Some((RelayUrl::parse(&url).ok()?, at)))

@@ -9,8 +9,8 @@ use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::admission::price_rule;
 use super::context::{Connections, EngineContext};
+use super::offers::price_rule;
 use crate::domain::market::{self, Announced, Asked, OTHERS, SELLERS_MAX};
 use crate::domain::refusal::DropReason;
 use crate::domain::sellers::{ALIVE, HEARTBEAT, heartbeat};

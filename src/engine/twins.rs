@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use nostr::{Event as Signed, EventId};
 use tokio::sync::Notify;
 
-use super::announce::IDENTIFIER;
+use super::announce::{Place, is_our_identifier, place_of};
 use super::context::EngineContext;
 use super::mint;
 use crate::domain::announce;
@@ -23,6 +23,8 @@ const RED_FOR: Duration = Duration::from_secs(300);
 const CLAIM_EVERY: Duration = Duration::from_secs(5);
 /// Words of ours that are remembered.
 const CLAIMS: usize = 32;
+/// Announcements of ours that are remembered: more offers than anybody has.
+const ANNOUNCED: usize = 256;
 /// How long the relays may take for a word.
 const SAYING: Duration = Duration::from_secs(15);
 
@@ -44,8 +46,18 @@ struct Inner {
     gone: Option<String>,
     claimed: Option<Instant>,
     claims: VecDeque<EventId>,
-    /// Our announcements as relays hold them: by kind the newest, and when it is dated.
-    announced: HashMap<u16, (EventId, u64)>,
+    /// Our announcements as relays hold them: the newest of each.
+    announced: HashMap<Place, Held>,
+}
+
+/// An announcement of ours that a relay has shown.
+#[derive(Clone, Copy, Debug)]
+struct Held {
+    id: EventId,
+    /// When it is dated, in seconds.
+    at: u64,
+    /// It names kinds that are taken.
+    open: bool,
 }
 
 impl Twins {
@@ -77,29 +89,41 @@ impl Twins {
         self.lock().gone.clone()
     }
 
-    /// The newest of our announcements of this kind that a relay has shown.
+    /// The newest of our announcements of this place that a relay has shown, and when it is dated.
     #[must_use]
-    pub fn announced(&self, kind: u16) -> Option<(EventId, u64)> {
-        self.lock().announced.get(&kind).copied()
+    pub fn announced(&self, place: &Place) -> Option<(EventId, u64)> {
+        let inner = self.lock();
+        inner.announced.get(place).map(|held| (held.id, held.at))
+    }
+
+    /// The identifiers of our offers that relays show as open.
+    #[must_use]
+    pub fn offered(&self) -> Vec<String> {
+        let inner = self.lock();
+        let open = inner.announced.iter().filter(|(_, held)| held.open);
+        open.map(|(place, _)| place.1.clone()).collect()
     }
 
     fn keep(&self, event: &Signed) {
-        let (id, at) = (event.id, event.created_at.as_secs());
         // Other programs of this key have handlers and heartbeats of their own.
-        let other = event
-            .tags
-            .identifier()
-            .is_some_and(|name| name != IDENTIFIER);
-        if other {
+        let theirs = |name: &str| !is_our_identifier(name);
+        if event.tags.identifier().is_some_and(theirs) {
             return;
         }
+        let place = place_of(event.kind, &event.tags);
+        let handler = place.0 == announce::HANDLER_INFO;
+        let held = Held {
+            id: event.id,
+            at: event.created_at.as_secs(),
+            open: handler && event.tags.iter().any(|tag| tag.as_slice()[0] == "k"),
+        };
         let mut inner = self.lock();
-        let newest = inner
-            .announced
-            .entry(event.kind.as_u16())
-            .or_insert((id, at));
-        if at > newest.1 {
-            *newest = (id, at);
+        if inner.announced.len() >= ANNOUNCED && !inner.announced.contains_key(&place) {
+            return;
+        }
+        let newest = inner.announced.entry(place).or_insert(held);
+        if held.at > newest.at {
+            *newest = held;
         }
     }
 

@@ -14,7 +14,7 @@ const WHEN: &str = "WHERE i.state = 'paid' AND i.paid_at >= ?1 AND i.paid_at < ?
   ORDER BY i.paid_at, i.job_id LIMIT ?5";
 const COLUMNS: &str =
     "SELECT i.paid_at, j.id, j.buyer, i.paid_msat, i.payment_hash, i.wallet, j.model,
-  j.prompt_tokens, j.completion_tokens";
+  j.prompt_tokens, j.completion_tokens, json_extract(j.terms, '$.offer')";
 const PROOFS: &str = "p.preimage, p.fee_msat,
   (SELECT sum(d.amount_msat) FROM decisions d WHERE d.job_id = j.id AND d.action = 'refunded'),
   (SELECT b.left_msat FROM job_balances b WHERE b.job_id = j.id)";
@@ -128,7 +128,7 @@ fn place(since: Time, after: Option<&(Time, RequestId)>) -> (i64, i64, &[u8]) {
 fn receipt(row: &Row<'_>) -> Result<Receipt, LedgerError> {
     let hash: Option<Vec<u8>> = row.get(4)?;
     let (prompt, completion): (Option<u32>, Option<u32>) = (row.get(7)?, row.get(8)?);
-    let preimage: Option<Vec<u8>> = row.get(9)?;
+    let preimage: Option<Vec<u8>> = row.get(10)?;
     let amount = rows::msat(row.get(3)?);
     let buyer = nostr::PublicKey::from_slice(&row.get::<_, Vec<u8>>(2)?)
         .map_err(|_| LedgerError::Unreadable("a buyer's key"))?;
@@ -147,9 +147,10 @@ fn receipt(row: &Row<'_>) -> Result<Receipt, LedgerError> {
         preimage: preimage
             .map(|bytes| rows::id32(&bytes, "a preimage"))
             .transpose()?,
-        fee_msat: row.get::<_, Option<i64>>(10)?.map(rows::msat),
-        refunded_msat: rows::msat(row.get::<_, Option<i64>>(11)?.unwrap_or(0)),
-        left_msat: rows::msat(row.get::<_, Option<i64>>(12)?.unwrap_or(0)),
+        fee_msat: row.get::<_, Option<i64>>(11)?.map(rows::msat),
+        refunded_msat: rows::msat(row.get::<_, Option<i64>>(12)?.unwrap_or(0)),
+        left_msat: rows::msat(row.get::<_, Option<i64>>(13)?.unwrap_or(0)),
+        offer: row.get(9)?,
         value: None,
         currency: None,
         rate: None,

@@ -7,10 +7,11 @@ use super::{Ledger, LedgerError, balances, rows, stats};
 use crate::domain::id::RequestId;
 
 /// Tables that are counted from the jobs, and that can be built again.
-pub(super) const DERIVED: [&str; 6] = [
+pub(super) const DERIVED: [&str; 7] = [
     "totals",
     "drops",
     "model_totals",
+    "offer_totals",
     "day_totals",
     "hour_totals",
     "buyer_totals",

@@ -170,7 +170,7 @@ pub(super) fn view(connection: &Connection, num: i64) -> Result<Option<JobView>,
         .prepare_cached(
             "SELECT j.id, j.buyer, j.kind, j.status, j.model, j.prompt_tokens, j.completion_tokens, j.elapsed_ms,
                j.price_msat, j.paid_msat, i.bolt11, i.payment_hash, i.expires_at, j.result_id, j.owed_msat, j.encryption,
-               j.error, j.created_at, j.updated_at, b.used_msat
+               j.error, j.created_at, j.updated_at, b.used_msat, json_extract(j.terms, '$.offer')
              FROM jobs j LEFT JOIN invoices i ON i.job_id = j.id LEFT JOIN job_balances b ON b.job_id = j.id
              WHERE j.num = ?1",
         )?
@@ -206,6 +206,7 @@ fn seen(row: &Row<'_>) -> Result<JobView, LedgerError> {
         result_id: result_id.map(|bytes| event_id(&bytes)).transpose()?,
         owed_to_buyer_msat: msat(row.get(14)?),
         balance_used_msat: msat(row.get::<_, Option<i64>>(19)?.unwrap_or(0)),
+        offer: row.get(20)?,
         encrypted: encryption != Encryption::Plain,
         error: row.get(16)?,
         created_at: Time(row.get(17)?),

@@ -304,6 +304,18 @@ CREATE TABLE job_balances (
 ) STRICT, WITHOUT ROWID;
 ";
 
+/// What each offer brought, as the models' figures.
+const OFFERS: &str = "
+CREATE TABLE offer_totals (
+  offer           TEXT PRIMARY KEY,
+  jobs            INTEGER NOT NULL,
+  revenue_msat    INTEGER NOT NULL,
+  tokens          INTEGER NOT NULL,
+  output_tokens   INTEGER NOT NULL,
+  elapsed_ms      INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+";
+
 /// Of a ledger that no vend of this version has opened for writing.
 const NO_BALANCES: &str = "
 CREATE TEMP VIEW balances AS SELECT X'' AS buyer, 0 AS msat WHERE 0;
@@ -354,7 +366,7 @@ CREATE TABLE model_work (
 ) STRICT, WITHOUT ROWID;
 ";
 
-const VERSIONS: [&str; 17] = [
+const VERSIONS: [&str; 18] = [
     FIRST,
     HOURS,
     LISTS,
@@ -372,6 +384,7 @@ const VERSIONS: [&str; 17] = [
     BALANCES,
     MARKET,
     WORK,
+    OFFERS,
 ];
 
 /// The newest version.

@@ -100,7 +100,13 @@ pub(super) fn count_in(
     hours::bump(connection, at, "jobs", delivered)?;
     hours::bump(connection, at, "revenue_msat", revenue)?;
     if delivered != 0 || revenue != 0 {
-        by_model(connection, after, delivered, revenue)?;
+        let model = ("model_totals", "model", after.terms.model.as_str());
+        by_name(connection, model, after, delivered, revenue)?;
+        by_work(connection, &after.terms.model, revenue)?;
+        if let Some(offer) = &after.terms.offer {
+            let offer = ("offer_totals", "offer", offer.as_str());
+            by_name(connection, offer, after, delivered, revenue)?;
+        }
         by_day(connection, at, delivered, revenue)?;
         by_buyer(connection, after, delivered, revenue)?;
     }
@@ -123,8 +129,23 @@ fn open_credit(job: &Job) -> i64 {
     }
 }
 
-fn by_model(
+/// What a model brought since the machine's work on it is counted.
+fn by_work(connection: &Connection, model: &str, revenue: i64) -> Result<(), LedgerError> {
+    if revenue != 0 {
+        connection
+            .prepare_cached(
+                "INSERT INTO model_work VALUES (?1, 0, 0, ?2) ON CONFLICT (model) DO UPDATE SET
+                   revenue_msat = revenue_msat + ?2",
+            )?
+            .execute(params![model, revenue])?;
+    }
+    Ok(())
+}
+
+/// Counts a job for its model, or for its offer: the table, its key's column, the key.
+fn by_name(
     connection: &Connection,
+    (table, column, name): (&str, &str, &str),
     job: &Job,
     delivered: i64,
     revenue: i64,
@@ -135,19 +156,11 @@ fn by_model(
     let elapsed = answer.map_or(0, |a| i64::try_from(a.elapsed_ms).unwrap_or(0)) * delivered;
     connection
         .prepare_cached(
-            "INSERT INTO model_totals VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (model) DO UPDATE SET
+            &format!("INSERT INTO {table} VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT ({column}) DO UPDATE SET
                jobs = jobs + ?2, revenue_msat = revenue_msat + ?3, tokens = tokens + ?4,
-               output_tokens = output_tokens + ?5, elapsed_ms = elapsed_ms + ?6",
+               output_tokens = output_tokens + ?5, elapsed_ms = elapsed_ms + ?6"),
         )?
-        .execute(params![job.terms.model, delivered, revenue, tokens, output, elapsed])?;
-    if revenue != 0 {
-        connection
-            .prepare_cached(
-                "INSERT INTO model_work VALUES (?1, 0, 0, ?2) ON CONFLICT (model) DO UPDATE SET
-                   revenue_msat = revenue_msat + ?2",
-            )?
-            .execute(params![job.terms.model, revenue])?;
-    }
+        .execute(params![name, delivered, revenue, tokens, output, elapsed])?;
     Ok(())
 }
 
@@ -462,22 +475,10 @@ fn read(connection: &Connection) -> Result<Totals, LedgerError> {
         let (reason, count) = row?;
         totals.drops.insert(reason, unsigned(count));
     }
-    let mut statement = connection.prepare_cached(
-        "SELECT model, jobs, revenue_msat, tokens, output_tokens, elapsed_ms FROM model_totals",
-    )?;
-    let mut rows_of = statement.query([])?;
-    while let Some(row) = rows_of.next()? {
-        let (output, elapsed): (i64, i64) = (row.get(4)?, row.get(5)?);
-        totals.models.insert(
-            row.get(0)?,
-            ModelStats {
-                jobs: unsigned(row.get(1)?),
-                revenue_msat: rows::msat(row.get(2)?),
-                tokens: unsigned(row.get(3)?),
-                tokens_per_second: speed(output, elapsed),
-                ..ModelStats::default()
-            },
-        );
+    totals.models = by_names(connection, "model_totals", "model")?;
+    // A ledger that no vend of this version has opened for writing yet has none.
+    if connection.table_exists(None, "offer_totals")? {
+        totals.offers = by_names(connection, "offer_totals", "offer")?;
     }
     add_work(connection, &mut totals.models)?;
     let mut statement =
@@ -493,6 +494,32 @@ fn read(connection: &Connection) -> Result<Totals, LedgerError> {
         );
     }
     Ok(totals)
+}
+
+/// The figures of each model, or of each offer.
+fn by_names(
+    connection: &Connection,
+    table: &str,
+    column: &str,
+) -> Result<BTreeMap<String, ModelStats>, LedgerError> {
+    let unsigned = |n: i64| u64::try_from(n).unwrap_or(0);
+    let mut statement = connection.prepare_cached(&format!(
+        "SELECT {column}, jobs, revenue_msat, tokens, output_tokens, elapsed_ms FROM {table}"
+    ))?;
+    let mut found = statement.query([])?;
+    let mut all = BTreeMap::new();
+    while let Some(row) = found.next()? {
+        let (output, elapsed): (i64, i64) = (row.get(4)?, row.get(5)?);
+        let stats = ModelStats {
+            jobs: unsigned(row.get(1)?),
+            revenue_msat: rows::msat(row.get(2)?),
+            tokens: unsigned(row.get(3)?),
+            tokens_per_second: speed(output, elapsed),
+            ..ModelStats::default()
+        };
+        all.insert(row.get(0)?, stats);
+    }
+    Ok(all)
 }
 
 #[allow(clippy::cast_precision_loss)] // a speed for people, rounded to tenths anyway

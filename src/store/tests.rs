@@ -32,6 +32,7 @@ pub(super) fn job(number: u32, status: Status, updated: i64) -> JobView {
         result_id: None,
         owed_to_buyer_msat: Msat::ZERO,
         balance_used_msat: Msat::ZERO,
+        offer: None,
         encrypted: false,
         error: None,
         created_at: Time(DAY + i64::from(number)),

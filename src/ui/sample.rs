@@ -80,6 +80,7 @@ pub fn job(number: u8, status: Status) -> JobView {
         result_id: None,
         owed_to_buyer_msat: Msat::ZERO,
         balance_used_msat: Msat::ZERO,
+        offer: None,
         encrypted: number.is_multiple_of(2),
         error: None,
         created_at: Time(NOON + i64::from(number) * 1_000),

@@ -290,6 +290,30 @@ fn what_does_not_go_together_has_a_line_too() {
             1,
             "found nothing",
         ),
+        (
+            "[[offer]]\nname = \"t\"",
+            "offer.t.kind",
+            1,
+            "found nothing",
+        ),
+        (
+            "[[offer]]\nname = \"t\"\nkind = 5002\ntemplate = \"To {languge}: {input}\"",
+            "offer.t.template",
+            4,
+            "did you mean {language}?",
+        ),
+        (
+            "[[offer]]\nname = \"t\"\nkind = 5002\ntemplate = \"To {language\"",
+            "offer.t.template",
+            4,
+            "a brace without its other one",
+        ),
+        (
+            "[[offer]]\nname = \"text\"\nkind = 5050",
+            "offer.text.name",
+            2,
+            "another name",
+        ),
     ] {
         let error = error(text);
         assert_eq!(
@@ -672,7 +696,7 @@ fn typed(key: &'static Key) -> BoxedStrategy<String> {
 fn change() -> impl Strategy<Value = (String, String)> {
     let alone: Vec<&'static Key> = keys::KEYS
         .iter()
-        .filter(|key| key.section != Section::PriceModel)
+        .filter(|key| ![Section::PriceModel, Section::Offer].contains(&key.section))
         .filter(|key| key.section != Section::Wallet || key.field == "account")
         .filter(|key| !["max_tokens", "max_tokens_limit", "kind"].contains(&key.field))
         .filter(|key| !(key.section == Section::Endpoint && key.field == "name"))

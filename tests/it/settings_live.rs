@@ -49,7 +49,8 @@ impl World {
                  [[price.model]]\nname = \"m0\"\nprice_per_1k_input = 1\nprice_per_1k_output = 1\n\
                  [payment]\nmode = \"after\"\n\
                  [wallet]\nbackend = \"lnbits\"\nnetwork = \"regtest\"\nurl = \"{url}\"\ninvoice_key = \"{key}\"\n\
-                 [[endpoint]]\nname = \"e0\"\nkind = \"builtin\"\n"
+                 [[endpoint]]\nname = \"e0\"\nkind = \"builtin\"\n\
+                 [[offer]]\nname = \"o0\"\nkind = 5002\n"
             )
         })
         .await;
@@ -135,6 +136,8 @@ fn other(key: &Key, turn: usize) -> String {
     match (key.field, key.shape) {
         // It is not below the other one.
         ("max_tokens_limit", _) => (5_000 + n).to_string(),
+        // The buyer's text must be somewhere in it.
+        ("template", _) => format!("words {turn}: {{input}}"),
         // The wallet of this test can't hold payments.
         ("mode", Shape::Word(_)) => ["before", "credit", "after"][turn % 3].to_owned(),
         (_, Shape::Flag) => turn.is_multiple_of(2).to_string(),
@@ -185,6 +188,7 @@ fn table(key: &Key) -> Option<&'static str> {
     match key.section {
         Section::Endpoint => Some("e0"),
         Section::PriceModel => Some("m0"),
+        Section::Offer => Some("o0"),
         Section::Keys => Some("online"),
         _ => None,
     }

@@ -59,8 +59,8 @@ impl Key {
 }
 
 use Section::{
-    Accounting, Backup, Endpoint, Gateway, Keys, Limits, Log, Machine, Market, Nostr, Payment,
-    Price, PriceModel, Privacy, Root, Screen, Text, Wallet,
+    Accounting, Backup, Endpoint, Gateway, Keys, Limits, Log, Machine, Market, Nostr, Offer,
+    Payment, Price, PriceModel, Privacy, Root, Screen, Text, Wallet,
 };
 
 /// Every setting, in the order of the file.
@@ -183,6 +183,27 @@ pub const KEYS: &[Key] = &[
         "How long the first token of a short prompt is waited for; a longer prompt gets more, and so does a second try. Left out: 120.").optional("120"),
     key(Endpoint, "between_tokens_secs", seconds(DAY_SECS),
         "How long the next token is waited for. Left out: 30.").optional("30"),
+
+    key(Offer, "name", Shape::Text(Rule::Name),
+        "What it is called, in announcements, jobs and figures; each has its own name, and \"text\" is the plain one's.").example("\"translate\""),
+    key(Offer, "kind", count(5_000, 5_999, ""),
+        "The kind of its requests: 5001 is a summary, 5002 a translation, 5050 plain text; any other text service has its own.").example("5002"),
+    key(Offer, "model", Shape::Text(Rule::Name),
+        "The model that answers, a fine-tuned one too, as the server names it; left out: text.model.").optional("\"gemma2:latest\""),
+    key(Offer, "system", Shape::Text(Rule::Prose),
+        "Instructions that stand before the conversation; their tokens are billed; left out: text.system.").optional("\"Keep names as they are.\""),
+    key(Offer, "template", Shape::Text(Rule::Prose),
+        "What the model is told: {input} is the buyer's text, {language} and {length} what it asked for; left out: what is usual for the kind.").optional("\"Translate into {language}: {input}\""),
+    key(Offer, "min_price_sats", sats(SATS_MAX),
+        "The least a job costs; left out: the model's.").optional("5"),
+    key(Offer, "price_per_1k_input", sats(SATS_MAX),
+        "The price of 1000 input tokens; left out: the model's.").optional("1"),
+    key(Offer, "price_per_1k_output", sats(SATS_MAX),
+        "The price of 1000 output tokens; left out: the model's.").optional("2"),
+    key(Offer, "max_tokens", count(1, 1_000_000, "tokens"),
+        "The length of an answer, and the most a buyer may ask for; left out: as for plain text.").optional("1024"),
+    key(Offer, "about", Shape::Text(Rule::Line),
+        "A sentence for its announcement; left out: what is usual for the kind.").optional("\"Translations by a local model\""),
 
     key(Limits, "queue", count(1, 100_000, "jobs"),
         "Waiting jobs; one more is answered \"busy\"."),

@@ -125,6 +125,8 @@ impl Case {
                 prompt_bytes: 100,
                 price_of: &price,
             },
+            kinds: &[5000, 5050],
+            specials: &[],
             carry: &|_| Ok(()),
             limits: Limits {
                 max_request_age_secs: 600,

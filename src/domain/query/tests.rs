@@ -28,6 +28,7 @@ fn job() -> JobView {
         result_id: None,
         owed_to_buyer_msat: Msat::ZERO,
         balance_used_msat: Msat::ZERO,
+        offer: None,
         encrypted: false,
         error: None,
         created_at: Time::parse("2026-11-20T12:00:00Z").unwrap(),

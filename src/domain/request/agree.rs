@@ -14,6 +14,9 @@ const BETWEEN: &str = "\n\n";
 /// The smallest `top_p`: zero would leave no token to choose.
 const LEAST_TOP_P: f64 = 0.01;
 
+/// The name of the first offer: plain text, by the settings' `[text]` and `[price]`.
+pub const PLAIN: &str = "text";
+
 /// What the shop offers at this moment.
 pub struct Offer<'a> {
     /// The model sold where a request names none.
@@ -45,6 +48,8 @@ pub struct Agreed {
     pub params: TextParams,
     /// What it costs.
     pub price: PriceRule,
+    /// The offer that it is for.
+    pub offer: String,
     /// What was changed, clean, for the timeline.
     pub notes: Vec<String>,
 }
@@ -81,6 +86,7 @@ pub fn agree(request: &Request, offer: &Offer) -> Result<Agreed, DropReason> {
         model,
         substituted,
         price,
+        offer: PLAIN.to_owned(),
         notes: notes.0,
     };
     cut_to_bid(&mut agreed, request.bid, length(&request.prompt_parts))?;

@@ -20,6 +20,7 @@ pub fn job(order: PayOrder) -> Job {
         encryption: Encryption::Plain,
         addressed: true,
         terms: Terms {
+            offer: None,
             model: "m".to_owned(),
             substituted: None,
             params: TextParams {

@@ -10,7 +10,6 @@ use crate::domain::fair::Rates;
 use crate::domain::hold_secret::HoldSecrets;
 use crate::domain::job::{Encryption, Job, PayOrder, State, Terms, TextParams};
 use crate::domain::message::{self, Message};
-use crate::domain::model_name::same_model;
 use crate::domain::msat::Msat;
 use crate::domain::price::{PriceRule, most_input_tokens};
 use crate::domain::request::Offer;
@@ -71,6 +70,7 @@ pub(super) fn job(
         encryption: request.encryption,
         addressed: request.addressed,
         terms: Terms {
+            offer: Some(agreed.offer),
             model: agreed.model,
             substituted: agreed.substituted,
             params: agreed.params,
@@ -149,28 +149,6 @@ fn defaults(settings: &Settings) -> TextParams {
         frequency_penalty: settings.text.frequency_penalty,
         seed: None,
     }
-}
-
-/// The price of a model: its own, or the general one.
-#[must_use]
-pub fn price_rule(settings: &Settings, model: &str) -> PriceRule {
-    let general = &settings.price;
-    general
-        .models
-        .iter()
-        .find(|price| same_model(&price.name, model))
-        .map_or(
-            PriceRule {
-                min_sats: general.min_price_sats,
-                per_1k_input: general.price_per_1k_tokens,
-                per_1k_output: general.price_per_1k_tokens,
-            },
-            |own| PriceRule {
-                min_sats: own.min_price_sats.unwrap_or(general.min_price_sats),
-                per_1k_input: own.price_per_1k_input,
-                per_1k_output: own.price_per_1k_output,
-            },
-        )
 }
 
 pub(super) fn is_blocked(settings: &Settings, buyer: &PublicKey) -> bool {

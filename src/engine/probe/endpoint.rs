@@ -13,6 +13,8 @@ use crate::domain::drift;
 use crate::domain::health::{Check, CheckKind, CheckStatus, EndpointHealth, HealthLevel};
 use crate::domain::job::{Answer, TextParams};
 use crate::domain::message::{Message, Role};
+use crate::domain::model_name::same_model;
+use crate::engine::offers::specials;
 use crate::engine::preflight::{Place, open_pool};
 use crate::inference::{Ask, InferenceError, Pool, Progress};
 
@@ -35,8 +37,36 @@ pub async fn endpoints(settings: &Settings, place: &Place) -> Vec<Check> {
     let found = join_all(all.map(|one| endpoint(settings, one, place))).await;
     let nobody_has_it = found.iter().all(|one| !one.has_model);
     let missing = nobody_has_it.then(|| missing(settings, &found));
+    let others = unsold(settings, &found);
     let rows = found.into_iter().flat_map(|one| one.rows);
-    rows.chain(missing).collect()
+    rows.chain(missing).chain(others).collect()
+}
+
+/// Offers whose own model no server has. Plain text is sold all the same.
+fn unsold(settings: &Settings, found: &[Found]) -> Vec<Check> {
+    let names = found.iter().flat_map(|one| &one.models);
+    let nobody_answers = names.clone().next().is_none();
+    let mut rows = Vec::new();
+    for special in specials(settings) {
+        let plain = same_model(&special.model, &settings.text.model);
+        if plain || names.clone().any(|name| same_model(name, &special.model)) {
+            continue;
+        }
+        let detail = format!("no endpoint has it: the offer {} is not sold", special.name);
+        let fix = if nobody_answers {
+            "vend doctor, when a server answers".to_owned()
+        } else {
+            format!("vend config set offer.{}.model", special.name)
+        };
+        rows.push(check(
+            CheckKind::Model,
+            &special.model,
+            CheckStatus::Warn,
+            &detail,
+            &fix,
+        ));
+    }
+    rows
 }
 
 async fn endpoint(settings: &Settings, one: &Endpoint, place: &Place) -> Found {

@@ -25,6 +25,7 @@ fn job() -> Job {
         encryption: Encryption::Plain,
         addressed: true,
         terms: Terms {
+            offer: None,
             model: "m".to_owned(),
             substituted: None,
             params: TextParams {

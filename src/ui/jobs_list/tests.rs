@@ -41,6 +41,7 @@ fn job(number: u32) -> JobView {
         result_id: None,
         owed_to_buyer_msat: Msat::ZERO,
         balance_used_msat: Msat::ZERO,
+        offer: None,
         encrypted: false,
         error: None,
         created_at: Time(START + i64::from(number) * 1_000),

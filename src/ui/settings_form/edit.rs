@@ -352,6 +352,10 @@ impl Form {
                 with.push((field.to_owned(), Typed(price.clone())));
             }
         }
+        if section == Section::Offer {
+            // Of the kinds that are sold this way the one with the most requests; the field is there to be changed.
+            with.push(("kind".to_owned(), Typed("5002".to_owned())));
+        }
         self.draft.push(super::Change::Add {
             section,
             name: name.to_owned(),

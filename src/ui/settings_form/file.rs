@@ -85,6 +85,10 @@ fn tables(settings: &Settings, section: Section) -> Vec<Option<String>> {
             let all = settings.endpoints.0.iter();
             all.map(|one| Some(one.name.clone())).collect()
         }
+        Section::Offer => {
+            let all = settings.offers.0.iter();
+            all.map(|one| Some(one.name.clone())).collect()
+        }
         Section::PriceModel => {
             let all = settings.price.models.iter();
             all.map(|one| Some(one.name.clone())).collect()

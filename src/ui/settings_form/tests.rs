@@ -73,12 +73,13 @@ impl Place {
 #[test]
 fn every_setting_has_a_row_that_says_what_it_is_for() {
     let place = Place::new(
-        "[[price.model]]\nname = \"m\"\nprice_per_1k_input = 1\nprice_per_1k_output = 2\n",
+        "[[price.model]]\nname = \"m\"\nprice_per_1k_input = 1\nprice_per_1k_output = 2\n\
+         [[offer]]\nname = \"m\"\nkind = 5002\n",
     );
     for key in crate::config::keys::KEYS {
         let name = match key.section {
             Section::Keys => "keys.online".to_owned(),
-            Section::PriceModel => key.name().replace("NAME", "m"),
+            Section::PriceModel | Section::Offer => key.name().replace("NAME", "m"),
             _ => key.name().replace("NAME", "local"),
         };
         let cell = place.form.cells.iter().find(|cell| cell.field.name == name);
