@@ -169,6 +169,8 @@ pub struct Price {
     pub min_price_sats: u64,
     /// Sats for 1000 tokens, input and output.
     pub price_per_1k_tokens: u64,
+    /// What is added for a request that wants to go first, percent; 0: not offered.
+    pub priority_percent: u32,
     /// Prices of single models, in the file `[[price.model]]`.
     #[serde(rename = "model", skip_serializing_if = "Vec::is_empty")]
     pub models: Vec<ModelPrice>,
@@ -179,6 +181,7 @@ impl Default for Price {
         Self {
             min_price_sats: 10,
             price_per_1k_tokens: 2,
+            priority_percent: 0,
             models: Vec::new(),
         }
     }
@@ -209,6 +212,12 @@ pub struct Payment {
     pub credit_sats: u64,
     /// What all buyers together may owe before payment is asked first, sats.
     pub unpaid_sats_total: u64,
+    /// Jobs that one buyer gets free in a day; 0: none.
+    pub free_per_buyer_per_day: u32,
+    /// Jobs that all buyers together get free in a day.
+    pub free_per_day: u32,
+    /// The longest free answer, tokens.
+    pub free_max_tokens: u32,
     /// How long an invoice can be paid.
     pub invoice_expiry_secs: u64,
     /// The longest gap between two looks at an open invoice.
@@ -221,6 +230,9 @@ impl Default for Payment {
             mode: PayMode::Credit,
             credit_sats: 100,
             unpaid_sats_total: 5000,
+            free_per_buyer_per_day: 0,
+            free_per_day: 100,
+            free_max_tokens: 128,
             invoice_expiry_secs: 3600,
             check_every_secs: 120,
         }

@@ -313,6 +313,39 @@ pub fn quote(job: &mut Job, preimage: Option<Preimage>) {
     });
 }
 
+/// Jobs that are free, from the settings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FreeTier {
+    /// For one buyer in a day.
+    pub each: u32,
+    /// For all buyers in a day.
+    pub all: u32,
+    /// The longest answer, tokens.
+    pub max_tokens: u32,
+}
+
+impl FreeTier {
+    /// May this job be free, where its buyer had `mine` and all had `all` today? One that names a longer answer is not, nor one that
+    /// is to go first.
+    #[must_use]
+    pub fn takes(self, job: &Job, names_length: bool, mine: u32, all: u32) -> bool {
+        let fits = !names_length || job.terms.params.max_tokens <= self.max_tokens;
+        fits && job.terms.priority_percent == 0 && mine < self.each && all < self.all
+    }
+
+    /// Makes the job free, its answer no longer than a free one may be.
+    pub fn give(self, job: &mut Job) {
+        job.terms.order = PayOrder::Free;
+        let most = &mut job.terms.params.max_tokens;
+        *most = (*most).min(self.max_tokens);
+        job.price = Some(Msat::ZERO);
+        job.invoice = None;
+        job.state = State::Queued;
+        job.balance_used = Msat::ZERO;
+        job.debt = credit::of_new(job);
+    }
+}
+
 /// Sets apart what the job may use of its buyer's balance. What that covers is asked of nobody: all of it, and there is no
 /// invoice.
 pub fn use_balance(job: &mut Job, balance: Msat) {

@@ -69,9 +69,7 @@ impl Limits {
 pub fn most(job: &Job) -> Msat {
     let terms = &job.terms;
     let output = terms.params.max_tokens;
-    terms
-        .price
-        .price_under(terms.input_tokens_most, output, terms.bid_msat)
+    terms.price_of(terms.input_tokens_most, output)
 }
 
 /// What is asked before the work: the price of what the job is likely to use, under the bid.
@@ -82,9 +80,7 @@ pub fn likely(job: &Job) -> Msat {
         0 => terms.input_tokens_most,
         likely => likely.min(terms.input_tokens_most),
     };
-    terms
-        .price
-        .price_under(input, terms.params.max_tokens, terms.bid_msat)
+    terms.price_of(input, terms.params.max_tokens)
 }
 
 /// The most that a job may come to owe: its balance pays for the rest.
@@ -161,11 +157,7 @@ pub(super) fn taken_back(job: &Job, tokens: u32, now: Time) -> (Msat, Debt) {
         return (Msat::ZERO, Debt::NONE);
     }
     let terms = &job.terms;
-    let so_far = || {
-        terms
-            .price
-            .price_under(terms.input_tokens_most, tokens, terms.bid_msat)
-    };
+    let so_far = || terms.price_of(terms.input_tokens_most, tokens);
     let cost = match job.terms.order {
         PayOrder::After => job.price.unwrap_or_else(so_far),
         // Paid first: what is asked is a bound, and not yet the price.

@@ -242,6 +242,9 @@ pub struct Terms {
     pub params: TextParams,
     /// What it costs.
     pub price: PriceRule,
+    /// What is added to it, as the job goes first; percent.
+    #[serde(default)]
+    pub priority_percent: u32,
     /// When the buyer pays.
     pub order: PayOrder,
     /// The buyer's ceiling.
@@ -265,6 +268,25 @@ pub struct Terms {
     /// Is the text so far wanted while it is written?
     #[serde(default)]
     pub stream: bool,
+}
+
+impl Terms {
+    /// The surcharge that is told with the first word of the work; who pays first has read it with the invoice.
+    #[must_use]
+    pub fn surcharge_to_tell(&self) -> u32 {
+        match self.order {
+            PayOrder::After => self.priority_percent,
+            PayOrder::Before | PayOrder::Hold | PayOrder::Free => 0,
+        }
+    }
+
+    /// What so many tokens cost under these terms.
+    #[must_use]
+    pub fn price_of(&self, input_tokens: u32, output_tokens: u32) -> Msat {
+        let percent = self.priority_percent;
+        self.price
+            .surcharged(input_tokens, output_tokens, percent, self.bid_msat)
+    }
 }
 
 /// Where an invoice is in its life.

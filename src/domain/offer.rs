@@ -190,6 +190,7 @@ impl Special {
             token_ceiling: self.token_ceiling,
             prompt_bytes: plain.prompt_bytes,
             price_of,
+            priority_percent: plain.priority_percent,
         }
     }
 

@@ -51,6 +51,31 @@ impl PriceRule {
         })
     }
 
+    /// The price with a surcharge of so many percent, in whole sats, under a buyer's ceiling.
+    #[must_use]
+    pub fn surcharged(
+        &self,
+        input_tokens: u32,
+        output_tokens: u32,
+        percent: u32,
+        bid: Option<Msat>,
+    ) -> Msat {
+        let sats = u128::from(self.price(input_tokens, output_tokens).0) / MSAT_PER_SAT;
+        let all = (sats * (100 + u128::from(percent))).div_ceil(100);
+        let price = Msat::from_sats(u64::try_from(all).unwrap_or(u64::MAX));
+        bid.map_or(price, |ceiling| {
+            price.min(Msat(ceiling.0 - ceiling.0 % 1_000))
+        })
+    }
+
+    /// What a ceiling leaves for the price itself, beside a surcharge of so many percent.
+    #[must_use]
+    pub fn beside(percent: u32, ceiling: Msat) -> Msat {
+        let sats = u128::from(ceiling.0) / MSAT_PER_SAT;
+        let own = sats * 100 / (100 + u128::from(percent));
+        Msat::from_sats(u64::try_from(own).unwrap_or(u64::MAX))
+    }
+
     /// The most output tokens that a ceiling pays for beside so much input; none where it does not even pay for that.
     #[must_use]
     pub fn output_within(&self, input_tokens: u32, ceiling: Msat) -> Option<u32> {
@@ -127,6 +152,16 @@ mod tests {
                 }
                 None => prop_assert!(rule.price(input, 0) > Msat(bid - bid % 1_000)),
             }
+        }
+
+        #[test]
+        fn a_surcharge_is_within_what_the_bid_leaves_for_it(input in 0_u32..200_000, output in 0_u32..200_000, bid in 0_u64..2_000_000, percent in 0_u32..1_000) {
+            let own = PriceRule::beside(percent, Msat(bid));
+            let price = RULE.price(input, output);
+            let all = RULE.surcharged(input, output, percent, None);
+            prop_assert!(all >= price);
+            prop_assert!(price > own || all <= Msat(bid));
+            prop_assert_eq!(RULE.surcharged(input, output, 0, Some(Msat(bid))), RULE.price_under(input, output, Some(Msat(bid))));
         }
 
         #[test]

@@ -108,6 +108,8 @@ pub enum Reply {
         position: Option<u32>,
         /// The model asked for, and the one that answers instead.
         substituted: Option<(String, String)>,
+        /// What is added to its price as it goes first, percent, where nothing was said of it before; 0: nothing.
+        priority_percent: u32,
     },
     /// Nothing runs until this is paid.
     PaymentRequired {
@@ -117,6 +119,8 @@ pub enum Reply {
         bolt11: String,
         /// What the buyer's balance pays beside it.
         used: Msat,
+        /// What was added as it goes first, percent; 0: nothing.
+        priority_percent: u32,
     },
     /// The answer while it is written. The result alone counts.
     Partial {
@@ -255,17 +259,23 @@ impl ReplyWriter<'_> {
             Reply::Processing {
                 position,
                 substituted,
+                priority_percent,
             } => {
-                let text = in_work(*position, substituted.as_ref());
+                let mut text = in_work(*position, substituted.as_ref());
+                if let Some(words) = goes_first(*priority_percent) {
+                    text = format!("{text} {words}");
+                }
                 self.feedback("processing", &text, tags)
             }
             Reply::PaymentRequired {
                 amount,
                 bolt11,
                 used,
+                priority_percent,
             } => {
                 tags.push(amount_tag(*amount, bolt11)?);
-                self.feedback("payment-required", &pay_first(*used), tags)
+                let text = pay_first(*used, *priority_percent);
+                self.feedback("payment-required", &text, tags)
             }
             Reply::Partial { text } => {
                 tags.push(tags::make("status", ["partial"]));
@@ -374,12 +384,21 @@ fn amount_tag(amount: Msat, bolt11: &str) -> Result<Tag, String> {
     Ok(tags::make("amount", [msat.as_str(), bolt11]))
 }
 
-fn pay_first(used: Msat) -> String {
-    if used.is_zero() {
-        return format!("{PAY_FIRST} {KEPT}");
+fn goes_first(percent: u32) -> Option<String> {
+    (percent > 0).then(|| format!("It goes first, for {percent} % more."))
+}
+
+fn pay_first(used: Msat, priority_percent: u32) -> String {
+    let mut words = Vec::new();
+    if !used.is_zero() {
+        words.push(format!(
+            "{} of your balance pay for a part.",
+            used.display()
+        ));
     }
-    let used = used.display();
-    format!("{used} of your balance pay for a part. {PAY_FIRST} {KEPT}")
+    words.extend(goes_first(priority_percent));
+    words.extend([PAY_FIRST, KEPT].map(str::to_owned));
+    words.join(" ")
 }
 
 /// What became of the buyer's balance, in plain words.

@@ -100,6 +100,8 @@ pub struct Request {
     pub bad_param: bool,
     /// Is the text so far wanted while it is written?
     pub stream: bool,
+    /// Does it want to go first, for a surcharge?
+    pub priority: bool,
     /// Can it only be paid in another coin?
     pub foreign_payment: bool,
     /// The buyer's ceiling. It is read as msat, as NIP-90 has it; a bid written in sats cannot be told apart.
@@ -270,6 +272,7 @@ pub fn read_offered(
         seed: params.seed,
         bad_param: params.bad,
         stream: params.stream,
+        priority: params.priority,
         foreign_payment: foreign_payment(event),
         bid: bid(&gathered, &mut notes),
         relays,

@@ -374,6 +374,7 @@ impl Next {
             .substituted
             .clone()
             .map(|asked| (asked, job.terms.model.clone()));
+        let priority_percent = job.terms.surcharge_to_tell();
         self.say(format!("try {attempt} of {MAX_ATTEMPTS}"));
         if attempt == 1 {
             self.draft(
@@ -381,6 +382,7 @@ impl Next {
                 Reply::Processing {
                     position: None,
                     substituted,
+                    priority_percent,
                 },
             );
         }
@@ -438,22 +440,18 @@ impl Next {
             }
         );
         if job.terms.order == PayOrder::After {
-            let price = job.terms.price.price_under(
-                answer.prompt_tokens,
-                answer.completion_tokens,
-                job.terms.bid_msat,
-            );
+            let price = job
+                .terms
+                .price_of(answer.prompt_tokens, answer.completion_tokens);
             // A server may count more than the text can be; more than was reserved is never asked.
             let price = price.min(credit::most(job));
             job.price = Some(price);
             job.balance_used = job.balance_used.min(price);
         } else if let Some(quoted) = job.price {
             // What was asked was a bound; this is what the work costs.
-            let price = job.terms.price.price_under(
-                answer.prompt_tokens,
-                answer.completion_tokens,
-                job.terms.bid_msat,
-            );
+            let price = job
+                .terms
+                .price_of(answer.prompt_tokens, answer.completion_tokens);
             job.price = Some(price.min(quoted).min(balance::covered(job)));
         }
         job.answer = Some(Usage::from(&answer));

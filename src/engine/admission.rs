@@ -303,7 +303,9 @@ impl Admission {
             .collect();
         let notes = notes.join("; ");
         let most_waiting = admit.most_waiting;
+        let names_length = admit.agreed.names_length;
         let job = terms::job(admit, relay, &messages, settings, &self.shop.hold_secrets());
+        let free = terms::free(settings).map(|tier| (tier, names_length));
         let credit = terms::credit(settings, self.shop.standing(&job.buyer.0));
         let drafts = self.first_words(event, &job).await?;
         let texts = Texts {
@@ -324,6 +326,7 @@ impl Admission {
                 most_waiting,
                 credit,
                 question: self.shop.next_question(),
+                free,
             })
             .await?;
         crash::point("admit.after");
@@ -354,6 +357,7 @@ impl Admission {
             reply: Reply::Processing {
                 position: Some(waiting + 1),
                 substituted: None,
+                priority_percent: job.terms.surcharge_to_tell(),
             },
         };
         let signed = self.shop.sign_for(request, job, &[draft], "").await;

@@ -200,6 +200,7 @@ async fn take_in(
             most_waiting: u32::MAX,
             question: None,
             credit: None,
+            free: None,
         };
         // Refused once, and answered so.
         let Ok(job) = shop.ledger.admit(new).await? else {
@@ -244,6 +245,7 @@ fn terms(settings: &Settings) -> Terms {
     let model = settings.text.model.clone();
     Terms {
         price: price_rule(settings, &model),
+        priority_percent: 0,
         offer: None,
         model,
         substituted: None,

@@ -7,7 +7,7 @@ use super::live::Shared;
 use super::outbox;
 use super::waiting::{Put, Settled, SignedDraft};
 use super::{Ledger, LedgerError, Proof, Question, balances, desk, questions, rows, stats, write};
-use crate::domain::admission::{self, Record};
+use crate::domain::admission::{self, FreeTier, Record};
 use crate::domain::credit;
 use crate::domain::id::{Buyer, IdBeginning, PaymentHash, RequestId};
 use crate::domain::job::{InvoiceState, Job, PayOrder, State, Status, Texts, TimelineEntry};
@@ -55,6 +55,8 @@ pub struct NewJob {
     pub credit: Option<credit::Limits>,
     /// The wallet that is asked for an invoice, where it wants one.
     pub question: Option<Question>,
+    /// What is free; none where nothing is. With whether the request itself said how long its answer may be.
+    pub free: Option<(FreeTier, bool)>,
 }
 
 #[cfg(test)]
@@ -71,6 +73,7 @@ impl NewJob {
             most_waiting: u32::MAX,
             credit: None,
             question: None,
+            free: None,
         }
     }
 }
@@ -509,6 +512,7 @@ fn enter(connection: &Connection, new: NewJob) -> Result<Entered, LedgerError> {
         most_waiting,
         credit,
         question,
+        free,
     } = new;
     if is_seen(connection, &job.id.0)? || is_job(connection, &job.id.0)? {
         return Ok(Err(DropReason::Duplicate));
@@ -517,7 +521,9 @@ fn enter(connection: &Connection, new: NewJob) -> Result<Entered, LedgerError> {
         return Ok(Err(DropReason::Busy));
     }
     let balance = balances::of(connection, job.buyer)?;
-    admission::use_balance(&mut job, balance);
+    if !free_today(connection, &mut job, free)? {
+        admission::use_balance(&mut job, balance);
+    }
     if let Some(limits) = credit.filter(|_| job.terms.order == PayOrder::After) {
         let (mine, all) = owed(connection, job.buyer, job.created_at)?;
         if !limits.allow(mine, all, credit::reserved(&job)) {
@@ -545,6 +551,39 @@ fn enter(connection: &Connection, new: NewJob) -> Result<Entered, LedgerError> {
     }
     stats::tally(connection, None, &job)?;
     Ok(Ok((job, put)))
+}
+
+/// The newest days that were counted are kept: a clock that runs ahead for a while must not make today's count forgotten.
+const FORGET_FREE: &str = "DELETE FROM free_jobs WHERE day <
+  (SELECT min(day) FROM (SELECT DISTINCT day FROM free_jobs ORDER BY day DESC LIMIT 8))";
+
+/// Makes the job free where the seller gives some away, and counts it: in the transaction that writes the job, so that many that
+/// come at once get no more than one after the other.
+fn free_today(
+    connection: &Connection,
+    job: &mut Job,
+    free: Option<(FreeTier, bool)>,
+) -> Result<bool, LedgerError> {
+    let Some((tier, names_length)) = free.filter(|_| job.terms.order != PayOrder::Free) else {
+        return Ok(false);
+    };
+    let (day, buyer) = (job.created_at.day(), job.buyer.0.as_bytes().to_vec());
+    let (mine, all): (u32, u32) = connection
+        .prepare_cached(
+            "SELECT coalesce(sum(jobs) FILTER (WHERE buyer = ?2), 0), coalesce(sum(jobs), 0) FROM free_jobs WHERE day = ?1",
+        )?
+        .query_row(params![day, buyer], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    if !tier.takes(job, names_length, mine, all) {
+        return Ok(false);
+    }
+    tier.give(job);
+    connection
+        .prepare_cached(
+            "INSERT INTO free_jobs VALUES (?1, ?2, 1) ON CONFLICT (day, buyer) DO UPDATE SET jobs = jobs + 1",
+        )?
+        .execute(params![day, buyer])?;
+    connection.prepare_cached(FORGET_FREE)?.execute([])?;
+    Ok(true)
 }
 
 const OWED_BY_ONE: &str = "SELECT coalesce(sum(debt_msat), 0) FROM jobs

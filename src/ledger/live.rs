@@ -166,7 +166,7 @@ impl Live {
         all.into_iter().map(|(_, id)| id.0).collect()
     }
 
-    /// Queued jobs that may start now: paid ones first, then the higher bid, then age.
+    /// Queued jobs that may start now: those that pay to go first, then paid ones, then the higher bid, then age.
     pub(super) fn queue(&self, now: Time, limit: usize) -> Vec<Job> {
         let due = |job: &&Arc<Job>| job.state == State::Queued && is_due(job, now);
         let mut queued: Vec<&Arc<Job>> = self.jobs.values().filter(due).collect();
@@ -175,7 +175,14 @@ impl Live {
             let paid =
                 !job.paid.is_zero() || matches!(job.terms.order, PayOrder::Before | PayOrder::Hold);
             let bid = job.terms.bid_msat.unwrap_or(Msat::ZERO);
-            (!paid, std::cmp::Reverse(bid), job.created_at, job.id)
+            let first = job.terms.priority_percent > 0;
+            (
+                !first,
+                !paid,
+                std::cmp::Reverse(bid),
+                job.created_at,
+                job.id,
+            )
         });
         queued.truncate(limit);
         queued.into_iter().map(|job| (**job).clone()).collect()

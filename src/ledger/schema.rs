@@ -316,6 +316,16 @@ CREATE TABLE offer_totals (
 ) STRICT, WITHOUT ROWID;
 ";
 
+/// Jobs that were free, by day (UTC) and buyer. Only today's are asked for.
+const FREE: &str = "
+CREATE TABLE free_jobs (
+  day             TEXT NOT NULL,
+  buyer           BLOB NOT NULL,
+  jobs            INTEGER NOT NULL,
+  PRIMARY KEY (day, buyer)
+) STRICT, WITHOUT ROWID;
+";
+
 /// Of a ledger that no vend of this version has opened for writing.
 const NO_BALANCES: &str = "
 CREATE TEMP VIEW balances AS SELECT X'' AS buyer, 0 AS msat WHERE 0;
@@ -366,7 +376,7 @@ CREATE TABLE model_work (
 ) STRICT, WITHOUT ROWID;
 ";
 
-const VERSIONS: [&str; 18] = [
+const VERSIONS: [&str; 19] = [
     FIRST,
     HOURS,
     LISTS,
@@ -385,6 +395,7 @@ const VERSIONS: [&str; 18] = [
     MARKET,
     WORK,
     OFFERS,
+    FREE,
 ];
 
 /// The newest version.

@@ -67,6 +67,7 @@ fn taken(event: &Event, seller: &Keys) -> Result<Vec<Message>, DropReason> {
             per_1k_input: 2,
             per_1k_output: 2,
         },
+        priority_percent: 0,
     };
     request::agree(&request, &offer)?;
     let texts = request.prompt_parts.iter().map(|part| match part {

@@ -41,6 +41,7 @@ fn what_must_not_be_sent_is_not_composed() {
         amount: Msat(0),
         bolt11: INVOICE.to_owned(),
         used: Msat::ZERO,
+        priority_percent: 0,
     };
     assert!(fails(&plain, &nothing).contains("nothing"));
     let feedback = market.reply(
@@ -90,6 +91,7 @@ fn strangers_names_in_a_feedback_are_clean() {
     let reply = Reply::Processing {
         position: None,
         substituted,
+        priority_percent: 0,
     };
     let event = market.reply(&market.ask(Encryption::Plain), &reply);
     let said = &values(&event, "status")[0][1];

@@ -117,11 +117,13 @@ fn nothing_of_an_encrypted_job_is_in_clear() {
         Reply::Processing {
             position: Some(2),
             substituted: Some(("SecretModel".to_owned(), "gemma2".to_owned())),
+            priority_percent: 0,
         },
         Reply::PaymentRequired {
             amount: Msat(21_000),
             bolt11: INVOICE.to_owned(),
             used: Msat(5_000),
+            priority_percent: 0,
         },
     ];
     for scheme in [Encryption::Nip04, Encryption::Nip44] {
@@ -163,6 +165,7 @@ fn feedback_is_read_in_every_scheme_with_amount_and_status_in_clear() {
             Reply::Processing {
                 position: Some(2),
                 substituted,
+                priority_percent: 0,
             },
             "processing",
             "In the queue, at place 2. The model LLaMA-2 is not offered here; gemma2 answers instead.",
@@ -171,15 +174,26 @@ fn feedback_is_read_in_every_scheme_with_amount_and_status_in_clear() {
             Reply::Processing {
                 position: None,
                 substituted: None,
+                priority_percent: 0,
             },
             "processing",
             "Your request is in work.",
+        ),
+        (
+            Reply::Processing {
+                position: None,
+                substituted: None,
+                priority_percent: 25,
+            },
+            "processing",
+            "Your request is in work. It goes first, for 25 % more.",
         ),
         (
             Reply::PaymentRequired {
                 amount: Msat(21_000),
                 bolt11: INVOICE.to_owned(),
                 used: Msat::ZERO,
+                priority_percent: 0,
             },
             "payment-required",
             "The work starts once this invoice is paid. What the work does not use of it is your balance for the next request.",
@@ -189,9 +203,10 @@ fn feedback_is_read_in_every_scheme_with_amount_and_status_in_clear() {
                 amount: Msat(21_000),
                 bolt11: INVOICE.to_owned(),
                 used: Msat(5_000),
+                priority_percent: 50,
             },
             "payment-required",
-            "5 sats of your balance pay for a part. The work starts once this invoice is paid. \
+            "5 sats of your balance pay for a part. It goes first, for 50 % more. The work starts once this invoice is paid. \
              What the work does not use of it is your balance for the next request.",
         ),
         (

@@ -124,6 +124,7 @@ impl Case {
                 token_ceiling: 1_024,
                 prompt_bytes: 100,
                 price_of: &price,
+                priority_percent: 0,
             },
             kinds: &[5000, 5050],
             specials: &[],

@@ -35,6 +35,8 @@ pub struct Offer<'a> {
     pub prompt_bytes: usize,
     /// What a model costs.
     pub price_of: &'a dyn Fn(&str) -> PriceRule,
+    /// What is added for a request that wants to go first, percent; 0: not offered.
+    pub priority_percent: u32,
 }
 
 /// What both sides agree on.
@@ -48,6 +50,10 @@ pub struct Agreed {
     pub params: TextParams,
     /// What it costs.
     pub price: PriceRule,
+    /// What is added to it, as it goes first; percent.
+    pub priority_percent: u32,
+    /// Did the request say how long its answer may be?
+    pub names_length: bool,
     /// The offer that it is for.
     pub offer: String,
     /// What was changed, clean, for the timeline.
@@ -72,7 +78,13 @@ pub fn agree(request: &Request, offer: &Offer) -> Result<Agreed, DropReason> {
     if request.foreign_payment && !price.is_free() {
         return Err(DropReason::UnsupportedPayment);
     }
-    if request.bid.is_some_and(|bid| price.refuses(bid)) {
+    let priority_percent = if request.priority && !price.is_free() {
+        offer.priority_percent
+    } else {
+        0
+    };
+    let own = |bid| PriceRule::beside(priority_percent, bid);
+    if request.bid.is_some_and(|bid| price.refuses(own(bid))) {
         return Err(DropReason::BidTooLow);
     }
     let mut notes = Notes::default();
@@ -86,6 +98,8 @@ pub fn agree(request: &Request, offer: &Offer) -> Result<Agreed, DropReason> {
         model,
         substituted,
         price,
+        priority_percent,
+        names_length: request.max_tokens.is_some(),
         offer: PLAIN.to_owned(),
         notes: notes.0,
     };
@@ -107,7 +121,8 @@ pub fn cut_to_bid(
         return Ok(());
     };
     let input = most_input_tokens(prompt_bytes);
-    let output = agreed.price.output_within(input, bid);
+    let own = PriceRule::beside(agreed.priority_percent, bid);
+    let output = agreed.price.output_within(input, own);
     let output = output.filter(|output| *output > 0);
     let output = output.ok_or(DropReason::BidTooLow)?;
     let asked = agreed.params.max_tokens;

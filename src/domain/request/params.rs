@@ -34,6 +34,7 @@ pub(super) struct Params {
     pub frequency_penalty: Option<f64>,
     pub seed: Option<u64>,
     pub stream: bool,
+    pub priority: bool,
     /// A known name has a value that is no number at all.
     pub bad: bool,
 }
@@ -63,6 +64,7 @@ impl Params {
             "top_p" => first(&mut self.top_p, Some(number(value)?)),
             "frequency_penalty" => first(&mut self.frequency_penalty, Some(number(value)?)),
             "stream" => self.stream |= is_yes(value),
+            "priority" => self.priority |= value.trim().eq_ignore_ascii_case("high"),
             "seed" => first(&mut self.seed, seed(value, notes)?),
             _ => {}
         }

@@ -108,6 +108,7 @@ fn offer<'a>(
         token_ceiling: 1_024,
         prompt_bytes: 1_000,
         price_of,
+        priority_percent: 0,
     }
 }
 

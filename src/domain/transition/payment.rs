@@ -33,12 +33,14 @@ impl Next {
             State::Quoting => {
                 job.state = State::AwaitingPayment;
                 let used = job.balance_used;
+                let priority_percent = job.terms.priority_percent;
                 self.draft(
                     Role::PaymentRequired,
                     Reply::PaymentRequired {
                         amount,
                         bolt11,
                         used,
+                        priority_percent,
                     },
                 );
             }

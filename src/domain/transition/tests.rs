@@ -36,6 +36,7 @@ pub fn job(order: PayOrder) -> Job {
                 per_1k_input: 2,
                 per_1k_output: 2,
             },
+            priority_percent: 0,
             order,
             bid_msat: None,
             input_tokens_most: 69,

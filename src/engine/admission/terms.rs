@@ -4,7 +4,7 @@ use nostr::{PublicKey, RelayUrl};
 
 use crate::config::Settings;
 use crate::config::schema::{OtherModel, PayMode};
-use crate::domain::admission::{self, Admit, Limits};
+use crate::domain::admission::{self, Admit, FreeTier, Limits};
 use crate::domain::credit::{self, Debt};
 use crate::domain::fair::Rates;
 use crate::domain::hold_secret::HoldSecrets;
@@ -33,6 +33,7 @@ pub(super) fn offer<'a>(
         token_ceiling: settings.text.token_ceiling(),
         prompt_bytes: settings.limits.prompt_bytes as usize,
         price_of,
+        priority_percent: settings.price.priority_percent,
     }
 }
 
@@ -75,6 +76,7 @@ pub(super) fn job(
             substituted: agreed.substituted,
             params: agreed.params,
             price: agreed.price,
+            priority_percent: agreed.priority_percent,
             order,
             bid_msat: request.bid,
             input_tokens_most: most_input_tokens(message::most_bytes(messages)),
@@ -137,6 +139,16 @@ pub(super) fn credit(settings: &Settings, buyer: Standing) -> Option<credit::Lim
     (payment.mode == PayMode::Credit).then(|| credit::Limits {
         each: Msat::from_sats(each),
         all: Msat::from_sats(payment.unpaid_sats_total),
+    })
+}
+
+/// What is given away in a day, where the settings say that anything is.
+pub(super) fn free(settings: &Settings) -> Option<FreeTier> {
+    let payment = &settings.payment;
+    (payment.free_per_buyer_per_day > 0).then_some(FreeTier {
+        each: payment.free_per_buyer_per_day,
+        all: payment.free_per_day,
+        max_tokens: payment.free_max_tokens,
     })
 }
 

@@ -116,6 +116,7 @@ fn plain(
         kinds: if open { &settings.nostr.kinds } else { &[] },
         models: &models,
         token_ceiling: text.token_ceiling(),
+        more_params: priority(settings),
         ..general(settings)
     };
     announce::handler(us, &info, now)
@@ -134,10 +135,9 @@ fn of_special(
         offer::TRANSLATION => "Translations by a local language model, paid over Lightning",
         _ => ABOUT,
     };
-    let params: Vec<&str> = ["language", "length"]
-        .into_iter()
-        .filter(|name| special.template.has(name))
-        .collect();
+    let fields = ["language", "length"].into_iter();
+    let fields = fields.filter(|name| special.template.has(name));
+    let params: Vec<&str> = fields.chain(priority(settings).iter().copied()).collect();
     let info = Handler {
         identifier: &identifier(&special.name),
         name: &format!("{}: {}", shop_name(settings), special.name),
@@ -155,6 +155,15 @@ fn shop_name(settings: &Settings) -> &str {
     match settings.nostr.name.as_str() {
         "" => "vend",
         name => name,
+    }
+}
+
+/// The parameter of a request that wants to go first, where that is offered.
+const fn priority(settings: &Settings) -> &'static [&'static str] {
+    if settings.price.priority_percent > 0 {
+        &["priority"]
+    } else {
+        &[]
     }
 }
 

@@ -189,3 +189,34 @@ fn what_is_owed_is_summed_from_an_index() {
         );
     }
 }
+
+#[tokio::test]
+async fn only_so_many_jobs_of_a_day_are_free() {
+    let (_folder, ledger) = open();
+    let tier = FreeTier {
+        each: 2,
+        all: 3,
+        max_tokens: 128,
+    };
+    let [one, other] = buyers(2).try_into().unwrap();
+    // The first names a longer answer than a free one may be.
+    let asks = [one, one, one, one, other, other];
+    let asks = (1_u8..).zip(asks).map(|(n, buyer)| {
+        ledger.admit(NewJob {
+            free: Some((tier, n == 1)),
+            ..new(n, buyer)
+        })
+    });
+    let jobs = futures::future::join_all(asks).await;
+    let jobs: Vec<Job> = jobs.into_iter().map(|job| job.unwrap().unwrap()).collect();
+    let free: Vec<bool> = jobs
+        .iter()
+        .map(|job| job.terms.order == PayOrder::Free)
+        .collect();
+    assert_eq!(free, [false, true, true, false, true, false]);
+    for job in jobs.iter().filter(|job| job.terms.order == PayOrder::Free) {
+        assert_eq!(job.terms.params.max_tokens, 128);
+        assert_eq!((job.price, job.invoice.as_ref()), (Some(Msat::ZERO), None));
+        assert_eq!((job.state, job.debt.amount), (State::Queued, Msat::ZERO));
+    }
+}

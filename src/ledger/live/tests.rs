@@ -3,6 +3,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::domain::job::PayOrder;
+use crate::domain::msat::Msat;
 use crate::domain::transition::{intent, tests::job as fresh};
 use crate::ledger::{Change, Ledger, NewJob};
 
@@ -19,6 +20,7 @@ fn numbered(number: u8, change: impl FnOnce(&mut Job)) -> Job {
 fn queued(number: u8, bid: u64, paid: bool) -> Job {
     numbered(number, |job| {
         job.state = State::Queued;
+        job.terms.order = PayOrder::After;
         job.terms.bid_msat = (bid > 0).then(|| Msat::from_sats(bid));
         job.paid = if paid { Msat::from_sats(1) } else { Msat::ZERO };
     })
@@ -29,7 +31,7 @@ fn ids(jobs: &[Job]) -> Vec<u8> {
 }
 
 #[test]
-fn the_queue_is_paid_ones_then_bids_then_age() {
+fn the_queue_is_priority_then_paid_ones_then_bids_then_age() {
     let mut live = Live::default();
     // Paid after the work, so that nothing but a payment makes one paid.
     let queued = |number, bid, paid| {
@@ -51,10 +53,14 @@ fn the_queue_is_paid_ones_then_bids_then_age() {
         job.terms.order = PayOrder::After;
         job.next_at = Some(Time(500));
     }));
-    assert_eq!(ids(&live.queue(Time(499), 64)), [4, 3, 2, 5, 1]);
-    assert_eq!(ids(&live.queue(Time(500), 2)), [4, 3]);
+    live.put(&numbered(7, |job| {
+        job.state = State::Queued;
+        job.terms.priority_percent = 20;
+    }));
+    assert_eq!(ids(&live.queue(Time(499), 64)), [7, 4, 3, 2, 5, 1]);
+    assert_eq!(ids(&live.queue(Time(500), 3)), [7, 4, 3]);
     assert_eq!(live.next_due([State::Queued; 2]), Some(Time(500)));
-    assert_eq!(live.counts(), (6, 0));
+    assert_eq!(live.counts(), (7, 0));
 }
 
 #[test]

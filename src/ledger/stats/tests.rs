@@ -41,6 +41,7 @@ fn job() -> Job {
                 per_1k_input: 2,
                 per_1k_output: 2,
             },
+            priority_percent: 0,
             order: PayOrder::After,
             bid_msat: None,
             input_tokens_most: 69,
