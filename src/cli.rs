@@ -25,6 +25,7 @@ mod price;
 mod prompt;
 mod purchases;
 mod qr;
+mod queue;
 mod receipts;
 mod recover;
 mod request;
@@ -134,6 +135,8 @@ enum Sub {
     Receipts(receipts::Args),
     /// What a request would cost here, least and most
     Price(price::Args),
+    /// The waiting jobs, each with why it stands where it stands; `up`, `down` and `cancel` change it
+    Queue(queue::Args),
     /// Who asked, paid and owes; `block`, `unblock` and `trust` decide about one
     Buyers(buyers::Args),
     /// What is asked and charged on the shop's relays, and what was missed, as counts
@@ -208,6 +211,7 @@ fn dispatch(cli: Cli) -> Outcome {
         Some(Sub::Stats(json)) => stats::main(&global, json),
         Some(Sub::Receipts(args)) => receipts::main(&global, &args),
         Some(Sub::Price(args)) => price::main(&global, &args),
+        Some(Sub::Queue(args)) => queue::main(&global, args),
         Some(Sub::Buyers(args)) => buyers::main(&global, args),
         Some(Sub::Market(args)) => market::main(&global, args),
         Some(Sub::Recover(args)) => recover::main(&global, &args),

@@ -38,6 +38,7 @@ pub mod payment_status;
 pub mod price;
 pub mod purchase;
 pub mod query;
+pub mod queue;
 pub mod recovered;
 pub mod refusal;
 pub mod reply;

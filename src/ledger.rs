@@ -13,6 +13,7 @@ mod mend;
 mod outbox;
 mod purchases;
 mod questions;
+mod queue;
 mod repair;
 mod rows;
 mod schema;

@@ -32,7 +32,7 @@ pub async fn connect(places: &Places) -> Option<Client> {
 }
 
 /// Says where nothing runs, and what to do: the demo has a data directory of its own.
-fn not_running(places: &Places) -> Exit {
+pub fn not_running(places: &Places) -> Exit {
     if let Some(holder) = read_lock(places) {
         return Exit::failed(&format!(
             "vend (process {}) has {} and does not answer yet: it is starting or ending; ask again in a moment",
@@ -68,9 +68,11 @@ fn told(reply: Reply) -> Outcome {
         Reply::Refused { detail } => Err(Exit::failed(&detail)),
         Reply::Status { status } => print(&status),
         // Nothing here asks for them: `vend doctor` makes its own tests, `vend jobs` reads the ledger.
-        Reply::Tested { .. } | Reply::Jobs { .. } | Reply::Job { .. } | Reply::Desk { .. } => {
-            Ok(())
-        }
+        Reply::Tested { .. }
+        | Reply::Jobs { .. }
+        | Reply::Job { .. }
+        | Reply::Desk { .. }
+        | Reply::Queue { .. } => Ok(()),
     }
 }
 

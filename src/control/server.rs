@@ -161,6 +161,8 @@ async fn serve(stream: UnixStream, hub: Hub, stop: CancellationToken) {
                         command @ (Command::Test { .. }
                         | Command::Jobs { .. }
                         | Command::Job { .. }
+                        | Command::Queue
+                        | Command::Move { .. }
                         | Command::Desk
                         | Command::Recover { .. }),
                     ),

@@ -10,6 +10,7 @@ use super::health::{Check, Status};
 use super::id::RequestId;
 use super::job::JobView;
 use super::query::JobsQuery;
+use super::queue::Queue;
 use super::standing::Decision;
 
 /// A command to the engine.
@@ -87,6 +88,16 @@ pub enum Command {
     Backup {
         /// An absolute path; nothing may be there yet.
         file: PathBuf,
+    },
+    /// The queue: what runs, and what waits and why.
+    Queue,
+    /// Move a waiting job one place.
+    Move {
+        /// Which; `job` on the socket, where `id` is the call's.
+        #[serde(rename = "job")]
+        id: RequestId,
+        /// Nearer to its turn, or further back.
+        up: bool,
     },
     /// The recovery desk: open cases, and what was decided.
     Desk,
@@ -168,6 +179,11 @@ pub enum Reply {
     Desk {
         /// It.
         desk: Box<Desk>,
+    },
+    /// The queue.
+    Queue {
+        /// It.
+        queue: Box<Queue>,
     },
     /// It can't be done; says why and what to do.
     Refused {

@@ -235,6 +235,10 @@ impl Supervisor {
                 let copied = ledger_care::copy(self.shop.clone(), self.place.data.clone(), file);
                 return self.look_up(copied, back);
             }
+            Command::Queue => return self.look_up(lookup::queue(self.shop.clone()), back),
+            Command::Move { id, up } => {
+                return self.look_up(lookup::move_in_queue(self.shop.clone(), id, up), back);
+            }
             Command::Desk => return self.look_up(recovery_desk::desk(self.shop.clone()), back),
             Command::Recover {
                 id,

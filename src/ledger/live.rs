@@ -14,10 +14,10 @@ use rusqlite::Connection;
 use super::questions::Question;
 use super::shift::LONGEST_WAIT_MS;
 use super::waiting::Waiting;
-use super::{LedgerError, rows};
+use super::{LedgerError, queue as moved, rows};
 use crate::domain::id::{BootId, RequestId};
-use crate::domain::job::{InvoiceState, Job, PayOrder, State};
-use crate::domain::msat::Msat;
+use crate::domain::job::{InvoiceState, Job, State};
+use crate::domain::queue::{self, Move};
 use crate::domain::time::Time;
 
 /// Jobs whose invoice is asked for in one round.
@@ -56,6 +56,8 @@ pub(super) struct Live {
     pub(super) questions: HashMap<RequestId, Question>,
     /// What is due at the relays.
     pub(super) outbox: Waiting,
+    /// What the seller moved in the queue.
+    pub(super) moves: Vec<Move>,
 }
 
 /// The one live set of an open ledger.
@@ -66,6 +68,8 @@ impl Shared {
     /// Reads it from the ledger.
     pub(super) fn read(connection: &Connection) -> Result<Self, LedgerError> {
         let shared = Self::default();
+        let moves = moved::moves(connection)?;
+        shared.with(|live| live.moves = moves);
         for rest in [AT_WORK, HELD] {
             for job in rows::all(connection, rest, [])? {
                 shared.with(|live| live.put(&job));
@@ -166,26 +170,13 @@ impl Live {
         all.into_iter().map(|(_, id)| id.0).collect()
     }
 
-    /// Queued jobs that may start now: those that pay to go first, then paid ones, then the higher bid, then age.
+    /// Queued jobs that may start now, in the queue's order (`domain::queue`).
     pub(super) fn queue(&self, now: Time, limit: usize) -> Vec<Job> {
         let due = |job: &&Arc<Job>| job.state == State::Queued && is_due(job, now);
-        let mut queued: Vec<&Arc<Job>> = self.jobs.values().filter(due).collect();
-        queued.sort_by_key(|job| {
-            // Paid first, by an invoice or out of a balance: it would not be queued else.
-            let paid =
-                !job.paid.is_zero() || matches!(job.terms.order, PayOrder::Before | PayOrder::Hold);
-            let bid = job.terms.bid_msat.unwrap_or(Msat::ZERO);
-            let first = job.terms.priority_percent > 0;
-            (
-                !first,
-                !paid,
-                std::cmp::Reverse(bid),
-                job.created_at,
-                job.id,
-            )
-        });
+        let mut queued: Vec<Arc<Job>> = self.jobs.values().filter(due).cloned().collect();
+        queue::sort(&mut queued, &self.moves);
         queued.truncate(limit);
-        queued.into_iter().map(|job| (**job).clone()).collect()
+        queued.into_iter().map(|job| (*job).clone()).collect()
     }
 
     /// Jobs for which the wallet is to be asked for an invoice now, the oldest first.

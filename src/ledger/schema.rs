@@ -326,6 +326,15 @@ CREATE TABLE free_jobs (
 ) STRICT, WITHOUT ROWID;
 ";
 
+/// What the seller moved in the queue, in the order in which it was moved.
+const MOVES: &str = "
+CREATE TABLE queue_moves (
+  seq             INTEGER PRIMARY KEY,
+  job_id          BLOB NOT NULL,
+  before_id       BLOB NOT NULL
+) STRICT;
+";
+
 /// Of a ledger that no vend of this version has opened for writing.
 const NO_BALANCES: &str = "
 CREATE TEMP VIEW balances AS SELECT X'' AS buyer, 0 AS msat WHERE 0;
@@ -376,7 +385,7 @@ CREATE TABLE model_work (
 ) STRICT, WITHOUT ROWID;
 ";
 
-const VERSIONS: [&str; 19] = [
+const VERSIONS: [&str; 20] = [
     FIRST,
     HOURS,
     LISTS,
@@ -396,6 +405,7 @@ const VERSIONS: [&str; 19] = [
     WORK,
     OFFERS,
     FREE,
+    MOVES,
 ];
 
 /// The newest version.

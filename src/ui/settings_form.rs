@@ -224,7 +224,11 @@ impl Form {
         let state = match reply {
             Reply::Tested { checks } => TestState::Done(checks),
             Reply::Refused { detail } | Reply::Done { detail } => TestState::Refused(detail),
-            Reply::Status { .. } | Reply::Jobs { .. } | Reply::Job { .. } | Reply::Desk { .. } => {
+            Reply::Status { .. }
+            | Reply::Jobs { .. }
+            | Reply::Job { .. }
+            | Reply::Desk { .. }
+            | Reply::Queue { .. } => {
                 return;
             }
         };

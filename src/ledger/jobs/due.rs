@@ -111,7 +111,7 @@ impl Ledger {
         self.live.with(|live| live.cancellable(most))
     }
 
-    /// Queued jobs that may start now: paid ones first, then the higher bid, then age.
+    /// Queued jobs that may start now, in the queue's order (`domain::queue`).
     #[must_use]
     pub fn queue(&self, now: Time, limit: usize) -> Vec<Job> {
         self.live.with(|live| live.queue(now, limit))
