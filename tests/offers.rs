@@ -190,21 +190,6 @@ async fn a_model_that_an_offer_does_not_have_is_refused() {
 }
 
 #[tokio::test]
-async fn doctor_says_which_offer_has_no_model() {
-    let (shop, model) = shop().await;
-    model.set_models(&["gemma2:latest"]);
-    let told = shop.json(&["doctor"]);
-    let rows = told["checks"].as_array().unwrap();
-    let law = rows
-        .iter()
-        .find(|row| row["target"] == "law:latest")
-        .unwrap();
-    assert_eq!(law["status"], "warn");
-    assert_eq!(law["fix"], "vend config set offer.law.model");
-    shop.close().await;
-}
-
-#[tokio::test]
 async fn a_price_is_told_for_each_offer() {
     let (shop, _model) = shop().await;
     let told = shop.json(&["price", "Good morning"]);

@@ -20,7 +20,6 @@ fn numbered(number: u8, change: impl FnOnce(&mut Job)) -> Job {
 fn queued(number: u8, bid: u64, paid: bool) -> Job {
     numbered(number, |job| {
         job.state = State::Queued;
-        job.terms.order = PayOrder::After;
         job.terms.bid_msat = (bid > 0).then(|| Msat::from_sats(bid));
         job.paid = if paid { Msat::from_sats(1) } else { Msat::ZERO };
     })
