@@ -155,15 +155,13 @@ impl Admission {
             let this = self.clone();
             beside.spawn(async move {
                 let found = this.fetch(ids, hints).await;
-                this.finish(arrived, admit, &found, &settings).await;
+                Box::pin(this.finish(arrived, admit, &found, &settings)).await;
                 drop(slot);
             });
             return;
         }
         if self.shop.work_wanted().iter().all(|bits| *bits == 0) {
-            return self
-                .finish(arrived, admit, &BTreeMap::new(), &settings)
-                .await;
+            return Box::pin(self.finish(arrived, admit, &BTreeMap::new(), &settings)).await;
         }
         // Mining takes a while, and must not hold up the next request.
         while beside.len() >= AT_ONCE + admission::FETCHED_OF_ALL as usize {
@@ -172,8 +170,7 @@ impl Admission {
         }
         let this = self.clone();
         beside.spawn(async move {
-            this.finish(arrived, admit, &BTreeMap::new(), &settings)
-                .await;
+            Box::pin(this.finish(arrived, admit, &BTreeMap::new(), &settings)).await;
         });
     }
 
@@ -314,21 +311,18 @@ impl Admission {
             answer: None,
         };
         crash::point("admit.before");
-        let entered = self
-            .shop
-            .ledger
-            .admit(NewJob {
-                job,
-                texts,
-                from: relay.to_string(),
-                notes,
-                drafts,
-                most_waiting,
-                credit,
-                question: self.shop.next_question(),
-                free,
-            })
-            .await?;
+        let new = NewJob {
+            job,
+            texts,
+            from: relay.to_string(),
+            notes,
+            drafts,
+            most_waiting,
+            credit,
+            question: self.shop.next_question(),
+            free,
+        };
+        let entered = self.shop.ledger.admit(new).await?;
         crash::point("admit.after");
         self.shop.ledger_works();
         let job = entered?;
