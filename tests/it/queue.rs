@@ -1,16 +1,7 @@
 //! `vend queue` over the control socket, and from the ledger where nothing runs: what waits and why, moved and cancelled.
 
-#[path = "support/fake_ollama.rs"]
-mod fake_ollama;
-#[path = "support/fake_relay.rs"]
-mod fake_relay;
-#[path = "support/inside.rs"]
-mod inside;
-#[path = "support/shop.rs"]
-mod shop;
-
-use fake_ollama::{FakeOllama, Fault};
-use inside::{Inside, status_of};
+use crate::support::fake_ollama::{FakeOllama, Fault};
+use crate::support::inside::{Inside, status_of};
 use nostr::{Event, EventBuilder, Keys, Kind, Tag};
 use serde_json::Value;
 use vend::config::place::{DataLock, Places};

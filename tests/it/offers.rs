@@ -1,17 +1,9 @@
 //! A seller with three offers: plain text, translations, and a model of its own under its own price. Each is announced, found by
 //! its kind and model, told its own words, priced and counted by itself.
 
-#[path = "support/fake_ollama.rs"]
-mod fake_ollama;
-#[path = "support/fake_relay.rs"]
-mod fake_relay;
-#[path = "support/inside.rs"]
-mod inside;
-#[path = "support/shop.rs"]
-mod shop;
-
-use fake_ollama::FakeOllama;
-use inside::{Inside, LONGEST, status_of};
+use crate::support::fake_ollama::FakeOllama;
+use crate::support::inside::{Inside, LONGEST, status_of};
+use crate::support::shop;
 use nostr::{Event, EventBuilder, Keys, Kind, Tag};
 use serde_json::Value;
 use vend::domain::command::Command;
