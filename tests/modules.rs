@@ -139,8 +139,9 @@ const CIRCLES: &[(&str, &[&str])] = &[
     (
         "engine",
         &[
-            "admission announce audit buyers clock context copies invoicer last_look machine mint payments pongs preflight radar \
-          recovery_desk redeliver signs transition twins wallets zaps",
+            "admission signs",
+            "announce audit buyers clock context copies invoicer last_look machine mint payments preflight recovery_desk redeliver \
+             transition twins wallets",
         ],
     ),
     ("inference", &["http lines"]),

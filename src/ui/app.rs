@@ -32,7 +32,7 @@ mod typing;
 
 pub use ask::{Ask, Then};
 pub use feed::Feed;
-pub use first_start::Step;
+pub use first_start::FirstStep;
 pub use notice::Notice;
 pub use palette::Palette;
 
@@ -141,7 +141,7 @@ pub struct App {
     /// The settings.
     pub form: Form,
     /// The step of the first start that the keys have chosen.
-    pub step: Option<Step>,
+    pub step: Option<FirstStep>,
 }
 
 impl App {

@@ -160,7 +160,7 @@ fn an_unknown_word_lists_the_known_ones() {
 fn an_unknown_key_asks_whether_another_was_meant() {
     assert_eq!(
         line("[price]\n\nmin_price_sat = 3\n"),
-        "config.toml:3: price.min_price_sat: found an unknown key; allowed: min_price_sats, price_per_1k_tokens, \
+        "config.toml:3: price.min_price_sat: found an unknown key; allowed: min_price_sats, price_per_1k_tokens, priority_percent, \
          model; did you mean `min_price_sats`?"
     );
     assert_eq!(

@@ -103,7 +103,9 @@ impl Tape {
                 let Command::Job { id } = command else {
                     panic!("not on the tape: {command:?}");
                 };
-                let detail = Box::new(known[&id].clone());
+                // Beside a wide table stands a job that nobody had opened when the tape was recorded.
+                let Some(detail) = known.get(&id) else { break };
+                let detail = Box::new(detail.clone());
                 app.handle(Input::Looked(Reply::Job { detail }));
             }
         }

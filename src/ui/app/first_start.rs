@@ -12,7 +12,7 @@ const CHECKED_MAX: usize = 16;
 
 /// What a shop needs until its first sale.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step {
+pub enum FirstStep {
     /// A key.
     Identity,
     /// Where the money goes.
@@ -25,7 +25,7 @@ pub enum Step {
     Sale,
 }
 
-impl Step {
+impl FirstStep {
     /// In their order.
     pub const ALL: [Self; 5] = [
         Self::Identity,
@@ -81,11 +81,11 @@ impl App {
 
     /// The chosen step: by the keys, else the first that failed, else the sale.
     #[must_use]
-    pub fn first_step(&self) -> Step {
+    pub fn first_step(&self) -> FirstStep {
         self.step.unwrap_or_else(|| {
             let steps = view::first_steps(self);
             let failed = (steps.iter()).find(|one| one.health == HealthLevel::Down);
-            failed.map_or(Step::Sale, |one| one.step)
+            failed.map_or(FirstStep::Sale, |one| one.step)
         })
     }
 
@@ -94,9 +94,9 @@ impl App {
             return;
         }
         let here = self.first_step();
-        let at = Step::ALL.iter().position(|step| *step == here);
-        let to = moved(at.unwrap_or(0), Step::ALL.len() - 1);
-        self.step = Step::ALL.get(to).copied();
+        let at = FirstStep::ALL.iter().position(|step| *step == here);
+        let to = moved(at.unwrap_or(0), FirstStep::ALL.len() - 1);
+        self.step = FirstStep::ALL.get(to).copied();
     }
 
     /// Enter: the setting of the step, or the step itself.
@@ -108,8 +108,8 @@ impl App {
             return actions;
         }
         match step {
-            Step::Sale if self.store.state == ShopState::Offline => return self.toggle(),
-            Step::Sale => {
+            FirstStep::Sale if self.store.state == ShopState::Offline => return self.toggle(),
+            FirstStep::Sale => {
                 self.message = Some(
                     "nothing to do but wait: the first buyer who pays ends this list; o goes offline"
                         .to_owned(),

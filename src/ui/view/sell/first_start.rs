@@ -5,7 +5,7 @@ use super::{DETAIL, Line, piece, toggle_key};
 use crate::domain::command::Probe;
 use crate::domain::health::{CheckStatus, HealthLevel, ShopState};
 use crate::domain::text::clean;
-use crate::ui::app::{App, Step};
+use crate::ui::app::{App, FirstStep};
 use crate::ui::painter::words;
 use crate::ui::settings_form::TestState;
 use crate::ui::theme::{Role, Theme, of_health, word};
@@ -17,7 +17,7 @@ const BEFORE: u16 = 21;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Standing {
     /// Which.
-    pub step: Step,
+    pub step: FirstStep,
     /// Done is [`HealthLevel::Ok`].
     pub health: HealthLevel,
     /// The word beside its mark.
@@ -29,7 +29,12 @@ pub struct Standing {
 }
 
 impl Standing {
-    fn new(step: Step, health: HealthLevel, word: &'static str, what: impl Into<String>) -> Self {
+    fn new(
+        step: FirstStep,
+        health: HealthLevel,
+        word: &'static str,
+        what: impl Into<String>,
+    ) -> Self {
         Self {
             step,
             health,
@@ -49,16 +54,16 @@ pub fn steps(app: &App) -> [Standing; 5] {
         clean(&npub, 20)
     );
     [
-        Standing::new(Step::Identity, HealthLevel::Ok, "done", identity),
+        Standing::new(FirstStep::Identity, HealthLevel::Ok, "done", identity),
         wallet(app),
-        of_kind(app, Step::Model),
-        of_kind(app, Step::Relays),
+        of_kind(app, FirstStep::Model),
+        of_kind(app, FirstStep::Relays),
         sale(app),
     ]
 }
 
 fn wallet(app: &App) -> Standing {
-    let mut step = of_kind(app, Step::Wallet);
+    let mut step = of_kind(app, FirstStep::Wallet);
     let sandbox = app.form.in_file("wallet.backend").as_deref() == Some("sandbox");
     let demo = app.banner.is_some();
     if !demo && step.health != HealthLevel::Down && (app.store.wallet.sandbox || sandbox) {
@@ -76,11 +81,11 @@ fn sale(app: &App) -> Standing {
         _ if app.store.queue.running > 0 => ("wait", "a job is running".to_owned()),
         _ => ("wait", "a buyer asks, is answered and pays".to_owned()),
     };
-    Standing::new(Step::Sale, HealthLevel::Unknown, word, what)
+    Standing::new(FirstStep::Sale, HealthLevel::Unknown, word, what)
 }
 
 /// What a light, a test or the settings say of a step.
-fn of_kind(app: &App, step: Step) -> Standing {
+fn of_kind(app: &App, step: FirstStep) -> Standing {
     let tested = tested(app, step);
     if app.store.state == ShopState::Offline
         && let Some(tested) = tested
@@ -124,13 +129,13 @@ fn of_kind(app: &App, step: Step) -> Standing {
 }
 
 /// What the tests of a step showed; none where none was made.
-fn tested(app: &App, step: Step) -> Option<Standing> {
+fn tested(app: &App, step: FirstStep) -> Option<Standing> {
     let of_step = |probe: &&Probe| {
         matches!(
             (step, probe),
-            (Step::Wallet, Probe::Wallet)
-                | (Step::Model, Probe::Endpoint { .. })
-                | (Step::Relays, Probe::Relay { .. })
+            (FirstStep::Wallet, Probe::Wallet)
+                | (FirstStep::Model, Probe::Endpoint { .. })
+                | (FirstStep::Relays, Probe::Relay { .. })
         )
     };
     let tests = || app.form.tests.iter().filter(|(probe, _)| of_step(probe));
@@ -180,7 +185,7 @@ fn tested(app: &App, step: Step) -> Option<Standing> {
 pub fn lines(app: &App, theme: Theme, width: u16, height: u16) -> Vec<Line> {
     let chosen = app.first_step();
     let steps = steps(app);
-    let fits = |mends: &dyn Fn(Step) -> bool| {
+    let fits = |mends: &dyn Fn(FirstStep) -> bool| {
         let mut lines = Vec::new();
         for one in &steps {
             lines.push(line(one, theme, one.step == chosen));

@@ -4,7 +4,7 @@ use super::*;
 use crate::domain::command::{Command, Probe, Reply};
 use crate::domain::health::{Check, CheckKind, CheckStatus, ShopState};
 use crate::domain::time::Time;
-use crate::ui::app::{Action, Step};
+use crate::ui::app::{Action, FirstStep};
 use crate::ui::keymap::Tab;
 use crate::ui::sample::NOON;
 
@@ -47,15 +47,15 @@ fn a_new_shop_shows_its_steps_in_every_size() {
 #[test]
 fn enter_on_the_last_step_goes_online_and_on_another_to_its_setting() {
     let mut app = new();
-    assert_eq!(app.first_step(), Step::Sale);
+    assert_eq!(app.first_step(), FirstStep::Sale);
     assert_eq!(
         key(&mut app, KeyCode::Enter),
         [Action::Send(Command::GoOnline)]
     );
     for (step, name) in [
-        (Step::Relays, "nostr.relays"),
-        (Step::Model, "text.model"),
-        (Step::Wallet, "wallet.backend"),
+        (FirstStep::Relays, "nostr.relays"),
+        (FirstStep::Model, "text.model"),
+        (FirstStep::Wallet, "wallet.backend"),
     ] {
         let mut app = new();
         while app.first_step() != step {
@@ -121,7 +121,7 @@ fn everything_is_checked_at_once_and_the_cursor_goes_to_what_failed() {
     assert!(shown.contains("refused the key"), "{shown}");
     assert!(shown.contains("vend config set wallet.api_key"), "{shown}");
     assert!(shown.contains("31 tok/s"), "{shown}");
-    assert_eq!(app.first_step(), Step::Wallet);
+    assert_eq!(app.first_step(), FirstStep::Wallet);
 }
 
 #[test]
