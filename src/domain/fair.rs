@@ -1,7 +1,7 @@
 //! Who is admitted when not all can be: a flood of fresh keys leaves those who paid before whole.
 //!
 //! Of the places that all share, a buyer leaves some free for those who rank higher: strangers for those who paid before, and
-//! whoever has much for those who have little. Where there are no others, all places are for everybody.
+//! whoever has some for those who have none. Where there are no others, all places are for everybody.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -14,8 +14,12 @@ const MOST_BUYERS: usize = 8_192;
 
 /// Whoever did not pay before leaves one place in so many to those who did.
 const FOR_THE_KNOWN: u32 = 3;
-/// Whoever asked an equal share or more leaves one place in so many to those who asked less.
-const FOR_THE_MODEST: u32 = 4;
+/// Whoever has some already leaves one place in so many to those who have none. Not by shares: what those leave who have but
+/// little is taken by many keys, each of which has but little.
+const FOR_THE_MODEST: u32 = 3;
+/// Whoever paid before leaves one in so many: less than strangers leave to them, so that a flood of fresh keys does not stand in
+/// their way.
+const BY_THE_KNOWN: u32 = 4;
 
 /// What one buyer has of some places, among others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,13 +48,12 @@ pub fn kept_free(places: u32, standing: Standing) -> u32 {
     } else {
         0
     };
-    if buyers <= 1 {
-        return known;
-    }
-    let share = (places / buyers).max(1);
-    let most = u64::from(places / FOR_THE_MODEST);
-    let modest = most * u64::from(mine.min(share)) / u64::from(share);
-    known + u32::try_from(modest).unwrap_or(places)
+    let modest = match (buyers > 1 && mine > 0, paid_before) {
+        (false, _) => 0,
+        (true, false) => places / FOR_THE_MODEST,
+        (true, true) => places / BY_THE_KNOWN,
+    };
+    known + modest
 }
 
 /// How much may be asked; settings, read anew each time.
@@ -62,16 +65,16 @@ pub struct Rates {
     pub each: u32,
 }
 
-/// What one buyer asked of late.
+/// What one buyer was admitted with of late.
 #[derive(Clone, Copy, Debug, Default)]
 struct Asks {
-    /// In this generation.
+    /// Admissions in this generation.
     count: u32,
     /// When its own allowance is whole again, milliseconds of the gate's clock.
     whole_at: u64,
 }
 
-/// Counts what is asked and what is admitted in a minute.
+/// Counts what is admitted in a minute.
 #[derive(Debug, Default)]
 pub struct Gate {
     /// Admissions that are left, in 60,000ths; none before the first question.
@@ -83,7 +86,7 @@ pub struct Gate {
 }
 
 impl Gate {
-    /// May this buyer be admitted now? Counts the question, and the admission where the answer is yes. `clock` never goes
+    /// May this buyer be admitted now? Counts the admission where the answer is yes. `clock` never goes
     /// back: it is the time since the gate was made.
     pub fn pass(
         &mut self,
@@ -110,9 +113,9 @@ impl Gate {
         if passes {
             asks.take(rates.each, now);
             self.left = self.left.map(|left| left - MINUTE_MS);
+            asks.count = asks.count.saturating_add(1);
+            self.young.insert(buyer, asks);
         }
-        asks.count = asks.count.saturating_add(1);
-        self.young.insert(buyer, asks);
         passes
     }
 
@@ -139,7 +142,7 @@ impl Gate {
         );
     }
 
-    /// How often this buyer asked in the last minute, about; and what is known of it.
+    /// How often this buyer was admitted in the last minute, about; and what is known of it.
     fn asked(&self, buyer: Buyer, now: u64) -> (u32, Asks) {
         let old = self.old.get(&buyer).copied().unwrap_or_default();
         let young = self.young.get(&buyer).copied().unwrap_or(Asks {

@@ -121,6 +121,8 @@ async fn sixty_two_junk_requests_take_no_sale_from_ten_buyers() {
         ..Rules::default()
     })
     .await;
+    // A shop that has sold before: the first payment of all sets places apart, which are then not the strangers'.
+    street.sales("the first sale", 1).await;
     let quiet = street.quiet(1).await;
     let keys: Vec<Keys> = (0..11).map(|_| Keys::generate()).collect();
     for n in 0..62 {

@@ -40,8 +40,8 @@ fn places_are_kept_only_for_those_above() {
         };
         kept_free(60, standing)
     };
-    assert_eq!([kept(true, 0), kept(true, 5), kept(true, 50)], [0, 7, 15]);
-    assert_eq!([kept(false, 0), kept(false, 50)], [20, 35]);
+    assert_eq!([kept(true, 0), kept(true, 5), kept(true, 50)], [0, 15, 15]);
+    assert_eq!([kept(false, 0), kept(false, 50)], [20, 40]);
 }
 
 #[test]
@@ -121,6 +121,19 @@ fn a_burst_of_junk_before_ten_honest_orders_takes_none_of_them() {
     }
     let honest = (0..10).filter(|n| gate.pass(buyer(100 + n), false, false, RATES, secs(1)));
     assert_eq!(honest.count(), 10);
+}
+
+#[test]
+fn a_burst_of_junk_takes_no_order_of_strangers_where_somebody_paid_before() {
+    for key_by_key in [false, true] {
+        let mut gate = Gate::default();
+        for n in 0_u64..66 {
+            let key = if key_by_key { n / 6 } else { n % 11 };
+            gate.pass(buyer(key), false, true, RATES, secs(0));
+        }
+        let honest = (0..10).filter(|n| gate.pass(buyer(100 + n), false, true, RATES, secs(0)));
+        assert_eq!(honest.count(), 10, "key by key: {key_by_key}");
+    }
 }
 
 proptest! {
