@@ -51,13 +51,17 @@ pub fn main(global: &Global, args: &Args) -> Outcome {
         return Err(Exit::failed(&words));
     }
     for quote in &offers {
+        let least = quote.least_msat.display();
+        let price = if quote.least_msat == quote.most_msat {
+            least.to_string()
+        } else {
+            format!("{least} to {}", quote.most_msat.display())
+        };
         say(&format!(
-            "{:<12} kind {}, {}: {} to {} ({} prompt tokens)",
+            "{:<12} kind {}, {}: {price} ({} prompt tokens)",
             clean(&quote.offer, 40),
             quote.kind,
             clean(&quote.model, 60),
-            quote.least_msat.display(),
-            quote.most_msat.display(),
             quote.prompt_tokens
         ))?;
     }
