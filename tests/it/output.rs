@@ -142,6 +142,10 @@ fn everything(home: &Home) {
         &["receipts", "--format", "csv"],
         &["recover"],
         &["audit"],
+        &["queue"],
+        &["queue", "up", "\u{202e}00000000"],
+        &["market"],
+        &["price", "\u{9b}2J\u{202e}hello"],
         &["doctor"],
         &["config", "show"],
         &["keys", "show"],
@@ -161,6 +165,9 @@ fn everything(home: &Home) {
         &["receipts", "--format", "json"],
         &["recover", "--json"],
         &["audit", "--json"],
+        &["queue", "--json"],
+        &["market", "--json"],
+        &["price", "\u{9b}2J\u{202e}hello", "--json"],
         &["doctor", "--json"],
     ] {
         said_json(home, args);
