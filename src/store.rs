@@ -12,6 +12,7 @@ use crate::domain::health::{
 };
 use crate::domain::job::{JobView, Status};
 use crate::domain::load::MachineLoad;
+use crate::domain::machine::{PAUSED, RESUMED};
 use crate::domain::stats::Totals;
 use crate::domain::telemetry::{Telemetry, telemetry};
 use crate::domain::time::Time;
@@ -106,10 +107,15 @@ impl Store {
                     self.relays.clear();
                     self.endpoints.clear();
                 }
-                if other && *state != ShopState::Paused {
-                    // What was said of a pause is so no more.
-
-                    let past = |one: &mut Notice| one.message.starts_with("paused: ");
+                if other {
+                    // What was said of a pause is so no more; of its end, only while it sells.
+                    let past = |one: &mut Notice| match state {
+                        ShopState::Paused => false,
+                        ShopState::Offline => {
+                            one.message.starts_with(PAUSED) || one.message == RESUMED
+                        }
+                        _ => one.message.starts_with(PAUSED),
+                    };
                     self.notice.take_if(past);
                 }
                 self.state = *state;

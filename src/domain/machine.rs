@@ -15,6 +15,10 @@ use super::time::Time;
 
 /// Between two looks at the machine.
 pub const EVERY: Duration = Duration::from_secs(2);
+/// What the notice of a pause begins with.
+pub const PAUSED: &str = "paused: ";
+/// The notice of its end.
+pub const RESUMED: &str = "no longer paused";
 /// A use that must last to count: a single spike is none.
 const BEGINS: Duration = Duration::from_secs(4);
 /// How long power, or the end of a program, must last.

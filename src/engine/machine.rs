@@ -23,7 +23,7 @@ use crate::domain::command::Reply;
 use crate::domain::event::Level;
 use crate::domain::machine::hours::{self, Hours};
 use crate::domain::machine::{
-    EVERY, LONGEST_SNOOZE, Moment, Pause, Readings, Rules, Verdict, Watch,
+    EVERY, LONGEST_SNOOZE, Moment, PAUSED, Pause, RESUMED, Readings, Rules, Verdict, Watch,
 };
 use crate::domain::time::Time;
 use crate::inference::address;
@@ -89,9 +89,9 @@ impl EngineContext {
         }
         match (&before, pause) {
             (None, Some(pause)) => {
-                self.notice(Level::Info, "shop", &format!("paused: {}", pause.words));
+                self.notice(Level::Info, "shop", &format!("{PAUSED}{}", pause.words));
             }
-            (Some(_), None) => self.notice(Level::Info, "shop", "no longer paused"),
+            (Some(_), None) => self.notice(Level::Info, "shop", RESUMED),
             _ => {}
         }
         self.wakers.health.notify_one();

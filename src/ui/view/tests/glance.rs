@@ -203,18 +203,25 @@ fn in_ten_states_and_three_sizes_a_glance_tells_what_matters() {
 #[test]
 fn a_pause_that_is_over_is_not_told_of_any_more() {
     let mut app = paused();
-    let message = "paused: snoozed until 12:00".to_owned();
-    let level = Level::Info;
-    let category = "shop".to_owned();
-    tell(
-        &mut app,
-        EventKind::Notice {
+    let say = |app: &mut App, message: &str| {
+        let (level, category) = (Level::Info, "shop".to_owned());
+        let message = message.to_owned();
+        let notice = EventKind::Notice {
             level,
             category,
             message,
-        },
-    );
+        };
+        tell(app, notice);
+    };
+    say(&mut app, "paused: snoozed until 12:00");
     assert!(text(&app, 80, 24).contains("shop: paused: snoozed"));
     state(&mut app, ShopState::Offline, "");
     assert!(!text(&app, 80, 24).contains("snoozed until"));
+
+    let mut app = paused();
+    say(&mut app, "no longer paused");
+    state(&mut app, ShopState::Online, "");
+    assert!(text(&app, 80, 24).contains("shop: no longer paused"));
+    state(&mut app, ShopState::Offline, "");
+    assert!(!text(&app, 80, 24).contains("no longer paused"));
 }
