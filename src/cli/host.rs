@@ -93,11 +93,6 @@ impl Host {
     /// Ends the shop: `now` leaves running jobs for the next run, otherwise they finish first.
     pub async fn stop(self, now: bool) {
         self.engine.ask(Command::Stop { now }).await;
-        self.ended().await;
-    }
-
-    /// Waits until somebody has ended the shop, then tidies up.
-    async fn ended(self) {
         let (ended, _signals) = self.ending();
         ended.await;
     }

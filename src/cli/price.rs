@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::exit::{Exit, Outcome, json, say};
 use super::{Global, settings};
 use crate::config::Settings;
-use crate::domain::message::{Message, Role};
+use crate::domain::message::{self, Message};
 use crate::domain::model_name::same_model;
 use crate::domain::offer::{PLAIN, Quote};
 use crate::domain::text::clean;
@@ -68,14 +68,6 @@ pub fn main(global: &Global, args: &Args) -> Outcome {
     Ok(())
 }
 
-fn conversation(system: &str, prompt: &str) -> Vec<Message> {
-    let ours = (!system.trim().is_empty()).then(|| Message {
-        role: Role::System,
-        content: system.to_owned(),
-    });
-    ours.into_iter().chain([Message::user(prompt)]).collect()
-}
-
 /// Plain text on each of its models.
 fn plain<'a>(settings: &'a Settings, args: &'a Args) -> impl Iterator<Item = Quote> + 'a {
     let text = &settings.text;
@@ -85,7 +77,7 @@ fn plain<'a>(settings: &'a Settings, args: &'a Args) -> impl Iterator<Item = Quo
     let others = text.allow_models.iter();
     let models = std::iter::once(&text.model).chain(others.filter(|name| **name != text.model));
     models.filter_map(move |model| {
-        let messages = conversation(&text.system, &args.prompt);
+        let messages = message::under(&text.system, vec![Message::user(&args.prompt)]);
         let of = (PLAIN, kind?, model.as_str());
         let price = price_rule(settings, model);
         Some(Quote::of(of, price, text.max_tokens, &messages))
@@ -96,8 +88,8 @@ fn others<'a>(settings: &'a Settings, args: &'a Args) -> impl Iterator<Item = Qu
     let all = specials(settings).into_iter();
     let of_kind = all.filter(|one| args.kind.is_none_or(|kind| kind == one.kind));
     of_kind.map(|one| {
-        let messages = conversation(&one.system, &args.prompt);
-        let messages = one.filled(&[], messages);
+        let asked = one.filled(&[], vec![Message::user(&args.prompt)]);
+        let messages = message::under(&one.system, asked);
         let of = (one.name.as_str(), one.kind, one.model.as_str());
         Quote::of(of, one.price, one.max_tokens, &messages)
     })

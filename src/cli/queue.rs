@@ -115,13 +115,13 @@ fn print(queue: &Queue) -> Outcome {
             job.since
         ))?;
     }
-    for job in &queue.waiting {
+    for one in &queue.waiting {
         say(&format!(
             "{:>4}  {}  {:<20} {}",
-            job.position,
-            job.id,
-            clean(&job.model, 20),
-            clean(&job.why, 120)
+            one.position,
+            one.job.id,
+            clean(&one.job.model, 20),
+            clean(&one.why, 120)
         ))?;
     }
     Ok(())

@@ -13,7 +13,7 @@ use super::credit;
 use super::fair::{Gate, Rates, Standing, kept_free};
 use super::id::Preimage;
 use super::job::{Invoice, Job, PayOrder, State};
-use super::message::{self, Message, Role};
+use super::message::{self, Message};
 use super::msat::Msat;
 use super::offer::{self, Chosen, Special};
 use super::refusal::DropReason;
@@ -284,11 +284,7 @@ pub fn complete(
         Some(special) => (special.system.as_str(), special.told(request, asked)),
         None => (system, asked),
     };
-    let ours = (!system.trim().is_empty()).then(|| Message {
-        role: Role::System,
-        content: system.to_owned(),
-    });
-    let messages: Vec<Message> = ours.into_iter().chain(asked).collect();
+    let messages = message::under(system, asked);
     request::cut_to_bid(
         &mut admit.agreed,
         admit.request.bid,

@@ -61,6 +61,16 @@ impl Message {
     }
 }
 
+/// What the model is told: the seller's own words, where there are any, before what was asked.
+#[must_use]
+pub fn under(system: &str, asked: Vec<Message>) -> Vec<Message> {
+    let ours = (!system.trim().is_empty()).then(|| Message {
+        role: Role::System,
+        content: system.to_owned(),
+    });
+    ours.into_iter().chain(asked).collect()
+}
+
 /// As it is kept.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -69,19 +69,19 @@ pub fn moved<T: Deref<Target = Job>>(order: &[T], id: RequestId, up: bool) -> Op
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Queue {
     /// Jobs at work.
-    pub running: Vec<Running>,
+    pub running: Vec<Queued>,
     /// Jobs that wait, the next one first.
     pub waiting: Vec<Waiting>,
 }
 
-/// A job at work.
+/// A job of the queue, at work or waiting.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Running {
+pub struct Queued {
     /// The request's event id.
     pub id: RequestId,
     /// Who asked.
     pub buyer: Buyer,
-    /// The model that answers.
+    /// The model that is to answer.
     pub model: String,
     /// The offer that it is for.
     pub offer: Option<String>,
@@ -96,24 +96,27 @@ pub struct Running {
 /// A job that waits.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Waiting {
-    /// The request's event id.
-    pub id: RequestId,
+    /// Which, and whose.
+    #[serde(flatten)]
+    pub job: Queued,
     /// Its place, 1 is next.
     pub position: usize,
     /// Why it stands there, in plain words.
     pub why: String,
-    /// Who asked.
-    pub buyer: Buyer,
-    /// The model that is to answer.
-    pub model: String,
-    /// The offer that it is for.
-    pub offer: Option<String>,
-    /// The buyer's ceiling.
-    pub bid_msat: Option<Msat>,
-    /// Does it pay to go first?
-    pub priority: bool,
-    /// When it came.
-    pub since: Time,
+}
+
+impl Queued {
+    fn of(job: &Job) -> Self {
+        Self {
+            id: job.id,
+            buyer: job.buyer,
+            model: clean(&job.terms.model, 200),
+            offer: job.terms.offer.clone(),
+            bid_msat: job.terms.bid_msat,
+            priority: job.terms.priority_percent > 0,
+            since: job.created_at,
+        }
+    }
 }
 
 impl Queue {
@@ -129,27 +132,13 @@ impl Queue {
             let mut all = moves.iter();
             all.any(|one| one.job == id && here.contains(&one.before))
         };
-        let running = running.iter().take(TOLD_MAX).map(|job| Running {
-            id: job.id,
-            buyer: job.buyer,
-            model: clean(&job.terms.model, 200),
-            offer: job.terms.offer.clone(),
-            bid_msat: job.terms.bid_msat,
-            priority: job.terms.priority_percent > 0,
-            since: job.created_at,
-        });
+        let running = running.iter().take(TOLD_MAX).map(Queued::of);
         let waiting = order.iter().take(TOLD_MAX).zip(1..).map(|(job, position)| {
             let at_work = of_buyer.get(&job.buyer).copied().unwrap_or(0);
             Waiting {
-                id: job.id,
+                job: Queued::of(job),
                 position,
                 why: why(job, is_moved(job.id), at_work, per_buyer, now),
-                buyer: job.buyer,
-                model: clean(&job.terms.model, 200),
-                offer: job.terms.offer.clone(),
-                bid_msat: job.terms.bid_msat,
-                priority: job.terms.priority_percent > 0,
-                since: job.created_at,
             }
         });
         Self {

@@ -2,6 +2,7 @@ use nostr::{EventBuilder, Keys, Kind, Tag, Timestamp};
 
 use super::*;
 use crate::domain::job::TextParams;
+use crate::domain::message::Role;
 use crate::domain::price::PriceRule;
 use DropReason::*;
 

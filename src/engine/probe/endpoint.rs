@@ -12,7 +12,7 @@ use crate::config::schema::{Endpoint, EndpointKind};
 use crate::domain::drift;
 use crate::domain::health::{Check, CheckKind, CheckStatus, EndpointHealth, HealthLevel};
 use crate::domain::job::{Answer, TextParams};
-use crate::domain::message::{Message, Role};
+use crate::domain::message::{self, Message};
 use crate::domain::model_name::same_model;
 use crate::engine::offers::specials;
 use crate::engine::preflight::{Place, open_pool};
@@ -177,16 +177,9 @@ fn missing(settings: &Settings, found: &[Found]) -> Check {
 /// The question as a buyer's job asks it.
 fn ask(settings: &Settings) -> Ask {
     let text = &settings.text;
-    let system = (!text.system.trim().is_empty()).then(|| Message {
-        role: Role::System,
-        content: text.system.clone(),
-    });
     Ask {
         model: text.model.clone(),
-        messages: system
-            .into_iter()
-            .chain([Message::user(QUESTION)])
-            .collect(),
+        messages: message::under(&text.system, vec![Message::user(QUESTION)]),
         params: TextParams {
             max_tokens: text.max_tokens,
             temperature: text.temperature,
